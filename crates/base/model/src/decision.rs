@@ -4,6 +4,7 @@ use crate::{Layer, Mode, Name, PolicyRef, Protocol, Revision, SpiffeId, Verdict}
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use time::OffsetDateTime;
 
 /// The version of the JSON form; see `docs/decision-record.md`.
@@ -169,6 +170,17 @@ pub enum Record {
     Decision(Decision),
     /// An allowed connection ended.
     Close(Close),
+}
+
+/// Draws the ids of one node's decisions.
+#[derive(Debug, Default)]
+pub struct DecisionIds(AtomicU64);
+
+impl DecisionIds {
+    /// An id that was not drawn before.
+    pub fn draw(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ mod selector;
 mod trace;
 
 pub use address::{Cidr, InvalidCidr, IpBlock};
-pub use decision::{By, Close, Decision, Party, Point, Record, SCHEMA};
+pub use decision::{By, Close, Decision, DecisionIds, Party, Point, Record, SCHEMA};
 pub use flow::{Direction, Flow, Peer};
 pub use identity::{InvalidSpiffeId, SpiffeId, TrustDomain};
 pub use labels::Labels;

@@ -1,1 +1,15 @@
-//! network
+//! Segmentation: which flows the network policies of a snapshot allow, and the compiled form of that.
+//!
+//! **Purpose.** [`judge`] evaluates one flow against the policies themselves and explains it;
+//! [`compile`] turns all of them into a [`Program`] that the kernel and the proxy look verdicts up in.
+//!
+//! **Invariants.**
+//! - For every flow, `compile(snapshot).judge(flow) = judge(snapshot, flow)`: prediction is enforcement.
+//! - What a policy names and nothing resolves matches nothing; it never widens a rule.
+//! - SCTP is never taken for TCP, and a policy that names only one protocol isolates all of them.
+//!
+//! **Not here.** No packet, no map, no connection tracking (`lictor-datapath`).
+
+mod program;
+
+pub use program::{Address, ClassId, Endpoint, Entry, Gate, Judgement, Outcome, Program, RuleId, RuleSet, RuleSetId};

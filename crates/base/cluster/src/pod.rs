@@ -1,0 +1,80 @@
+//! Pods as engines see them, and the nodes that they are on.
+
+use lictor_manifest::{PodSpec, WorkloadKind};
+use lictor_model::{Labels, Name, Protocol, SpiffeId};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// One pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Namespace and name.
+    pub name: Name,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The workload that makes it.
+    pub workload: WorkloadRef,
+    /// Its addresses, IPv4 first; the node's for a host-network pod.
+    pub addresses: Vec<IpAddr>,
+    /// The ports that its containers declare.
+    pub ports: Vec<NamedPort>,
+    /// The node it is on.
+    pub node: Arc<str>,
+    /// Whether it lives in the node's network: no policy selects it, and its addresses are the node's.
+    pub host_network: bool,
+    /// Whether its traffic goes through the mesh: not host-network, and neither it nor its namespace
+    /// says `lictor.dev/enroll: "false"`.
+    pub enrolled: bool,
+    /// The identity that it can prove.
+    pub identity: SpiffeId,
+    /// Its service account's name.
+    pub service_account: Arc<str>,
+    /// What runs in it.
+    pub spec: Arc<PodSpec>,
+}
+
+/// The workload that a pod belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkloadRef {
+    /// The kind.
+    pub kind: WorkloadKind,
+    /// Namespace and name.
+    pub name: Name,
+}
+
+/// A port that a container declares.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NamedPort {
+    /// The name; empty when it has none.
+    pub name: Arc<str>,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The number.
+    pub port: u16,
+}
+
+impl Pod {
+    /// The number of a named port, by protocol.
+    pub fn named_port(&self, name: &str, protocol: Protocol) -> Option<u16> {
+        self.ports.iter().find(|port| &*port.name == name && port.protocol == protocol).map(|port| port.port)
+    }
+
+    /// Its address in the family of another one.
+    pub fn address_like(&self, other: IpAddr) -> Option<IpAddr> {
+        self.addresses.iter().copied().find(|address| address.is_ipv4() == other.is_ipv4())
+    }
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its addresses: what a pod sees as its own node.
+    pub addresses: Vec<IpAddr>,
+}

@@ -1,0 +1,92 @@
+//! The snapshot and its look-ups.
+
+use crate::pod::{Node, Pod};
+use crate::service::ClusterService;
+use lictor_manifest::{AuthorizationPolicy, NetworkPolicy, PeerAuthentication, Stance};
+use lictor_model::{Labels, Layer, Mode, Name, Peer, PolicyKind, PolicyRef, Revision, TrustDomain};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The cluster at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Its number.
+    pub revision: Revision,
+    /// The trust domain of every identity in it.
+    pub trust_domain: TrustDomain,
+    /// Istio's root namespace: policies there speak for the whole mesh.
+    pub root_namespace: Arc<str>,
+    /// The namespaces by name.
+    pub namespaces: BTreeMap<Arc<str>, NamespaceState>,
+    /// The nodes by name.
+    pub nodes: BTreeMap<Arc<str>, Node>,
+    /// The pods by name.
+    pub pods: BTreeMap<Name, Arc<Pod>>,
+    /// The services by name.
+    pub services: BTreeMap<Name, Arc<ClusterService>>,
+    /// The policies.
+    pub policies: Policies,
+    pub(crate) pods_by_address: HashMap<IpAddr, Name>,
+    pub(crate) nodes_by_address: HashMap<IpAddr, Arc<str>>,
+}
+
+/// A namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamespaceState {
+    /// Its labels, `kubernetes.io/metadata.name` among them.
+    pub labels: Labels,
+    /// Whether a manifest declares it; a namespace that is only used is made.
+    pub declared: bool,
+}
+
+/// The policies, by kind and then by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(missing_docs)] // Each field is its kind.
+pub struct Policies {
+    pub network: BTreeMap<Name, Arc<NetworkPolicy>>,
+    pub peer_authentication: BTreeMap<Name, Arc<PeerAuthentication>>,
+    pub authorization: BTreeMap<Name, Arc<AuthorizationPolicy>>,
+    pub stances: BTreeMap<Name, Arc<Stance>>,
+}
+
+impl Snapshot {
+    /// The pod with an address; a host-network pod is not found by its node's.
+    pub fn pod_at(&self, address: IpAddr) -> Option<&Arc<Pod>> {
+        self.pods.get(self.pods_by_address.get(&address.to_canonical())?)
+    }
+
+    /// The node with an address.
+    pub fn node_at(&self, address: IpAddr) -> Option<&Node> {
+        self.nodes.get(self.nodes_by_address.get(&address.to_canonical())?)
+    }
+
+    /// The peer with an address: a pod's, if one has it.
+    pub fn peer(&self, address: IpAddr) -> Peer {
+        Peer { address, pod: self.pod_at(address).map(|pod| pod.name.clone()) }
+    }
+
+    /// A namespace's labels; those of an unknown one are empty.
+    pub fn namespace_labels(&self, namespace: &str) -> Labels {
+        self.namespaces.get(namespace).map(|state| state.labels.clone()).unwrap_or_default()
+    }
+
+    /// How far a layer goes at a pod, and the Stance that says so.
+    ///
+    /// The narrowest Stance wins: one with a selector before its namespace's, that before the root
+    /// namespace's; among equals the stricter mode. Without one, a policy that exists is enforced.
+    pub fn mode(&self, pod: &Pod, layer: Layer) -> (Mode, Option<PolicyRef>) {
+        let applies = |stance: &&Arc<Stance>| {
+            stance.layers.iter().any(|named| named.covers(layer))
+                && [&pod.name.namespace, &self.root_namespace].contains(&&stance.meta.name.namespace)
+                && stance.selector.as_ref().is_none_or(|selector| selector.matches(&pod.labels))
+        };
+        let narrowness = |stance: &Stance| {
+            (stance.meta.name.namespace == pod.name.namespace, stance.selector.is_some(), stance.mode)
+        };
+        let stance = self.policies.stances.values().filter(applies).max_by_key(|stance| narrowness(stance));
+        stance.map_or((Mode::Enforce, None), |stance| {
+            (stance.mode, Some(PolicyRef::whole(PolicyKind::Stance, stance.meta.name.clone())))
+        })
+    }
+}

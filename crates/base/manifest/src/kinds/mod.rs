@@ -1,0 +1,17 @@
+//! The kinds that lictor acts on, as typed objects.
+
+mod authorization_policy;
+mod core;
+mod discovery;
+mod network_policy;
+mod peer_authentication;
+mod stance;
+mod workload;
+
+pub use authorization_policy::{Action, AuthorizationPolicy, AuthorizationRule, Condition, Operation, Source};
+pub use core::{Namespace, Service, ServiceAccount, ServicePort, ServiceType, Stored, TargetPort};
+pub use discovery::{BackendPort, Endpoints};
+pub use network_policy::{NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm};
+pub use peer_authentication::{MtlsMode, PeerAuthentication};
+pub use stance::{Established, Stance, StanceLayer};
+pub use workload::{Container, ContainerPort, PodSpec, PodTemplate, Probe, ProbeAction, Workload, WorkloadKind};

@@ -1,0 +1,55 @@
+//! The closed set of objects.
+
+use crate::kinds::{
+    AuthorizationPolicy, Endpoints, Namespace, NetworkPolicy, PeerAuthentication, Service, ServiceAccount, Stance,
+    Stored, Workload,
+};
+use crate::meta::Meta;
+use lictor_model::Name;
+use std::sync::Arc;
+
+/// An object that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // Each variant is its kind.
+pub enum Object {
+    Namespace(Arc<Namespace>),
+    ServiceAccount(Arc<ServiceAccount>),
+    Workload(Arc<Workload>),
+    Service(Arc<Service>),
+    Endpoints(Arc<Endpoints>),
+    Stored(Arc<Stored>),
+    NetworkPolicy(Arc<NetworkPolicy>),
+    PeerAuthentication(Arc<PeerAuthentication>),
+    AuthorizationPolicy(Arc<AuthorizationPolicy>),
+    Stance(Arc<Stance>),
+    /// A kind that is read, not acted on.
+    Other(Arc<str>, Meta),
+}
+
+/// What makes an object the same one in two readings: its kind, namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// The kind's name (for another group's kind, `Kind.group`).
+    pub kind: Arc<str>,
+    /// Namespace and name.
+    pub name: Name,
+}
+
+impl Object {
+    /// Name, labels and origin.
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Self::Namespace(object) => &object.meta,
+            Self::ServiceAccount(object) => &object.meta,
+            Self::Workload(object) => &object.meta,
+            Self::Service(object) => &object.meta,
+            Self::Endpoints(object) => &object.meta,
+            Self::Stored(object) => &object.meta,
+            Self::NetworkPolicy(object) => &object.meta,
+            Self::PeerAuthentication(object) => &object.meta,
+            Self::AuthorizationPolicy(object) => &object.meta,
+            Self::Stance(object) => &object.meta,
+            Self::Other(_, meta) => meta,
+        }
+    }
+}

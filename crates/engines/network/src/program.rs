@@ -1,0 +1,199 @@
+//! The compiled form: what the kernel's maps hold and what the proxy asks.
+//!
+//! Addresses become *classes*: two addresses are of one class when every live peer term matches both or
+//! neither. Ports become *port classes* of a rule set. A rule set then is a hash table over (class, protocol,
+//! port class), and endpoints with the same selecting policies (and the same numbers for the port names that
+//! those use) share one.
+
+use lictor_model::{By, Cidr, Direction, Mode, Name, PolicyRef, Protocol, Revision, Verdict};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A class of addresses. Class 0 is every address that no live peer term matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct ClassId(pub u32);
+
+impl ClassId {
+    /// In an [`Entry`]: an address of any class.
+    pub const ANY: Self = Self(u32::MAX);
+}
+
+/// A rule set, numbered from 1; 0 in the kernel means that the endpoint is not isolated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleSetId(pub u32);
+
+/// A rule, as an index into [`Program::rules`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId(pub u32);
+
+/// Every verdict about every endpoint, ready to be looked up.
+#[derive(Debug, Clone, Default)]
+pub struct Program {
+    /// The snapshot that it was compiled from.
+    pub revision: Revision,
+    /// The endpoints: every pod but host-network ones.
+    pub endpoints: BTreeMap<Name, Endpoint>,
+    /// Single addresses: pods and nodes. Looked up before `prefixes`.
+    pub addresses: HashMap<IpAddr, Address>,
+    /// Blocks that policies name, each with the class of the addresses that no longer one covers.
+    pub prefixes: BTreeMap<Cidr, ClassId>,
+    /// The rule sets.
+    pub rule_sets: BTreeMap<RuleSetId, Arc<RuleSet>>,
+    /// What a [`RuleId`] stands for.
+    pub rules: Vec<PolicyRef>,
+}
+
+/// One endpoint's part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The addresses of its own node, which it may always talk with.
+    pub own_node: Vec<IpAddr>,
+    /// Whether the proxy captures its TCP traffic.
+    pub enrolled: bool,
+    /// What may come in.
+    pub ingress: Gate,
+    /// What may go out.
+    pub egress: Gate,
+}
+
+/// One direction of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gate {
+    /// The rule set; nothing when no policy isolates this direction.
+    pub rule_set: Option<RuleSetId>,
+    /// The policies that isolate it, the whole policy each.
+    pub isolated_by: Arc<[PolicyRef]>,
+    /// How far it goes.
+    pub mode: Mode,
+}
+
+/// What is known of a single address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Its class.
+    pub class: ClassId,
+    /// The pod that has it; nothing for a node's.
+    pub pod: Option<Name>,
+    /// Whether that pod's proxy takes tunnels.
+    pub enrolled: bool,
+}
+
+/// Verdicts by peer class, protocol and port. What is not in it is denied.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RuleSet {
+    /// Where port classes begin, ascending, the first at 0; class `n` runs from `bounds[n]` up to the next.
+    pub bounds: Vec<u16>,
+    /// The entries. Looked up in the order of [`RuleSet::lookup`].
+    pub entries: HashMap<Entry, Outcome>,
+}
+
+/// A key of a rule set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Entry {
+    /// The peer's class, or [`ClassId::ANY`].
+    pub class: ClassId,
+    /// The protocol and port class; nothing means all ports of all protocols.
+    pub port: Option<(Protocol, u16)>,
+}
+
+/// A value of a rule set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Outcome {
+    /// The final verdict.
+    pub verdict: Verdict,
+    /// The rule that gives it.
+    pub rule: RuleId,
+}
+
+/// What a program says about one direction of one flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// The verdict, whatever the mode.
+    pub verdict: Verdict,
+    /// How far the gate goes.
+    pub mode: Mode,
+    /// What decided.
+    pub by: By,
+}
+
+impl RuleSet {
+    /// The port class of a port.
+    pub fn port_class(&self, port: u16) -> u16 {
+        let after = self.bounds.partition_point(|bound| *bound <= port);
+        u16::try_from(after.saturating_sub(1)).unwrap_or(u16::MAX)
+    }
+
+    /// The entry for a peer class, protocol and port: the class itself before any, the port before all.
+    pub fn lookup(&self, class: ClassId, protocol: Protocol, port: u16) -> Option<Outcome> {
+        let exact = Some((protocol, self.port_class(port)));
+        [(class, exact), (class, None), (ClassId::ANY, exact), (ClassId::ANY, None)]
+            .into_iter()
+            .find_map(|(class, port)| self.entries.get(&Entry { class, port }).copied())
+    }
+}
+
+impl Endpoint {
+    /// One direction.
+    pub fn gate(&self, direction: Direction) -> &Gate {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+}
+
+impl Program {
+    /// The class of an address.
+    pub fn class(&self, address: IpAddr) -> ClassId {
+        let address = address.to_canonical();
+        if let Some(known) = self.addresses.get(&address) {
+            return known.class;
+        }
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        (0..=longest)
+            .rev()
+            .filter_map(|prefix| Cidr::new(address, prefix).ok())
+            .find_map(|block| self.prefixes.get(&block).copied())
+            .unwrap_or_default()
+    }
+
+    /// What this program says of a flow between `endpoint` and `peer`, seen from `endpoint`'s side.
+    ///
+    /// `port` is the flow's destination port. An endpoint that the program does not know is denied.
+    pub fn judge(
+        &self,
+        endpoint: &Name,
+        direction: Direction,
+        peer: IpAddr,
+        protocol: Protocol,
+        port: u16,
+    ) -> Judgement {
+        let fixed = |verdict, by| Judgement { verdict, mode: Mode::Enforce, by };
+        let Some(known) = self.endpoints.get(endpoint) else {
+            return fixed(Verdict::Deny, By::Unknown(format!("{endpoint} is not known here")));
+        };
+        let peer = peer.to_canonical();
+        if known.addresses.contains(&peer) {
+            return fixed(Verdict::Allow, By::OwnPod);
+        }
+        if known.own_node.contains(&peer) {
+            return fixed(Verdict::Allow, By::OwnNode);
+        }
+        let gate = known.gate(direction);
+        let Some(id) = gate.rule_set else {
+            return Judgement { verdict: Verdict::Allow, mode: gate.mode, by: By::NoPolicy };
+        };
+        let outcome = self.rule_sets.get(&id).and_then(|set| set.lookup(self.class(peer), protocol, port));
+        let (verdict, by) = match outcome {
+            Some(outcome) => match self.rules.get(outcome.rule.0 as usize) {
+                Some(rule) => (outcome.verdict, By::Policy(rule.clone())),
+                None => (Verdict::Deny, By::Unknown("a rule that the program does not hold".to_owned())),
+            },
+            None => (Verdict::Deny, By::Isolation(gate.isolated_by.to_vec())),
+        };
+        Judgement { verdict, mode: gate.mode, by }
+    }
+}
