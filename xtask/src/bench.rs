@@ -1,0 +1,15 @@
+//! Benchmarks: each prints what it measured, its unit, the baseline of the same run, and the ratio.
+
+use crate::cargo::{cargo, is_root};
+use anyhow::{Context, Result, ensure};
+
+/// Runs one benchmark in release mode.
+pub(crate) fn run(args: &[&str]) -> Result<()> {
+    ensure!(!args.is_empty(), "usage: cargo xtask bench NAME [--json]; NAME is lab, path or engine");
+    if !is_root() {
+        eprintln!("not root: benchmarks of the lab and the path need it; run this by sudo");
+    }
+    let mut command = cargo(&["run", "--quiet", "--release", "--locked", "-p", "lictor-bench", "--"]);
+    let status = command.args(args).status().context("cannot start cargo")?;
+    std::process::exit(status.code().unwrap_or(2));
+}
