@@ -13,7 +13,8 @@ pub(crate) fn ci() -> Result<()> {
 
 /// Every gate, with the time that each took.
 pub(crate) fn all() -> Result<()> {
-    let gates: [(&str, fn() -> Result<()>); 6] = [
+    type Gate = fn() -> Result<()>;
+    let gates: [(&str, Gate); 6] = [
         ("fmt", || run(&mut cargo(&["fmt", "--all", "--check"]))),
         ("floors", floors::check),
         ("licences", licences::check),
