@@ -1,0 +1,28 @@
+//! Benchmarks of a running lictor; each prints what it measured beside a baseline of the same run.
+//!
+//! `lictor-bench lab` and `lictor-bench path` bring a lab up with the `lictor` binary beside this one and need
+//! root. `serve` and `load` are the two ends that `path` runs inside pods.
+
+mod figures;
+mod lab;
+mod load;
+mod path;
+mod pods;
+mod process;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "usage: lictor-bench lab|path [--json]";
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let json = words.contains(&"--json");
+    match words.as_slice() {
+        ["serve"] => load::serve(),
+        ["load", kind, address, amount] => load::run(kind, address, amount),
+        ["lab", ..] => lab::measure()?.print(json),
+        ["path", ..] => path::measure()?.print(json),
+        _ => bail!(USAGE),
+    }
+}
