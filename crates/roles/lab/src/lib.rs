@@ -1,1 +1,5 @@
-//! lab
+//! The lab: the pods of some manifests, run on this machine.
+
+pub mod standin;
+#[cfg(test)]
+mod testing;
