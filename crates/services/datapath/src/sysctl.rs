@@ -1,0 +1,32 @@
+//! Kernel settings of a network namespace.
+
+use std::fs;
+use std::io;
+
+/// Sets `net.<key>` (with `/` between its parts) in the calling thread's network namespace.
+pub fn set(key: &str, value: &str) -> io::Result<()> {
+    let path = format!("/proc/sys/net/{key}");
+    fs::write(&path, value)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot set {path} to {value}: {error}")))
+}
+
+/// Settings of a pod's or node's namespace, to be made before it gets its links.
+///
+/// Addresses are assigned by us, so neither duplicate detection (a second of waiting for each IPv6 address)
+/// nor router advertisements have a part.
+pub(crate) fn quiet_ipv6() -> io::Result<()> {
+    if !has_ipv6() {
+        return Ok(());
+    }
+    for key in ["accept_dad", "accept_ra", "router_solicitations"] {
+        for scope in ["all", "default"] {
+            set(&format!("ipv6/conf/{scope}/{key}"), "0")?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the kernel speaks IPv6.
+pub(crate) fn has_ipv6() -> bool {
+    fs::exists("/proc/sys/net/ipv6").unwrap_or(false)
+}
