@@ -1,0 +1,325 @@
+//! A certificate authority that takes from a request nothing but its public key.
+
+use crate::bundle::{Bundle, InvalidAuthority};
+use crate::svid::{PrivateKey, Svid};
+use lictor_model::{InvalidSpiffeId, SpiffeId, TrustDomain};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+    SerialNumber, SignatureAlgorithm, SigningKey,
+};
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
+use std::fmt;
+use time::{Duration, OffsetDateTime};
+use zeroize::Zeroize;
+
+/// How far before the moment of issue a certificate begins, for peers whose clock is behind.
+const BACKDATE: Duration = Duration::MINUTE;
+
+/// Length of the public keys that are signed, by curve, as uncompressed points.
+const P256_POINT: usize = 65;
+const P384_POINT: usize = 97;
+
+/// Why nothing was issued.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// The authority itself is no longer valid.
+    #[error("expected a valid authority, this one expired at {not_after}")]
+    AuthorityExpired {
+        /// Its last second.
+        not_after: OffsetDateTime,
+    },
+    /// An identity of another trust domain.
+    #[error("expected an identity of the trust domain {wanted}, saw {seen}")]
+    TrustDomain {
+        /// The trust domain of the authority.
+        wanted: TrustDomain,
+        /// The identity that was asked for.
+        seen: SpiffeId,
+    },
+    /// The name of the whole trust domain, which no leaf may have (X509-SVID, section 3.1).
+    #[error("expected the identity of a workload, saw {seen}, which names a whole trust domain")]
+    NoPath {
+        /// The identity that was asked for.
+        seen: SpiffeId,
+    },
+    /// A lifetime of zero or less.
+    #[error("expected a lifetime of a second or more, saw {seen}")]
+    Lifetime {
+        /// The lifetime that was asked for.
+        seen: Duration,
+    },
+    /// A request that does not parse or is not signed by its own key.
+    #[error("expected a certificate request that is signed by its own key: {0}")]
+    Request(rcgen::Error),
+    /// A request for a key of another kind.
+    #[error("expected a P-256 or P-384 key in the certificate request")]
+    KeyKind,
+    /// The trust domain's own name is no SPIFFE ID.
+    #[error(transparent)]
+    Id(#[from] InvalidSpiffeId),
+    /// The certificate that was made for the root is no authority.
+    #[error(transparent)]
+    Root(#[from] InvalidAuthority),
+    /// The system's random number generator does not work.
+    #[error("the system's random number generator failed")]
+    Random,
+    /// The library could not encode or sign.
+    #[error("the certificate could not be made: {0}")]
+    Signing(#[from] rcgen::Error),
+}
+
+/// The signing key and certificate of one trust domain: its root, or an issuing authority under it.
+pub struct CertificateAuthority {
+    issuer: Issuer<'static, WipedKey>,
+    /// This authority's certificate first, the root last.
+    certificates: Vec<CertificateDer<'static>>,
+    /// The root as others are to believe it.
+    root: Bundle,
+    not_before: OffsetDateTime,
+    /// The earliest end in `certificates`; nothing signed here outlives it.
+    not_after: OffsetDateTime,
+}
+
+/// What an authority is made of when it comes from a file.
+pub(crate) struct Parts {
+    pub(crate) key: KeyPair,
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
+    pub(crate) root: Bundle,
+    pub(crate) not_before: OffsetDateTime,
+    pub(crate) not_after: OffsetDateTime,
+}
+
+impl CertificateAuthority {
+    /// A new root with a P-256 key, valid from a minute before `now` until `now + lifetime`.
+    ///
+    /// Source: X509-SVID, sections 3.2 and 4: the trust domain's own ID as its name, `keyCertSign` and `cRLSign`.
+    ///
+    /// # Errors
+    /// The lifetime is not positive, or the system has no random numbers.
+    pub fn new(trust_domain: TrustDomain, now: OffsetDateTime, lifetime: Duration) -> Result<Self, IssueError> {
+        let key = WipedKey::generate()?;
+        let params = ca_params(&trust_domain, "root", BasicConstraints::Unconstrained, now, whole(lifetime)?)?;
+        let certificate = params.self_signed(&key)?.der().clone();
+        let (not_before, not_after) = (params.not_before, params.not_after);
+        let root = Bundle::new(trust_domain, vec![certificate.clone()], 0)?;
+        let issuer = Issuer::new(params, key);
+        Ok(Self { issuer, certificates: vec![certificate], root, not_before, not_after })
+    }
+
+    /// A new issuing authority under this one; it can sign leaves only.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and when this authority has expired.
+    pub fn subordinate(&self, now: OffsetDateTime, lifetime: Duration) -> Result<Self, IssueError> {
+        let key = WipedKey::generate()?;
+        let lifetime = self.within_own_life(now, lifetime)?;
+        let params = ca_params(self.trust_domain(), "issuing", BasicConstraints::Constrained(0), now, lifetime)?;
+        let certificate = params.signed_by(&key, &self.issuer)?.der().clone();
+        let (not_before, not_after) = (params.not_before, params.not_after);
+        let issuer = Issuer::new(params, key);
+        let certificates = std::iter::once(certificate).chain(self.certificates.iter().cloned()).collect();
+        Ok(Self { issuer, certificates, root: self.root.clone(), not_before, not_after })
+    }
+
+    /// An authority whose parts were read and checked against each other by [`pem`](crate::pem).
+    pub(crate) fn from_parts(parts: Parts) -> Result<Self, rcgen::Error> {
+        let Parts { key, certificates, root, not_before, not_after } = parts;
+        let own = certificates.first().ok_or(rcgen::Error::CouldNotParseCertificate)?;
+        let issuer = Issuer::from_ca_cert_der(own, WipedKey(key))?;
+        Ok(Self { issuer, certificates, root, not_before, not_after })
+    }
+
+    /// Makes a P-256 key on this machine and signs it: a leaf with `id` as its one name, valid from a minute
+    /// before `now` until `now + lifetime` or the authority's own end, whichever is earlier.
+    ///
+    /// # Errors
+    /// The identity is not one that this authority may name, or the authority has expired.
+    pub fn issue(&self, id: &SpiffeId, now: OffsetDateTime, lifetime: Duration) -> Result<Svid, IssueError> {
+        let params = self.leaf_params(id, now, lifetime)?;
+        let key = WipedKey::generate()?;
+        let leaf = params.signed_by(&key, &self.issuer)?.der().clone();
+        Ok(Svid {
+            id: id.clone(),
+            chain: self.below_root(leaf),
+            key: PrivateKey::from_pkcs8(key.0.serialized_der().to_vec()),
+            not_before: params.not_before,
+            not_after: params.not_after,
+        })
+    }
+
+    /// Signs the public key of `request` (PKCS#10, DER) as [`issue`](Self::issue) would; every name, usage and
+    /// extension that the request asks for is ignored. Returns the chain, leaf first.
+    ///
+    /// # Errors
+    /// As [`issue`](Self::issue); a request that its own key has not signed; a key that is neither P-256 nor P-384.
+    pub fn sign(
+        &self,
+        request: &CertificateSigningRequestDer<'_>,
+        id: &SpiffeId,
+        now: OffsetDateTime,
+        lifetime: Duration,
+    ) -> Result<Vec<CertificateDer<'static>>, IssueError> {
+        let params = self.leaf_params(id, now, lifetime)?;
+        let request = CertificateSigningRequestParams::from_der(request).map_err(IssueError::Request)?;
+        // The library derives the curve from the request's signature algorithm, so the point must fit that curve.
+        let wanted = match request.public_key.algorithm() {
+            algorithm if algorithm == &PKCS_ECDSA_P256_SHA256 => P256_POINT,
+            algorithm if algorithm == &rcgen::PKCS_ECDSA_P384_SHA384 => P384_POINT,
+            _ => return Err(IssueError::KeyKind),
+        };
+        if request.public_key.der_bytes().len() != wanted {
+            return Err(IssueError::KeyKind);
+        }
+        Ok(self.below_root(params.signed_by(&request.public_key, &self.issuer)?.der().clone()))
+    }
+
+    /// The trust domain that it signs for.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        self.root.trust_domain()
+    }
+
+    /// This authority's certificate first, the root last; one certificate if it is the root.
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certificates
+    }
+
+    /// From when it is valid.
+    pub fn not_before(&self) -> OffsetDateTime {
+        self.not_before
+    }
+
+    /// Until when it is valid.
+    pub fn not_after(&self) -> OffsetDateTime {
+        self.not_after
+    }
+
+    /// What its trust domain is to be believed by: the root alone.
+    pub fn bundle(&self, sequence: u64) -> Bundle {
+        self.root.clone().numbered(sequence)
+    }
+
+    pub(crate) fn key(&self) -> PrivateKey {
+        PrivateKey::from_pkcs8(self.issuer.key().0.serialized_der().to_vec())
+    }
+
+    fn leaf_params(
+        &self,
+        id: &SpiffeId,
+        now: OffsetDateTime,
+        lifetime: Duration,
+    ) -> Result<CertificateParams, IssueError> {
+        if id.trust_domain_str() != self.trust_domain().as_str() {
+            return Err(IssueError::TrustDomain { wanted: self.trust_domain().clone(), seen: id.clone() });
+        }
+        if id.path().is_empty() {
+            return Err(IssueError::NoPath { seen: id.clone() });
+        }
+        let lifetime = self.within_own_life(now, lifetime)?;
+        let mut params = params(id.as_str(), now, lifetime)?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        Ok(params)
+    }
+
+    fn within_own_life(&self, now: OffsetDateTime, lifetime: Duration) -> Result<Duration, IssueError> {
+        let left = self.not_after - now;
+        if left < Duration::SECOND {
+            return Err(IssueError::AuthorityExpired { not_after: self.not_after });
+        }
+        Ok(whole(lifetime)?.min(left))
+    }
+
+    fn below_root(&self, leaf: CertificateDer<'static>) -> Vec<CertificateDer<'static>> {
+        let intermediates = self.certificates.len().saturating_sub(1);
+        std::iter::once(leaf).chain(self.certificates.iter().take(intermediates).cloned()).collect()
+    }
+}
+
+impl fmt::Debug for CertificateAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CertificateAuthority")
+            .field("trust_domain", &self.trust_domain().as_str())
+            .field("certificates", &self.certificates.len())
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+fn whole(lifetime: Duration) -> Result<Duration, IssueError> {
+    if lifetime < Duration::SECOND { Err(IssueError::Lifetime { seen: lifetime }) } else { Ok(lifetime) }
+}
+
+fn ca_params(
+    trust_domain: &TrustDomain,
+    role: &str,
+    depth: BasicConstraints,
+    now: OffsetDateTime,
+    lifetime: Duration,
+) -> Result<CertificateParams, IssueError> {
+    let id: SpiffeId = format!("spiffe://{trust_domain}").parse()?;
+    let mut params = params(id.as_str(), now, lifetime)?;
+    // RFC 5280, section 4.1.2.6: the subject of a CA is not empty.
+    params.distinguished_name.push(DnType::OrganizationName, trust_domain.as_str());
+    params.distinguished_name.push(DnType::CommonName, role);
+    params.is_ca = IsCa::Ca(depth);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+/// What leaves and authorities have in common; times are cut to whole seconds, as certificates hold them.
+fn params(uri: &str, now: OffsetDateTime, lifetime: Duration) -> Result<CertificateParams, IssueError> {
+    let now = now.replace_nanosecond(0).unwrap_or(now);
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = vec![SanType::URI(uri.try_into()?)];
+    params.not_before = now - BACKDATE;
+    params.not_after = now + Duration::seconds(lifetime.whole_seconds());
+    params.serial_number = Some(random_serial()?);
+    Ok(params)
+}
+
+/// 126 random bits with the next one set: positive, and of one length (RFC 5280, section 4.1.2.2).
+fn random_serial() -> Result<SerialNumber, IssueError> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| IssueError::Random)?;
+    bytes[0] = bytes[0] & 0x3f | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+/// A key whose encoded form is wiped when it is dropped.
+struct WipedKey(KeyPair);
+
+impl WipedKey {
+    fn generate() -> Result<Self, IssueError> {
+        Ok(Self(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?))
+    }
+}
+
+impl Drop for WipedKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl PublicKeyData for WipedKey {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+impl SigningKey for WipedKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.0.sign(message)
+    }
+}
+
+#[cfg(test)]
+mod tests;

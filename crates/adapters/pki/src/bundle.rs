@@ -1,0 +1,112 @@
+//! The authorities that a trust domain is believed by.
+
+use lictor_model::TrustDomain;
+use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Whom to believe about one trust domain. Without authorities, nobody.
+///
+/// Source: SPIFFE Trust Domain and Bundle, sections 3 and 4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    trust_domain: TrustDomain,
+    authorities: Vec<CertificateDer<'static>>,
+    /// The authorities as webpki wants them, read once so that a handshake does not have to.
+    anchors: Vec<TrustAnchor<'static>>,
+    /// First and last second of each authority, Unix time.
+    valid: Vec<RangeInclusive<i64>>,
+    sequence: u64,
+}
+
+/// A certificate that cannot be an authority of a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAuthority {
+    /// Not a certificate, or bytes after it.
+    #[error("authority {at} of the bundle: expected one DER certificate")]
+    Malformed {
+        /// Its place in the list, from 0.
+        at: usize,
+    },
+    /// The basic constraints do not say that it may sign certificates.
+    #[error("authority {at} of the bundle: expected a CA certificate, saw a leaf")]
+    NotAnAuthority {
+        /// Its place in the list, from 0.
+        at: usize,
+    },
+}
+
+impl Bundle {
+    /// A bundle of CA certificates, each in DER; `sequence` grows with each change of the content.
+    ///
+    /// # Errors
+    /// A certificate that does not parse or is no CA (X509-SVID, section 4.1) spoils the whole bundle.
+    pub fn new(
+        trust_domain: TrustDomain,
+        authorities: Vec<CertificateDer<'static>>,
+        sequence: u64,
+    ) -> Result<Self, InvalidAuthority> {
+        let mut anchors = Vec::with_capacity(authorities.len());
+        let mut valid = Vec::with_capacity(authorities.len());
+        for (at, der) in authorities.iter().enumerate() {
+            let (anchor, seconds) = read_authority(at, der)?;
+            anchors.push(anchor);
+            valid.push(seconds);
+        }
+        Ok(Self { trust_domain, authorities, anchors, valid, sequence })
+    }
+
+    /// The same content under another sequence number.
+    #[must_use]
+    pub fn numbered(self, sequence: u64) -> Self {
+        Self { sequence, ..self }
+    }
+
+    /// The trust domain that these authorities speak for.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// The CA certificates.
+    pub fn authorities(&self) -> &[CertificateDer<'static>] {
+        &self.authorities
+    }
+
+    /// The version of the content; a larger one is newer.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The CA certificates one after another, as the Workload API sends them.
+    pub fn concatenated_der(&self) -> Vec<u8> {
+        self.authorities.iter().flat_map(|der| der.iter().copied()).collect()
+    }
+
+    /// The authorities that are valid at `now`: webpki itself never looks at an anchor's dates.
+    pub(crate) fn anchors_at(&self, now: UnixTime) -> Cow<'_, [TrustAnchor<'static>]> {
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if self.valid.iter().all(|seconds| seconds.contains(&now)) {
+            return Cow::Borrowed(&self.anchors);
+        }
+        let current = self.anchors.iter().zip(&self.valid).filter(|(_, seconds)| seconds.contains(&now));
+        current.map(|(anchor, _)| anchor.clone()).collect()
+    }
+}
+
+fn read_authority(
+    at: usize,
+    der: &CertificateDer<'_>,
+) -> Result<(TrustAnchor<'static>, RangeInclusive<i64>), InvalidAuthority> {
+    let malformed = InvalidAuthority::Malformed { at };
+    let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| malformed)?;
+    if !rest.is_empty() {
+        return Err(malformed);
+    }
+    if !parsed.is_ca() {
+        return Err(InvalidAuthority::NotAnAuthority { at });
+    }
+    let anchor = webpki::anchor_from_trusted_cert(der).map_err(|_| malformed)?.to_owned();
+    let validity = parsed.validity();
+    Ok((anchor, validity.not_before.timestamp()..=validity.not_after.timestamp()))
+}

@@ -1,0 +1,220 @@
+//! The SVIDs and bundle of this process, shared by everything that speaks TLS, and news of their changes.
+
+use crate::bundle::Bundle;
+use crate::svid::Svid;
+use lictor_model::SpiffeId;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+
+/// Every identity that this process can prove, and whom it believes. Cheap to clone; clones share the content.
+#[derive(Clone)]
+pub struct Keyring(Arc<Shared>);
+
+/// What has changed. It is a wake-up, not the news itself: two changes may be told in another order than they
+/// happened, so read the keyring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// An identity has another SVID.
+    Inserted(SpiffeId),
+    /// An identity has no SVID any more.
+    Removed(SpiffeId),
+    /// Other authorities are believed.
+    Bundle,
+}
+
+/// Keeps a listener informed; dropping it ends that.
+#[must_use = "dropping it ends the subscription at once"]
+pub struct Subscription {
+    key: u64,
+    keyring: Weak<Shared>,
+}
+
+type Listener = Arc<dyn Fn(&Change) + Send + Sync>;
+
+struct Shared {
+    state: RwLock<State>,
+    listeners: RwLock<HashMap<u64, Listener>>,
+    generation: AtomicU64,
+    next_listener: AtomicU64,
+}
+
+struct State {
+    svids: HashMap<SpiffeId, (Arc<Svid>, u64)>,
+    bundle: Arc<Bundle>,
+}
+
+impl Keyring {
+    /// A keyring without identities that believes `bundle`.
+    pub fn new(bundle: Bundle) -> Self {
+        Self(Arc::new(Shared {
+            state: RwLock::new(State { svids: HashMap::new(), bundle: Arc::new(bundle) }),
+            listeners: RwLock::default(),
+            generation: AtomicU64::new(0),
+            next_listener: AtomicU64::new(0),
+        }))
+    }
+
+    /// The SVID of an identity, and the generation in which it came; a generation is never used twice.
+    pub fn svid(&self, id: &SpiffeId) -> Option<(Arc<Svid>, u64)> {
+        self.read().svids.get(id).cloned()
+    }
+
+    /// Whom to believe now.
+    pub fn bundle(&self) -> Arc<Bundle> {
+        Arc::clone(&self.read().bundle)
+    }
+
+    /// The identities that have an SVID, in no order.
+    pub fn identities(&self) -> Vec<SpiffeId> {
+        self.read().svids.keys().cloned().collect()
+    }
+
+    /// Grows with every change of the keyring.
+    pub fn generation(&self) -> u64 {
+        self.0.generation.load(Ordering::Acquire)
+    }
+
+    /// Puts an SVID in the place of the one that its identity had; returns its generation.
+    pub fn insert(&self, svid: Svid) -> u64 {
+        let id = svid.id.clone();
+        let generation = {
+            let mut state = self.write();
+            let generation = self.step();
+            state.svids.insert(id.clone(), (Arc::new(svid), generation));
+            generation
+        };
+        self.tell(&Change::Inserted(id));
+        generation
+    }
+
+    /// Drops the SVID of an identity; returns whether there was one.
+    pub fn remove(&self, id: &SpiffeId) -> bool {
+        let removed = {
+            let mut state = self.write();
+            let removed = state.svids.remove(id).is_some();
+            if removed {
+                self.step();
+            }
+            removed
+        };
+        if removed {
+            self.tell(&Change::Removed(id.clone()));
+        }
+        removed
+    }
+
+    /// Believes other authorities from now on; an equal bundle changes nothing.
+    pub fn set_bundle(&self, bundle: Bundle) {
+        {
+            let mut state = self.write();
+            if *state.bundle == bundle {
+                return;
+            }
+            state.bundle = Arc::new(bundle);
+            self.step();
+        }
+        self.tell(&Change::Bundle);
+    }
+
+    /// Calls `listener` after every change, on the thread that made it; it must not block.
+    pub fn subscribe(&self, listener: impl Fn(&Change) + Send + Sync + 'static) -> Subscription {
+        let key = self.0.next_listener.fetch_add(1, Ordering::Relaxed);
+        let mut listeners = self.0.listeners.write().unwrap_or_else(PoisonError::into_inner);
+        listeners.insert(key, Arc::new(listener));
+        Subscription { key, keyring: Arc::downgrade(&self.0) }
+    }
+
+    fn tell(&self, change: &Change) {
+        // Copied out, so that a listener may read the keyring, subscribe, or drop its subscription.
+        let listeners: Vec<Listener> = {
+            let listeners = self.0.listeners.read().unwrap_or_else(PoisonError::into_inner);
+            listeners.values().map(Arc::clone).collect()
+        };
+        for listener in listeners {
+            listener(change);
+        }
+    }
+
+    /// The next generation; called with the write lock held, so that generations follow the content's order.
+    fn step(&self) -> u64 {
+        self.0.generation.fetch_add(1, Ordering::Release) + 1
+    }
+
+    // Nothing panics while it holds the lock, so a poisoned one has whole content.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.0.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.0.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(shared) = self.keyring.upgrade() {
+            shared.listeners.write().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        }
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.read();
+        f.debug_struct("Keyring")
+            .field("trust_domain", &state.bundle.trust_domain().as_str())
+            .field("identities", &state.svids.len())
+            .field("generation", &self.generation())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Change, Keyring};
+    use crate::CertificateAuthority;
+    use lictor_model::SpiffeId;
+    use std::sync::{Arc, Mutex};
+    use time::{Duration, OffsetDateTime};
+
+    #[test]
+    fn changes_are_counted_and_told_until_the_subscription_ends() {
+        let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
+        let authority =
+            CertificateAuthority::new("td".parse().expect("a trust domain"), now, Duration::DAY).expect("a root");
+        let keyring = Keyring::new(authority.bundle(1));
+        let id: SpiffeId = "spiffe://td/a".parse().expect("an identity");
+        let svid = || authority.issue(&id, now, Duration::HOUR).expect("an SVID");
+
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let subscription = keyring.subscribe({
+            let (told, keyring) = (Arc::clone(&told), keyring.clone());
+            move |change| told.lock().expect("the list").push((change.clone(), keyring.generation()))
+        });
+        let first = keyring.insert(svid());
+        let second = keyring.clone().insert(svid());
+        assert!(first < second && keyring.svid(&id).map(|(_, generation)| generation) == Some(second));
+        keyring.set_bundle(authority.bundle(1));
+        keyring.set_bundle(authority.bundle(2));
+        assert!(keyring.remove(&id) && !keyring.remove(&id) && keyring.svid(&id).is_none());
+        drop(subscription);
+        keyring.insert(svid());
+        let told: Vec<_> = told.lock().expect("the list").clone();
+        let expected = [
+            (Change::Inserted(id.clone()), 1),
+            (Change::Inserted(id.clone()), 2),
+            (Change::Bundle, 3),
+            (Change::Removed(id.clone()), 4),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(format!("{keyring:?}").contains("PRIVATE"), false);
+    }
+}

@@ -1,0 +1,189 @@
+//! A certificate authority as a PEM file: its key, its certificate, and the chain up to the root.
+
+use crate::authority::{CertificateAuthority, Parts};
+use crate::bundle::{Bundle, InvalidAuthority};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lictor_model::SpiffeId;
+use rcgen::{KeyPair, PublicKeyData};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::{Zeroize, Zeroizing};
+
+const LINE: usize = 64;
+
+/// Why a PEM text is no certificate authority.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidAuthorityFile {
+    /// The PEM itself is broken.
+    #[error("expected PEM blocks: {0}")]
+    Pem(rustls_pki_types::pem::Error),
+    /// No certificate in it.
+    #[error("expected the authority's certificate, saw none")]
+    NoCertificate,
+    /// The key does not parse.
+    #[error("expected a PKCS#8 private key: {0}")]
+    Key(rcgen::Error),
+    /// The first certificate is for another key.
+    #[error("expected the first certificate to be for the private key, it is for another one")]
+    KeyMismatch,
+    /// A certificate that does not parse or is no CA.
+    #[error(transparent)]
+    Authority(#[from] InvalidAuthority),
+    /// A certificate whose key may not sign certificates (X509-SVID, section 4.3).
+    #[error("certificate {at}: expected the key usage keyCertSign")]
+    KeyUsage {
+        /// Its place in the file, from 0.
+        at: usize,
+    },
+    /// A certificate that the next one in the file has not signed.
+    #[error("certificate {at}: expected it to be signed by the one after it")]
+    Chain {
+        /// Its place in the file, from 0.
+        at: usize,
+    },
+    /// The root's name is not the SPIFFE ID of a trust domain (X509-SVID, section 3.2).
+    #[error("expected the root to be named by a trust domain's SPIFFE ID: {0}")]
+    TrustDomain(String),
+}
+
+impl CertificateAuthority {
+    /// Key and certificates as PEM, this authority's own first. Whoever writes it to a file sees to the file's mode.
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::new());
+        push_block(&mut text, "PRIVATE KEY", self.key().pkcs8());
+        for certificate in self.certificates() {
+            push_block(&mut text, "CERTIFICATE", certificate);
+        }
+        text
+    }
+
+    /// Reads what [`to_pem`](Self::to_pem) wrote.
+    ///
+    /// # Errors
+    /// Key and certificates do not belong together, or the chain does not end in the root of a trust domain.
+    pub fn from_pem(text: &str) -> Result<Self, InvalidAuthorityFile> {
+        use InvalidAuthorityFile as E;
+        let mut secret = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).map_err(E::Pem)?;
+        let key = KeyPair::try_from(&secret).map_err(E::Key);
+        secret.zeroize();
+        let key = key?;
+        let certificates = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let certificates = certificates.map_err(E::Pem)?;
+        let mut chain = Vec::with_capacity(certificates.len());
+        for (at, der) in certificates.iter().enumerate() {
+            let (_, parsed) = X509Certificate::from_der(der).map_err(|_| InvalidAuthority::Malformed { at })?;
+            if !parsed.is_ca() {
+                return Err(InvalidAuthority::NotAnAuthority { at }.into());
+            }
+            let usage = parsed.key_usage().map_err(|_| InvalidAuthority::Malformed { at })?;
+            if !usage.is_some_and(|usage| usage.value.key_cert_sign()) {
+                return Err(E::KeyUsage { at });
+            }
+            chain.push(parsed);
+        }
+        let (Some(own), Some(root), Some(root_der)) = (chain.first(), chain.last(), certificates.last()) else {
+            return Err(E::NoCertificate);
+        };
+        if own.public_key().raw != key.subject_public_key_info() {
+            return Err(E::KeyMismatch);
+        }
+        for (at, (below, above)) in chain.iter().zip(chain.iter().skip(1)).enumerate() {
+            if below.issuer() != above.subject() || below.verify_signature(Some(above.public_key())).is_err() {
+                return Err(E::Chain { at });
+            }
+        }
+        let id = crate::verify::uri_name(root).map_err(|error| E::TrustDomain(error.to_string()))?;
+        let trust_domain = domain_of(&id)?;
+        let malformed = |_| E::Authority(InvalidAuthority::Malformed { at: 0 });
+        let starts = chain.iter().map(|parsed| parsed.validity().not_before.timestamp()).max().unwrap_or(i64::MAX);
+        let ends = chain.iter().map(|parsed| parsed.validity().not_after.timestamp()).min().unwrap_or(i64::MIN);
+        let not_before = OffsetDateTime::from_unix_timestamp(starts).map_err(malformed)?;
+        let not_after = OffsetDateTime::from_unix_timestamp(ends).map_err(malformed)?;
+        let root = Bundle::new(trust_domain, vec![root_der.clone()], 0)?;
+        drop(chain);
+        Self::from_parts(Parts { key, certificates, root, not_before, not_after }).map_err(E::Key)
+    }
+}
+
+fn domain_of(id: &SpiffeId) -> Result<lictor_model::TrustDomain, InvalidAuthorityFile> {
+    if id.path().is_empty() {
+        Ok(id.trust_domain())
+    } else {
+        Err(InvalidAuthorityFile::TrustDomain(format!("saw {id}, which names a workload")))
+    }
+}
+
+fn push_block(text: &mut Zeroizing<String>, label: &str, der: &[u8]) {
+    // Room for everything at once: a string that grows leaves copies of the key behind.
+    let mut body = Zeroizing::new(String::with_capacity(der.len() * 4 / 3 + 4));
+    STANDARD.encode_string(der, &mut body);
+    let mut block = Zeroizing::new(String::with_capacity(text.len() + body.len() + body.len() / LINE + 128));
+    block.push_str(text);
+    block.push_str(&format!("-----BEGIN {label}-----\n"));
+    for line in body.as_bytes().chunks(LINE) {
+        block.extend(line.iter().map(|&byte| char::from(byte)));
+        block.push('\n');
+    }
+    block.push_str(&format!("-----END {label}-----\n"));
+    *text = block;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::InvalidAuthorityFile as E;
+    use crate::{CertificateAuthority, Usage, unix_time, verify};
+    use time::{Duration, OffsetDateTime};
+
+    fn root() -> CertificateAuthority {
+        CertificateAuthority::new("td.example".parse().expect("a trust domain"), now(), Duration::days(1))
+            .expect("a root")
+    }
+
+    fn now() -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("a time")
+    }
+
+    #[test]
+    fn an_authority_reads_as_it_was_written() {
+        let issuing = root().subordinate(now(), Duration::hours(5)).expect("an issuing authority");
+        let text = issuing.to_pem();
+        let read = CertificateAuthority::from_pem(&text).expect("the same authority");
+        assert_eq!(*read.to_pem(), *text);
+        assert_eq!((read.not_before(), read.not_after()), (issuing.not_before(), issuing.not_after()));
+        let id = "spiffe://td.example/x".parse().expect("an identity");
+        let svid = read.issue(&id, now(), Duration::hours(1)).expect("an SVID");
+        assert_eq!(verify(&svid.chain, &issuing.bundle(1), unix_time(now()), Usage::Client), Ok(id));
+    }
+
+    #[test]
+    fn parts_that_do_not_belong_together_are_refused() {
+        let (one, other) = (root(), root());
+        let issuing = one.subordinate(now(), Duration::hours(5)).expect("an issuing authority");
+        let (one, other, issuing) = (one.to_pem(), other.to_pem(), issuing.to_pem());
+        let split = |text: &str| {
+            let at = text.find("-----BEGIN CERTIFICATE").expect("a certificate");
+            (text[..at].to_owned(), text[at..].to_owned())
+        };
+        let ((key, _), (_, stranger)) = (split(&one), split(&other));
+        let (issuing_key, chain) = split(&issuing);
+        let own = chain.split_inclusive("-----END CERTIFICATE-----\n").next().expect("its own certificate");
+        let leaf = rcgen::generate_simple_self_signed(["x".to_owned()]).expect("a leaf").cert.pem();
+        type Expected = fn(&E) -> bool;
+        let cases: [(String, Expected); 7] = [
+            (String::new(), |e| matches!(e, E::Pem(_))),
+            (key.clone(), |e| matches!(e, E::NoCertificate)),
+            (format!("{key}{stranger}"), |e| matches!(e, E::KeyMismatch)),
+            (format!("{issuing_key}{own}{stranger}"), |e| matches!(e, E::Chain { at: 0 })),
+            (format!("{key}{leaf}"), |e| matches!(e, E::Authority(_))),
+            (one.replace("BEGIN CERTIFICATE-----\n", "BEGIN CERTIFICATE-----\nAAAA"), |e| matches!(e, E::Authority(_))),
+            (one.replace("BEGIN PRIVATE KEY-----\n", "BEGIN PRIVATE KEY-----\nAAAA"), |e| matches!(e, E::Key(_))),
+        ];
+        for (text, expected) in cases {
+            let error = CertificateAuthority::from_pem(&text).expect_err("a refusal");
+            assert!(expected(&error), "{error:?} for {}", text.lines().next().unwrap_or_default());
+        }
+    }
+}
