@@ -22,6 +22,8 @@
 
 mod authority;
 mod bundle;
+#[cfg(test)]
+mod forge;
 mod keyring;
 mod pem;
 mod svid;
