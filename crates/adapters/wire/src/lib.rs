@@ -1,1 +1,42 @@
-//! wire
+//! Protobuf and gRPC types of protocols that others define, generated at build time from `proto/`.
+//!
+//! **Invariants.** Names, numbers and types are those of the published definitions; nothing of our own is added to
+//! another party's service. Nothing here interprets a message.
+//!
+//! **Not here.** No server, no client setup: `lictor-identity` serves the Workload API.
+
+/// The SPIFFE Workload API, service `SpiffeWorkloadAPI`; it has no protobuf package.
+///
+/// Source: SPIFFE Workload API, sections 5.1 and 6.1.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+pub mod workload {
+    tonic::include_proto!("_");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::workload::{X509svid, X509svidResponse};
+    use prost::Message;
+
+    #[test]
+    fn field_numbers_are_the_published_ones() {
+        let svid = X509svid {
+            spiffe_id: "a".into(),
+            x509_svid: vec![1],
+            x509_svid_key: vec![2],
+            bundle: vec![3],
+            hint: "h".into(),
+        };
+        let message = X509svidResponse {
+            svids: vec![svid],
+            crl: vec![vec![4]],
+            federated_bundles: [("t".to_owned(), vec![5])].into(),
+        };
+        let expected = [
+            0x0a, 15, 0x0a, 1, b'a', 0x12, 1, 1, 0x1a, 1, 2, 0x22, 1, 3, 0x2a, 1, b'h', // svids = 1
+            0x12, 1, 4, // crl = 2
+            0x1a, 6, 0x0a, 1, b't', 0x12, 1, 5, // federated_bundles = 3
+        ];
+        assert_eq!(message.encode_to_vec(), expected);
+    }
+}

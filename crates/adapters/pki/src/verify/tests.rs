@@ -4,6 +4,7 @@ use crate::forge::{self, Forge, at, now};
 use lictor_model::InvalidSpiffeId;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 use rustls_pki_types::CertificateDer;
+use std::slice::from_ref;
 
 const A: &str = "spiffe://td.example/ns/shop/sa/a";
 
@@ -76,7 +77,7 @@ fn a_leaf_may_not_sign_and_must_be_for_this_end() {
 fn every_certificate_of_the_path_must_be_valid_now() {
     let root = Forge::new(now());
     let (leaf, _) = root.leaf(&forge::leaf(now(), &[A]));
-    let check = |hours| verify(&[leaf.clone()], &root.bundle(), at(hours), Usage::Client);
+    let check = |hours| verify(from_ref(&leaf), &root.bundle(), at(hours), Usage::Client);
     assert!(check(0).is_ok() && check(1).is_ok() && check(-1).is_ok());
     assert!(matches!(check(2), Err(E::Expired { .. })));
     assert!(matches!(check(-2), Err(E::NotYetValid { .. })));
@@ -85,7 +86,7 @@ fn every_certificate_of_the_path_must_be_valid_now() {
     let mut long = forge::leaf(now(), &[A]);
     long.not_after = now() + time::Duration::hours(1000);
     let (leaf, _) = root.leaf(&long);
-    assert!(verify(&[leaf.clone()], &root.bundle(), at(99), Usage::Client).is_ok());
+    assert!(verify(from_ref(&leaf), &root.bundle(), at(99), Usage::Client).is_ok());
     assert_eq!(verify(&[leaf], &root.bundle(), at(101), Usage::Client), Err(E::UnknownAuthority));
 }
 
