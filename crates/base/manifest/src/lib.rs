@@ -10,6 +10,8 @@
 //!
 //! **Not here.** No file system, no cluster, no meaning of a policy beyond its defaults.
 
+mod decode;
+mod fields;
 mod finding;
 mod kinds;
 mod meta;
@@ -18,9 +20,9 @@ mod origin;
 mod read;
 mod yaml;
 
-pub use finding::{Code, Finding, Level};
+pub use finding::{Code, Finding, Level, UnknownCode, render};
 pub use kinds::*;
 pub use meta::Meta;
 pub use object::{Object, ObjectKey};
 pub use origin::{Origin, Position};
-pub use read::{Document, read};
+pub use read::{Reading, read, read_in};

@@ -1,0 +1,299 @@
+//! From a text to objects and findings.
+
+use crate::decode::{self, Scope};
+use crate::fields::{Context, Field, brief};
+use crate::finding::{Code, Finding};
+use crate::origin::Position;
+use crate::yaml::{Data, Loader, Node, Problem, Spot};
+use crate::{Namespace, Object, ServiceAccount, WorkloadKind};
+use std::sync::Arc;
+
+/// What a text held.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    /// The objects without an error, in the order of the text.
+    pub objects: Vec<Object>,
+    /// What is wrong or worth knowing, in the order of the text. An object with an error is not among the objects.
+    pub findings: Vec<Finding>,
+}
+
+impl Reading {
+    /// Whether anything in the text is refused.
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(Finding::is_error)
+    }
+}
+
+/// The most findings that one text gives.
+const MAX_FINDINGS: usize = 1000;
+/// How deep `List` kinds may stand in each other.
+const MAX_LISTS: usize = 8;
+
+/// Reads a YAML or JSON stream; objects of namespaced kinds that name no namespace are in `default`.
+///
+/// `file` is how findings and origins name the text. Empty documents are passed over, `List` kinds are taken apart.
+pub fn read(file: &str, text: &str) -> Reading {
+    read_in(file, text, "default")
+}
+
+/// Reads like [`read`], with another namespace for objects that name none.
+pub fn read_in(file: &str, text: &str, default_namespace: &str) -> Reading {
+    let mut reader = Reader { file: Arc::from(file), default_namespace, reading: Reading::default() };
+    for document in Loader::new(text) {
+        match document {
+            Ok(node) if node.is_null() => {}
+            Ok(node) => reader.document(&node, 0),
+            Err(located) => reader.refuse(&located.problem, located.spot),
+        }
+    }
+    reader.reading
+}
+
+struct Reader<'r> {
+    file: Arc<str>,
+    default_namespace: &'r str,
+    reading: Reading,
+}
+
+impl Reader<'_> {
+    fn finding(&mut self, finding: Finding) {
+        let findings = &mut self.reading.findings;
+        // An error is never lost: whoever asks whether there was one must get the truth.
+        if findings.len() < MAX_FINDINGS || (finding.is_error() && !findings.iter().any(Finding::is_error)) {
+            findings.push(finding);
+        } else if findings.len() == MAX_FINDINGS {
+            let message = format!("more than {MAX_FINDINGS} findings; the others are not shown");
+            findings.push(Finding::new(Code::MoreFindings, Position::of_file(Arc::clone(&self.file)), message));
+        }
+    }
+
+    fn report(&mut self, code: Code, spot: Spot, message: impl Into<String>, hint: Option<String>) {
+        let Spot { line, column } = spot;
+        let position = Position { file: Arc::clone(&self.file), line, column };
+        self.finding(Finding { hint, ..Finding::new(code, position, message) });
+    }
+
+    fn refuse(&mut self, problem: &Problem, spot: Spot) {
+        let (code, hint) = match problem {
+            Problem::Syntax(_) => (Code::YamlSyntax, Some("nothing after this place was read".to_owned())),
+            Problem::DuplicateKey { first, .. } => {
+                (Code::DuplicateKey, Some(format!("it stands first at line {}, column {}", first.line, first.column)))
+            }
+            Problem::ComplexKey | Problem::Unrepresentable(_) | Problem::Merge => (Code::YamlValue, None),
+            Problem::TooLarge | Problem::TooDeep => (Code::TooLarge, None),
+        };
+        self.report(code, spot, problem.to_string(), hint);
+    }
+
+    fn document(&mut self, node: &Node, lists: usize) {
+        let Some(typed) = self.type_of(node) else { return };
+        if let Some(items) = list_items(&typed, node) {
+            return self.list(node, items, lists);
+        }
+        let kind = match known(&typed) {
+            Known::Kind(kind) => kind,
+            Known::Version(wanted) => {
+                let (version, kind) = (brief(typed.api_version), brief(typed.kind));
+                let spot = node.get("apiVersion").map_or(node.spot, |node| node.spot);
+                let message = format!("`apiVersion`: expected {wanted} for the kind {kind}, found `{version}`");
+                return self.report(Code::UnknownVersion, spot, message, None);
+            }
+            Known::Other => Kind::Other,
+        };
+        let strict =
+            matches!(kind, Kind::NetworkPolicy | Kind::PeerAuthentication | Kind::AuthorizationPolicy | Kind::Stance);
+        let context = Context::new(&self.file, strict, kind == Kind::Secret);
+        let object = decode_object(&Field::document(&context, node), kind, &typed, self.default_namespace);
+        let findings = context.into_findings();
+        let refused = findings.iter().any(Finding::is_error);
+        findings.into_iter().for_each(|finding| self.finding(finding));
+        let Some(object) = object.filter(|_| !refused) else { return };
+        if kind == Kind::Other {
+            let (group, name) = (brief(typed.api_version), object.meta().name.clone());
+            let message = format!("{} {name} ({group}) is read, not acted on", brief(typed.kind));
+            self.report(Code::NotActedOn, node.spot, message, None);
+        }
+        self.reading.objects.push(object);
+    }
+
+    fn list(&mut self, list: &Node, items: &Node, lists: usize) {
+        match &items.data {
+            Data::List(items) if lists < MAX_LISTS => {
+                items.iter().filter(|item| !item.is_null()).for_each(|item| self.document(item, lists + 1));
+            }
+            Data::List(_) => {
+                let message = format!("expected at most {MAX_LISTS} lists within each other");
+                self.report(Code::TooLarge, list.spot, message, None);
+            }
+            _ if items.is_null() => {}
+            _ => self.report(Code::WrongType, items.spot, "`items`: expected a list", None),
+        }
+    }
+
+    /// What an object says it is.
+    fn type_of<'n>(&mut self, node: &'n Node) -> Option<Typed<'n>> {
+        let (version, kind) = (node.get("apiVersion"), node.get("kind"));
+        let text = |node: Option<&'n Node>| node.and_then(Node::as_str).filter(|text| !text.is_empty());
+        if let (Some(api_version), Some(kind)) = (text(version), text(kind)) {
+            return Some(Typed { api_version, kind });
+        }
+        if version.is_none() && kind.is_none() {
+            let message = "expected a Kubernetes object with `apiVersion` and `kind`, found neither; it is passed over";
+            self.report(Code::NotAnObject, node.spot, message, None);
+            return None;
+        }
+        for (key, value) in [("apiVersion", version), ("kind", kind)] {
+            match value {
+                None => {
+                    self.report(Code::MissingKind, node.spot, format!("the required field `{key}` is missing"), None)
+                }
+                Some(value) if text(Some(value)).is_none() => {
+                    self.report(Code::MissingKind, value.spot, format!("`{key}`: expected a text"), None);
+                }
+                Some(_) => {}
+            }
+        }
+        None
+    }
+}
+
+struct Typed<'n> {
+    api_version: &'n str,
+    kind: &'n str,
+}
+
+impl<'n> Typed<'n> {
+    /// The API group; empty for the core group.
+    fn group(&self) -> &'n str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+}
+
+/// The items of a `v1` List, or of any kind that ends in `List` and has them.
+fn list_items<'n>(typed: &Typed<'_>, node: &'n Node) -> Option<&'n Node> {
+    typed.kind.ends_with("List").then(|| node.get("items")).flatten()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Namespace,
+    ServiceAccount,
+    Workload(WorkloadKind),
+    Service,
+    Endpoints,
+    EndpointSlice,
+    ConfigMap,
+    Secret,
+    NetworkPolicy,
+    PeerAuthentication,
+    AuthorizationPolicy,
+    Stance,
+    Other,
+}
+
+enum Known {
+    Kind(Kind),
+    /// A kind that is acted on, in a version that is not known; these are.
+    Version(&'static str),
+    Other,
+}
+
+/// The kinds that are acted on: name, the groups that have it, the versions that are known, and what reads it.
+const KINDS: &[(&str, &[&str], &[&str], Kind)] = &[
+    ("Namespace", &[""], &["v1"], Kind::Namespace),
+    ("ServiceAccount", &[""], &["v1"], Kind::ServiceAccount),
+    ("Pod", &[""], &["v1"], Kind::Workload(WorkloadKind::Pod)),
+    ("ReplicationController", &[""], &["v1"], Kind::Workload(WorkloadKind::ReplicationController)),
+    (
+        "Deployment",
+        &["apps", "extensions"],
+        &["apps/v1", "apps/v1beta2", "apps/v1beta1", "extensions/v1beta1"],
+        Kind::Workload(WorkloadKind::Deployment),
+    ),
+    (
+        "ReplicaSet",
+        &["apps", "extensions"],
+        &["apps/v1", "apps/v1beta2", "extensions/v1beta1"],
+        Kind::Workload(WorkloadKind::ReplicaSet),
+    ),
+    (
+        "DaemonSet",
+        &["apps", "extensions"],
+        &["apps/v1", "apps/v1beta2", "extensions/v1beta1"],
+        Kind::Workload(WorkloadKind::DaemonSet),
+    ),
+    ("StatefulSet", &["apps"], &["apps/v1", "apps/v1beta2", "apps/v1beta1"], Kind::Workload(WorkloadKind::StatefulSet)),
+    ("Job", &["batch"], &["batch/v1"], Kind::Workload(WorkloadKind::Job)),
+    ("CronJob", &["batch"], &["batch/v1", "batch/v1beta1", "batch/v2alpha1"], Kind::Workload(WorkloadKind::CronJob)),
+    ("Service", &[""], &["v1"], Kind::Service),
+    ("Endpoints", &[""], &["v1"], Kind::Endpoints),
+    ("EndpointSlice", &["discovery.k8s.io"], &["discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"], Kind::EndpointSlice),
+    ("ConfigMap", &[""], &["v1"], Kind::ConfigMap),
+    ("Secret", &[""], &["v1"], Kind::Secret),
+    ("NetworkPolicy", &["networking.k8s.io", "extensions"], &["networking.k8s.io/v1"], Kind::NetworkPolicy),
+    (
+        "PeerAuthentication",
+        &["security.istio.io"],
+        &["security.istio.io/v1", "security.istio.io/v1beta1"],
+        Kind::PeerAuthentication,
+    ),
+    (
+        "AuthorizationPolicy",
+        &["security.istio.io"],
+        &["security.istio.io/v1", "security.istio.io/v1beta1"],
+        Kind::AuthorizationPolicy,
+    ),
+    ("Stance", &["lictor.dev"], &["lictor.dev/v1alpha1"], Kind::Stance),
+];
+
+fn known(typed: &Typed<'_>) -> Known {
+    let group = typed.group();
+    let row = KINDS.iter().find(|(name, groups, ..)| *name == typed.kind && groups.contains(&group));
+    match row {
+        Some((_, _, versions, kind)) if versions.contains(&typed.api_version) => Known::Kind(*kind),
+        Some((_, _, versions, _)) => Known::Version(versions.first().copied().unwrap_or_default()),
+        None => Known::Other,
+    }
+}
+
+fn decode_object(object: &Field<'_>, kind: Kind, typed: &Typed<'_>, default_namespace: &str) -> Option<Object> {
+    let scope = match kind {
+        Kind::Namespace => Scope::ClusterLabel,
+        Kind::Service => Scope::NamespacedLabel,
+        Kind::Other => Scope::Unknown,
+        _ => Scope::Namespaced,
+    };
+    let metadata = decode::metadata(object, scope, default_namespace)?;
+    let plain = |keys: &[&'static str]| {
+        object.record(|record| record.accept(&[&["apiVersion", "kind", "metadata", "status"], keys].concat()))
+    };
+    Some(match kind {
+        Kind::Namespace => {
+            plain(&["spec"])?;
+            Object::Namespace(Arc::new(Namespace { meta: metadata.meta }))
+        }
+        Kind::ServiceAccount => {
+            plain(&["automountServiceAccountToken", "imagePullSecrets", "secrets"])?;
+            Object::ServiceAccount(Arc::new(ServiceAccount { meta: metadata.meta }))
+        }
+        Kind::Workload(kind) => Object::Workload(Arc::new(decode::workload(object, kind, metadata)?)),
+        Kind::Service => Object::Service(Arc::new(decode::service(object, metadata)?)),
+        Kind::Endpoints => Object::Endpoints(Arc::new(decode::endpoints(object, metadata)?)),
+        Kind::EndpointSlice => Object::Endpoints(Arc::new(decode::endpoint_slice(object, metadata)?)),
+        Kind::ConfigMap => Object::Stored(Arc::new(decode::stored(object, false, metadata)?)),
+        Kind::Secret => Object::Stored(Arc::new(decode::stored(object, true, metadata)?)),
+        Kind::NetworkPolicy => Object::NetworkPolicy(Arc::new(decode::network_policy(object, metadata)?)),
+        Kind::PeerAuthentication => {
+            Object::PeerAuthentication(Arc::new(decode::peer_authentication(object, metadata)?))
+        }
+        Kind::AuthorizationPolicy => {
+            Object::AuthorizationPolicy(Arc::new(decode::authorization_policy(object, metadata)?))
+        }
+        Kind::Stance => Object::Stance(Arc::new(decode::stance(object, metadata)?)),
+        Kind::Other => {
+            let group = typed.group();
+            let kind = if group.is_empty() { typed.kind.to_owned() } else { format!("{}.{group}", typed.kind) };
+            Object::Other(Arc::from(kind), metadata.meta)
+        }
+    })
+}

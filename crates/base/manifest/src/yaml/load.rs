@@ -1,0 +1,204 @@
+//! From the parser's events to nodes, one document at a time.
+
+use super::scalar::resolve;
+use super::{Data, Located, MAX_DEPTH, MAX_NODES, Node, Problem, Spot};
+use indexmap::IndexMap;
+use indexmap::map::Entry;
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Reads the documents of a stream, one after the other.
+///
+/// After a syntax error nothing more comes; any other problem costs its own document only.
+pub(crate) struct Loader<'s> {
+    parser: Parser<'s, StrInput<'s>>,
+    /// Anchored nodes of the current document, each with its number of values.
+    anchors: HashMap<usize, (Node, usize)>,
+    nodes: usize,
+    ended: bool,
+}
+
+type Parsed<T> = Result<T, Box<Located>>;
+
+impl<'s> Loader<'s> {
+    pub(crate) fn new(source: &'s str) -> Self {
+        let source = source.strip_prefix('\u{feff}').unwrap_or(source);
+        Self { parser: Parser::new_from_str(source), anchors: HashMap::new(), nodes: 0, ended: false }
+    }
+
+    fn event(&mut self) -> Parsed<(Event<'s>, Span)> {
+        match self.parser.next_event() {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => {
+                self.ended = true;
+                Err(problem(Problem::Syntax(error.info().to_owned()), error.marker()))
+            }
+            None => Ok((Event::StreamEnd, Span::default())),
+        }
+    }
+
+    fn document(&mut self) -> Parsed<Node> {
+        self.anchors.clear();
+        let (event, span) = self.event()?;
+        let node = self.node(event, &span, 0);
+        if node.is_err() {
+            self.skip_document()?;
+        }
+        node
+    }
+
+    /// Goes on to the end of a document that was given up.
+    fn skip_document(&mut self) -> Parsed<()> {
+        while !self.ended {
+            match self.event()?.0 {
+                Event::DocumentEnd => break,
+                Event::StreamEnd => self.ended = true,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts values against the limit of the stream; past it, the stream ends.
+    fn count(&mut self, nodes: usize, span: &Span) -> Parsed<()> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > MAX_NODES {
+            self.ended = true;
+            return Err(problem(Problem::TooLarge, &span.start));
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, event: Event<'s>, span: &Span, depth: usize) -> Parsed<Node> {
+        let before = self.nodes;
+        self.count(1, span)?;
+        if depth > MAX_DEPTH {
+            return Err(problem(Problem::TooDeep, &span.start));
+        }
+        let (data, anchor) = match event {
+            Event::Alias(id) => {
+                let Some((node, weight)) = self.anchors.get(&id) else {
+                    let what = "an alias stands inside of its own anchor".to_owned();
+                    return Err(problem(Problem::Syntax(what), &span.start));
+                };
+                let (node, weight) = (node.clone(), *weight);
+                self.count(weight, span)?;
+                return Ok(node);
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let tag = tag.as_ref().map(|tag| tag.suffix.as_str());
+                let Some(value) = resolve(&text, style == ScalarStyle::Plain, tag) else {
+                    return Err(problem(Problem::Unrepresentable(shorten(&text)), &span.start));
+                };
+                (Data::Scalar(value), anchor)
+            }
+            Event::SequenceStart(anchor, _) => {
+                let mut items = Vec::new();
+                loop {
+                    match self.event()? {
+                        (Event::SequenceEnd, _) => break,
+                        (event, span) => items.push(self.node(event, &span, depth + 1)?),
+                    }
+                }
+                (Data::List(Arc::new(items)), anchor)
+            }
+            Event::MappingStart(anchor, _) => (self.mapping(depth)?, anchor),
+            _ => (Data::Scalar(Value::Null), 0),
+        };
+        let node = Node { data, spot: spot(&span.start) };
+        if anchor > 0 {
+            self.anchors.insert(anchor, (node.clone(), self.nodes - before));
+        }
+        Ok(node)
+    }
+
+    fn mapping(&mut self, depth: usize) -> Parsed<Data> {
+        let mut entries = IndexMap::<String, (Spot, Node)>::new();
+        let mut merged = Vec::new();
+        loop {
+            let (event, span) = self.event()?;
+            if matches!(event, Event::MappingEnd) {
+                break;
+            }
+            let merges = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
+            let Data::Scalar(key) = self.node(event, &span, depth + 1)?.data else {
+                return Err(problem(Problem::ComplexKey, &span.start));
+            };
+            let (event, value_span) = self.event()?;
+            let value = self.node(event, &value_span, depth + 1)?;
+            if merges {
+                merged.push(value);
+                continue;
+            }
+            let key = match key {
+                Value::String(text) => text,
+                Value::Null => return Err(problem(Problem::ComplexKey, &span.start)),
+                other => other.to_string(),
+            };
+            match entries.entry(key) {
+                Entry::Occupied(entry) => {
+                    let duplicate = Problem::DuplicateKey { key: shorten(entry.key()), first: entry.get().0 };
+                    return Err(problem(duplicate, &span.start));
+                }
+                Entry::Vacant(entry) => {
+                    entry.insert((spot(&span.start), value));
+                }
+            }
+        }
+        for source in &merged {
+            match &source.data {
+                Data::List(items) => items.iter().try_for_each(|item| merge(&mut entries, item))?,
+                _ => merge(&mut entries, source)?,
+            }
+        }
+        Ok(Data::Map(Arc::new(entries)))
+    }
+}
+
+impl Iterator for Loader<'_> {
+    type Item = Parsed<Node>;
+
+    fn next(&mut self) -> Option<Parsed<Node>> {
+        while !self.ended {
+            match self.event() {
+                Ok((Event::DocumentStart(_), _)) => return Some(self.document()),
+                Ok((Event::StreamEnd, _)) => self.ended = true,
+                Ok(_) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        None
+    }
+}
+
+/// Adds a merged mapping's entries; those that are there already win.
+fn merge(entries: &mut IndexMap<String, (Spot, Node)>, source: &Node) -> Parsed<()> {
+    let Data::Map(more) = &source.data else {
+        return Err(Box::new(Located { problem: Problem::Merge, spot: source.spot }));
+    };
+    for (key, entry) in more.iter() {
+        if !entries.contains_key(key) {
+            entries.insert(key.clone(), entry.clone());
+        }
+    }
+    Ok(())
+}
+
+fn spot(marker: &Marker) -> Spot {
+    let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+    Spot { line: number(marker.line()), column: number(marker.col()).saturating_add(1) }
+}
+
+fn problem(problem: Problem, at: &Marker) -> Box<Located> {
+    Box::new(Located { problem, spot: spot(at) })
+}
+
+/// At most 60 characters of an outside text, for a message.
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
