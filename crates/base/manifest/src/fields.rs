@@ -3,7 +3,7 @@
 //! A [`Record`] remembers which of its keys it was asked for and reports the others when it is done with; a
 //! [`Field`] knows its path and reports a value of the wrong type with what was wanted and what was seen.
 
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, Level};
 use crate::origin::{Position, child};
 use crate::yaml::{Data, Node, Spot};
 use serde_json::Value;
@@ -31,9 +31,14 @@ impl Context {
     }
 
     pub(crate) fn report(&self, code: Code, spot: Spot, message: String, hint: Option<String>) {
-        let Spot { line, column } = spot;
-        let position = Position { file: Arc::clone(&self.file), line, column };
-        let finding = Finding { hint, ..Finding::new(code, position, message) };
+        self.keep(Finding { hint, ..Finding::new(code, self.position(spot), message) });
+    }
+
+    fn position(&self, spot: Spot) -> Position {
+        Position { file: Arc::clone(&self.file), line: spot.line, column: spot.column }
+    }
+
+    fn keep(&self, finding: Finding) {
         let mut findings = self.findings.borrow_mut();
         // Errors are never left out: whoever asks whether there was one must get the truth.
         if findings.len() < MAX_FINDINGS || (finding.is_error() && !findings.iter().any(Finding::is_error)) {
@@ -83,6 +88,13 @@ impl<'a> Field<'a> {
     /// Reports something about the value, with a hint.
     pub(crate) fn report_with(&self, code: Code, message: impl AsRef<str>, hint: impl Into<String>) {
         self.context.report(code, self.node.spot, self.told(message.as_ref()), Some(hint.into()));
+    }
+
+    /// Reports something that the API server refuses and that leaves no doubt about what lictor acts on: a warning,
+    /// whatever the code's own level.
+    pub(crate) fn doubt(&self, code: Code, message: impl AsRef<str>) {
+        let finding = Finding::new(code, self.context.position(self.node.spot), self.told(message.as_ref()));
+        self.context.keep(Finding { level: Level::Warning, ..finding });
     }
 
     fn told(&self, message: &str) -> String {

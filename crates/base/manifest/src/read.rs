@@ -88,9 +88,13 @@ impl Reader<'_> {
     fn document(&mut self, node: &Node, lists: usize) {
         let Some(typed) = self.type_of(node) else { return };
         if let Some(items) = list_items(&typed, node) {
-            return self.list(node, items, lists);
+            return self.list(&typed, items, lists);
         }
-        let kind = match known(&typed) {
+        self.object(node, &typed);
+    }
+
+    fn object(&mut self, node: &Node, typed: &Typed<'_>) {
+        let kind = match known(typed) {
             Known::Kind(kind) => kind,
             Known::Version(wanted) => {
                 let (version, kind) = (brief(typed.api_version), brief(typed.kind));
@@ -103,7 +107,7 @@ impl Reader<'_> {
         let strict =
             matches!(kind, Kind::NetworkPolicy | Kind::PeerAuthentication | Kind::AuthorizationPolicy | Kind::Stance);
         let context = Context::new(&self.file, strict, kind == Kind::Secret);
-        let object = decode_object(&Field::document(&context, node), kind, &typed, self.default_namespace);
+        let object = decode_object(&Field::document(&context, node), kind, typed, self.default_namespace);
         let findings = context.into_findings();
         let refused = findings.iter().any(Finding::is_error);
         findings.into_iter().for_each(|finding| self.finding(finding));
@@ -116,14 +120,21 @@ impl Reader<'_> {
         self.reading.objects.push(object);
     }
 
-    fn list(&mut self, list: &Node, items: &Node, lists: usize) {
+    /// The items of a list. Those of a typed one (`PodList`) need not say again what they are.
+    fn list(&mut self, list: &Typed<'_>, items: &Node, lists: usize) {
+        let kind = list.kind.strip_suffix("List").filter(|kind| !kind.is_empty());
         match &items.data {
             Data::List(items) if lists < MAX_LISTS => {
-                items.iter().filter(|item| !item.is_null()).for_each(|item| self.document(item, lists + 1));
+                for item in items.iter().filter(|item| !item.is_null()) {
+                    match kind.filter(|_| item.get("kind").is_none() && item.get("apiVersion").is_none()) {
+                        Some(kind) => self.object(item, &Typed { api_version: list.api_version, kind }),
+                        None => self.document(item, lists + 1),
+                    }
+                }
             }
             Data::List(_) => {
                 let message = format!("expected at most {MAX_LISTS} lists within each other");
-                self.report(Code::TooLarge, list.spot, message, None);
+                self.report(Code::TooLarge, items.spot, message, None);
             }
             _ if items.is_null() => {}
             _ => self.report(Code::WrongType, items.spot, "`items`: expected a list", None),

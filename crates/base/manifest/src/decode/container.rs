@@ -13,7 +13,11 @@ use std::time::Duration;
 pub(crate) fn container(field: &Field<'_>) -> Option<Container> {
     field.record(|record| {
         accept_rest_of_container(record);
-        let name = record.need("name").and_then(|field| {
+        let name = record.get("name");
+        if name.is_none() {
+            record.field.doubt(Code::MissingField, "the required field `name` is missing");
+        }
+        let name = name.and_then(|field| {
             let name = field.text()?;
             if !is_dns_label(name) {
                 field.wrong(Code::InvalidName, "a DNS label: at most 63 lower-case letters, digits and dashes");

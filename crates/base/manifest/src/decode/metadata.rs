@@ -138,7 +138,11 @@ fn owner(record: &mut Record<'_>) -> Option<(Arc<str>, Arc<str>)> {
             field.record(|record| {
                 record.accept(&["apiVersion", "uid", "blockOwnerDeletion"]);
                 let controller = record.flag("controller");
-                let (kind, name) = (record.need("kind")?.text()?, record.need("name")?.text()?);
+                let (kind, name) = (record.text("kind"), record.text("name"));
+                if kind.is_none() || name.is_none() {
+                    record.field.doubt(Code::MissingField, "expected the owner's `kind` and `name`");
+                }
+                let (kind, name) = (kind.unwrap_or(""), name?);
                 Some((controller, (Arc::from(kind), Arc::from(name))))
             })?
         })

@@ -40,7 +40,9 @@ pub(crate) fn pod_spec(field: &Field<'_>) -> Option<PodSpec> {
         containers.extend(sidecars);
         let containers: Vec<_> = containers.iter().filter_map(container).collect();
         let mut names = HashSet::new();
-        for container in containers.iter().filter(|container| !names.insert(&container.name)) {
+        for container in
+            containers.iter().filter(|container| !container.name.is_empty() && !names.insert(&container.name))
+        {
             let message = format!("expected containers of different names, found `{}` twice", container.name);
             record.field.report(Code::InvalidValue, message);
         }

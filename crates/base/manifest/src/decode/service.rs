@@ -122,7 +122,7 @@ fn check_ports(record: &Record<'_>, ports: &[ServicePort], kind: &ServiceType) {
         if ports.len() > 1 && port.name.is_empty() {
             record
                 .field
-                .report(Code::MissingField, format!("port {} needs a `name`, since there are several", port.port));
+                .doubt(Code::MissingField, format!("port {} needs a `name`, since there are several", port.port));
         } else if !names.insert(&port.name) && !port.name.is_empty() {
             let message = format!("expected ports of different names, found `{}` twice", port.name);
             record.field.report(Code::InvalidValue, message);

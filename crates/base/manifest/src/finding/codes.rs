@@ -60,7 +60,7 @@ codes! {
     InvalidPeer = 1020, Error, "a peer does not have exactly one form";
     InvalidValue = 1021, Error, "a value is not one of those allowed";
     InvalidEncoding = 1022, Error, "a Secret's value is not base64";
-    TemplateMismatch = 1023, Error, "a workload's selector does not select its own pods";
+    TemplateMismatch = 1023, Warning, "a workload's selector does not select its own pods";
     MoreFindings = 1024, Note, "a file has more findings than are shown";
     Unreadable = 1025, Error, "a file could not be read";
 
@@ -76,6 +76,7 @@ codes! {
     EndpointsWithoutService = 1109, Warning, "endpoints belong to no Service";
     TargetPortUnresolved = 1110, Warning, "a Service's target port has no container port";
     UnknownNode = 1111, Note, "a pod names a node that is not there";
+    TooManyPods = 1112, Error, "the workloads make more pods than a snapshot holds";
 
     // Segmentation.
     RulesWithoutType = 1201, Warning, "rules of a direction that the policy does not isolate";
