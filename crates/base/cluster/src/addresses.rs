@@ -49,7 +49,7 @@ impl Addresses {
         self.at(1).unwrap_or_else(|| self.block.network())
     }
 
-    /// Sets an address aside for an owner that asks for it, if it is free.
+    /// Sets an address aside for an owner that asks for it, if it is free; the one that it had is given back.
     pub fn claim(&mut self, owner: &Name, address: IpAddr) -> bool {
         if self.taken.get(owner) == Some(&address) {
             return true;
@@ -57,7 +57,9 @@ impl Addresses {
         if !self.used.insert(address) {
             return false;
         }
-        self.taken.insert(owner.clone(), address);
+        if let Some(before) = self.taken.insert(owner.clone(), address) {
+            self.used.remove(&before);
+        }
         true
     }
 
@@ -128,4 +130,3 @@ impl Default for AddressPool {
         Self::new(&block([10, 244, 0, 0]), &block([10, 96, 0, 0]))
     }
 }
-

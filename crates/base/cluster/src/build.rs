@@ -1,8 +1,14 @@
 //! From objects to a snapshot.
 
 use crate::addresses::AddressPool;
-use crate::snapshot::Snapshot;
+use crate::expand::{Expansion, expand};
+use crate::inventory::Inventory;
+use crate::namespaces::namespaces;
+use crate::nodes::Nodes;
+use crate::placement::place;
 use crate::pod::Node;
+use crate::services::services;
+use crate::snapshot::Snapshot;
 use lictor_manifest::{Finding, Object};
 use lictor_model::{Revision, TrustDomain};
 use std::sync::Arc;
@@ -30,15 +36,37 @@ impl Snapshot {
     ///
     /// Workloads become pods (`deployment-0`, `deployment-1`, …: a lab's pods have stable names), pods and
     /// services get addresses from `pool`, selectors are resolved to backends, and a namespace that is used
-    /// but not declared is made. Findings: two objects of one name, a service account that does not exist,
-    /// a Service that selects nothing, no address left.
+    /// but not declared is made. A pool that has served earlier snapshots gives the pods and services that
+    /// stay the addresses that they had; keep a copy of it where a snapshot may be thrown away.
+    ///
+    /// Findings: two objects of one name (the first is kept), a service account that does not exist, a Service
+    /// that selects nothing, no address left. A pod that cannot be made is left out, with an error.
     pub fn build(
         objects: &[Object],
         settings: &Settings,
         pool: &mut AddressPool,
         revision: Revision,
     ) -> (Self, Vec<Finding>) {
-        let _ = (objects, settings, pool, revision);
-        todo!("helper")
+        let mut findings = Vec::new();
+        let inventory = Inventory::of(objects, &settings.default_namespace, &mut findings);
+        let namespaces = namespaces(&inventory, &mut findings);
+        let nodes = Nodes::of(&settings.nodes, &inventory, &mut findings);
+        let Expansion { drafts, suspended } = expand(&inventory, &nodes.names(), &mut findings);
+        let placement = place(drafts, &inventory, &nodes, settings, pool, &mut findings);
+        let services = services(&inventory, &placement, pool, &mut findings);
+        let snapshot = Self {
+            revision,
+            trust_domain: settings.trust_domain.clone(),
+            root_namespace: Arc::clone(&settings.root_namespace),
+            namespaces,
+            nodes: nodes.by_name,
+            pods: placement.pods,
+            suspended,
+            services,
+            policies: inventory.policies,
+            pods_by_address: placement.by_address,
+            nodes_by_address: nodes.by_address,
+        };
+        (snapshot, findings)
     }
 }

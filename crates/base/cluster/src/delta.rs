@@ -16,6 +16,10 @@ pub struct Delta {
     pub pods_changed: BTreeSet<Name>,
     /// Whether any namespace's labels changed.
     pub namespaces: bool,
+    /// Whether any node changed.
+    pub nodes: bool,
+    /// Whether the list of suspended workloads changed.
+    pub suspended: bool,
     /// Whether any service or backend changed.
     pub services: bool,
     /// Whether any policy changed.
@@ -31,6 +35,8 @@ impl Delta {
             pods_removed,
             pods_changed,
             namespaces: old.namespaces != new.namespaces,
+            nodes: old.nodes != new.nodes,
+            suspended: old.suspended != new.suspended,
             services: old.services != new.services,
             policies: old.policies != new.policies,
         }
@@ -47,7 +53,8 @@ type Keys = BTreeSet<Name>;
 fn keyed<T: PartialEq>(old: &BTreeMap<Name, Arc<T>>, new: &BTreeMap<Name, Arc<T>>) -> (Keys, Keys, Keys) {
     let added = new.keys().filter(|name| !old.contains_key(*name)).cloned().collect();
     let removed = old.keys().filter(|name| !new.contains_key(*name)).cloned().collect();
-    let differs = |name: &Name, value: &Arc<T>| old.get(name).is_some_and(|old| !Arc::ptr_eq(old, value) && old != value);
+    let differs =
+        |name: &Name, value: &Arc<T>| old.get(name).is_some_and(|old| !Arc::ptr_eq(old, value) && old != value);
     let changed = new.iter().filter(|(name, value)| differs(name, value)).map(|(name, _)| name.clone()).collect();
     (added, removed, changed)
 }

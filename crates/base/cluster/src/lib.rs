@@ -15,8 +15,15 @@
 mod addresses;
 mod build;
 mod delta;
+mod expand;
+mod inventory;
+mod namespaces;
+mod nodes;
+mod notice;
+mod placement;
 mod pod;
 mod service;
+mod services;
 mod snapshot;
 
 pub use addresses::{AddressPool, Addresses, Exhausted};

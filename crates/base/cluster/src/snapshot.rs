@@ -1,6 +1,6 @@
 //! The snapshot and its look-ups.
 
-use crate::pod::{Node, Pod};
+use crate::pod::{Node, Pod, WorkloadRef};
 use crate::service::ClusterService;
 use lictor_manifest::{AuthorizationPolicy, NetworkPolicy, PeerAuthentication, Stance};
 use lictor_model::{Labels, Layer, Mode, Name, Peer, PolicyKind, PolicyRef, Revision, TrustDomain};
@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub nodes: BTreeMap<Arc<str>, Node>,
     /// The pods by name.
     pub pods: BTreeMap<Name, Arc<Pod>>,
+    /// The workloads that run no pod now, sorted: CronJobs, and those scaled to zero.
+    pub suspended: Vec<WorkloadRef>,
     /// The services by name.
     pub services: BTreeMap<Name, Arc<ClusterService>>,
     /// The policies.
@@ -54,6 +56,12 @@ impl Snapshot {
     /// The pod with an address; a host-network pod is not found by its node's.
     pub fn pod_at(&self, address: IpAddr) -> Option<&Arc<Pod>> {
         self.pods.get(self.pods_by_address.get(&address.to_canonical())?)
+    }
+
+    /// The pods of a namespace, by name.
+    pub fn pods_in(&self, namespace: &Arc<str>) -> impl Iterator<Item = &Arc<Pod>> {
+        let first = Name::new(Arc::clone(namespace), "");
+        self.pods.range(first..).map(|(_, pod)| pod).take_while(move |pod| pod.name.namespace == *namespace)
     }
 
     /// The node with an address.

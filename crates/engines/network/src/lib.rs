@@ -7,9 +7,22 @@
 //! - For every flow, `compile(snapshot).judge(flow) = judge(snapshot, flow)`: prediction is enforcement.
 //! - What a policy names and nothing resolves matches nothing; it never widens a rule.
 //! - SCTP is never taken for TCP, and a policy that names only one protocol isolates all of them.
+//! - A [`Compiler`]'s class, rule set and rule numbers never come to mean something else.
 //!
 //! **Not here.** No packet, no map, no connection tracking (`lictor-datapath`).
 
+mod addressing;
+mod classes;
+mod compile;
+mod gates;
+mod groups;
+mod judge;
+mod matching;
+mod numbers;
 mod program;
+mod rules;
+mod terms;
 
+pub use compile::{Compiler, compile};
+pub use judge::judge;
 pub use program::{Address, ClassId, Endpoint, Entry, Gate, Judgement, Outcome, Program, RuleId, RuleSet, RuleSetId};

@@ -1,0 +1,225 @@
+//! From drafts to pods: each gets its addresses, its node and its identity.
+
+use crate::addresses::{AddressPool, Addresses};
+use crate::build::{ENROLL_ANNOTATION, Settings};
+use crate::expand::Draft;
+use crate::inventory::Inventory;
+use crate::nodes::Nodes;
+use crate::notice;
+use crate::pod::{NamedPort, Pod};
+use lictor_manifest::{Finding, PodSpec, WorkloadKind};
+use lictor_model::{Name, SpiffeId};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The pods, and which of them has which address.
+pub(crate) struct Placement {
+    pub(crate) pods: BTreeMap<Name, Arc<Pod>>,
+    pub(crate) by_address: HashMap<IpAddr, Name>,
+}
+
+/// Gives every draft its addresses: those that its manifest states first, then one from each block of the
+/// pool that it has none of, in the order of names.
+pub(crate) fn place(
+    drafts: BTreeMap<Name, Draft>,
+    inventory: &Inventory,
+    nodes: &Nodes,
+    settings: &Settings,
+    pool: &mut AddressPool,
+    findings: &mut Vec<Finding>,
+) -> Placement {
+    for block in &mut pool.pods {
+        block.retain(|owner| drafts.get(owner).is_some_and(|draft| !draft.object.template.spec.host_network));
+    }
+    let mut stated = Stated::default();
+    for (name, draft) in &drafts {
+        stated.claim(name, draft, nodes, pool, findings);
+    }
+    let mut placement = Placement { pods: BTreeMap::new(), by_address: HashMap::new() };
+    let mut specs = Specs::default();
+    let mut told = Told::default();
+    for (name, draft) in drafts {
+        let host_network = draft.object.template.spec.host_network;
+        let node = nodes.of_pod(draft.node.as_ref(), &draft.object);
+        let addresses = if host_network {
+            Some(nodes.addresses(&node).to_vec())
+        } else {
+            stated.complete(&name, &draft, pool, &mut told, findings)
+        };
+        let identity = identity(&name, &draft, inventory, settings, &mut told, findings);
+        let (Some(addresses), Some((service_account, identity))) = (addresses, identity) else { continue };
+        if !host_network {
+            placement.by_address.extend(addresses.iter().map(|address| (*address, name.clone())));
+        }
+        let pod = Pod {
+            labels: draft.object.template.labels.clone(),
+            annotations: draft.object.template.annotations.clone(),
+            addresses,
+            ports: ports(&draft.object.template.spec),
+            node,
+            host_network,
+            enrolled: !host_network && enrolled(&draft, inventory),
+            identity,
+            service_account,
+            spec: specs.of(&name, &draft),
+            workload: draft.workload,
+            name: name.clone(),
+        };
+        placement.pods.insert(name, Arc::new(pod));
+    }
+    placement
+}
+
+/// What was said of a whole workload, so that a hundred replicas do not say it a hundred times.
+#[derive(Default)]
+struct Told {
+    exhausted: BTreeSet<(WorkloadKind, Name)>,
+    account: BTreeSet<(WorkloadKind, Name)>,
+}
+
+/// The addresses that manifests state.
+#[derive(Default)]
+struct Stated {
+    owners: HashMap<IpAddr, Name>,
+    by_pod: HashMap<Name, Vec<IpAddr>>,
+}
+
+impl Stated {
+    /// Sets aside what a dumped Pod's status says: one address a family, as Kubernetes has it.
+    fn claim(
+        &mut self,
+        name: &Name,
+        draft: &Draft,
+        nodes: &Nodes,
+        pool: &mut AddressPool,
+        findings: &mut Vec<Finding>,
+    ) {
+        if draft.object.template.spec.host_network {
+            return;
+        }
+        let mut families = HashSet::new();
+        for address in draft.object.addresses.iter().map(|address| address.to_canonical()) {
+            if !families.insert(address.is_ipv4()) {
+                continue;
+            }
+            let block = pool.pods.iter_mut().find(|block| block.block().contains(address));
+            let holder = if let Some(owner) = self.owners.get(&address) {
+                Some(owner.to_string())
+            } else if let Some(node) = nodes.by_address.get(&address) {
+                Some(format!("node {node}"))
+            } else {
+                let free = |block: &mut Addresses| block.gateway() != address && block.claim(name, address);
+                (!block.is_none_or(free)).then(|| "the node's end of the link or an older pod".to_owned())
+            };
+            match holder {
+                None => {
+                    self.owners.insert(address, name.clone());
+                    self.by_pod.entry(name.clone()).or_default().push(address);
+                }
+                Some(holder) => {
+                    findings.push(notice::address_taken(&draft.object.meta, "status.podIP", address, &holder));
+                }
+            }
+        }
+    }
+
+    /// A pod's addresses, IPv4 first: the stated ones, and one from each block of another family.
+    fn complete(
+        &self,
+        name: &Name,
+        draft: &Draft,
+        pool: &mut AddressPool,
+        told: &mut Told,
+        findings: &mut Vec<Finding>,
+    ) -> Option<Vec<IpAddr>> {
+        let mut addresses = self.by_pod.get(name).cloned().unwrap_or_default();
+        for block in &mut pool.pods {
+            let family = block.block().network().is_ipv4();
+            if addresses.iter().any(|address| address.is_ipv4() == family) {
+                continue;
+            }
+            match block.assign(name) {
+                Ok(address) => addresses.push(address),
+                Err(exhausted) => {
+                    if told.exhausted.insert((draft.object.kind, draft.object.meta.name.clone())) {
+                        findings.push(notice::no_address_left(&draft.object.meta, name, &exhausted));
+                    }
+                    return None;
+                }
+            }
+        }
+        addresses.sort_by_key(|address| (address.is_ipv6(), *address));
+        Some(addresses)
+    }
+}
+
+/// The service account and the identity; nothing when the names make no identity.
+fn identity(
+    name: &Name,
+    draft: &Draft,
+    inventory: &Inventory,
+    settings: &Settings,
+    told: &mut Told,
+    findings: &mut Vec<Finding>,
+) -> Option<(Arc<str>, SpiffeId)> {
+    const DEFAULT: &str = "default";
+    let account = &draft.object.template.spec.service_account;
+    let account = if account.is_empty() { Arc::from(DEFAULT) } else { Arc::clone(account) };
+    let first = told.account.insert((draft.object.kind, draft.object.meta.name.clone()));
+    match settings.trust_domain.workload(&name.namespace, &account) {
+        Ok(identity) => {
+            let known = inventory.accounts.contains(&Name::new(name.namespace.clone(), account.clone()));
+            if first && !known && &*account != DEFAULT {
+                findings.push(notice::no_service_account(&draft.object.meta, &path(draft), &account));
+            }
+            Some((account, identity))
+        }
+        Err(error) => {
+            if first {
+                findings.push(notice::no_identity(&draft.object.meta, &path(draft), &account, &error));
+            }
+            None
+        }
+    }
+}
+
+/// Where an object names its service account.
+fn path(draft: &Draft) -> String {
+    let spec = match draft.object.kind {
+        WorkloadKind::Pod => "spec",
+        _ => "spec.template.spec",
+    };
+    format!("{spec}.serviceAccountName")
+}
+
+/// Whether neither the pod nor its namespace opts out of the mesh.
+fn enrolled(draft: &Draft, inventory: &Inventory) -> bool {
+    let out = |annotations: &BTreeMap<String, String>| {
+        annotations.get(ENROLL_ANNOTATION).is_some_and(|value| value.eq_ignore_ascii_case("false"))
+    };
+    let namespace = inventory.namespaces.get(&draft.object.meta.name.namespace);
+    !out(&draft.object.template.annotations) && !namespace.is_some_and(|namespace| out(&namespace.meta.annotations))
+}
+
+/// The ports of all containers.
+fn ports(spec: &PodSpec) -> Vec<NamedPort> {
+    let declared = spec.containers.iter().flat_map(|container| &container.ports);
+    declared.map(|port| NamedPort { name: port.name.clone(), protocol: port.protocol, port: port.port }).collect()
+}
+
+/// Pod specs, shared by the replicas of a workload.
+#[derive(Default)]
+struct Specs(HashMap<(WorkloadKind, Name), Arc<PodSpec>>);
+
+impl Specs {
+    /// The spec of a pod; a StatefulSet's has its own name as `hostname`, as the controller sets it.
+    fn of(&mut self, name: &Name, draft: &Draft) -> Arc<PodSpec> {
+        let spec = &draft.object.template.spec;
+        if draft.object.kind == WorkloadKind::StatefulSet {
+            return Arc::new(PodSpec { hostname: Some(name.name.clone()), ..spec.clone() });
+        }
+        let key = (draft.object.kind, draft.object.meta.name.clone());
+        Arc::clone(self.0.entry(key).or_insert_with(|| Arc::new(spec.clone())))
+    }
+}

@@ -1,0 +1,81 @@
+//! Which address is of which class.
+
+use crate::classes::{Classes, Meaning};
+use crate::compile::LiveRules;
+use crate::groups::Groups;
+use crate::numbers::Numbers;
+use crate::program::{Address, ClassId};
+use crate::rules::{Port, PortName};
+use crate::terms::{TermId, Terms};
+use lictor_cluster::{Pod, Snapshot};
+use lictor_model::Cidr;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The classes of a snapshot and where they are.
+pub(crate) struct Addressing {
+    pub(crate) addresses: HashMap<IpAddr, Address>,
+    pub(crate) prefixes: BTreeMap<Cidr, ClassId>,
+    pub(crate) classes: Classes,
+}
+
+impl Addressing {
+    /// Classifies every pod, node and block.
+    pub(crate) fn of(
+        snapshot: &Snapshot,
+        groups: &Groups<'_>,
+        terms: &Terms,
+        egress: &LiveRules<'_>,
+        numbers: &mut Numbers<Meaning>,
+    ) -> Self {
+        let names = names(egress);
+        let mut classes = Classes::default();
+        let mut alone = |met: &[TermId]| classes.of(Meaning { terms: met.to_vec(), ports: Vec::new() }, numbers);
+        let prefixes = terms.prefixes().map(|(prefix, met)| (prefix, alone(met))).collect();
+        let nodes = snapshot.nodes.values().flat_map(|node| &node.addresses);
+        let mut addresses: HashMap<IpAddr, Address> = HashMap::with_capacity(groups.endpoints.len());
+        for address in nodes {
+            let met = terms.of_address(*address).map_or(&[][..], |met| met);
+            addresses.insert(*address, Address { class: alone(met), pod: None, enrolled: false });
+        }
+        let by_label: Vec<Vec<TermId>> =
+            groups.groups.iter().map(|group| terms.of_pod(&group.pod.name.namespace, &group.pod.labels)).collect();
+        let mut seen = Seen::new();
+        for (name, pod, group) in &groups.endpoints {
+            let ports = ports(pod, &names);
+            for address in &pod.addresses {
+                let block = terms.of_address(*address);
+                let key = (*group, block.map(Arc::as_ptr), ports.clone());
+                let class = *seen.entry(key).or_insert_with(|| {
+                    let met: BTreeSet<TermId> =
+                        by_label[*group].iter().chain(block.into_iter().flat_map(|met| met.iter())).copied().collect();
+                    let meaning = Meaning { terms: met.into_iter().collect(), ports: ports.clone() };
+                    classes.of(meaning, numbers)
+                });
+                addresses.insert(*address, Address { class, pod: Some((*name).clone()), enrolled: pod.enrolled });
+            }
+        }
+        Self { addresses, prefixes, classes }
+    }
+}
+
+/// The classes that were found already: by group, matching blocks and named ports.
+type Seen = HashMap<(usize, Option<*const [TermId]>, Vec<(PortName, u16)>), ClassId>;
+
+/// The port names that live egress rules use, in order.
+fn names(egress: &LiveRules<'_>) -> BTreeSet<PortName> {
+    let ports = egress.values().flatten().filter_map(|rule| rule.ports.as_ref()).flatten();
+    ports
+        .filter_map(|port| match port {
+            Port::Peers(name) => Some(name.clone()),
+            Port::Range(..) | Port::Own(_) => None,
+        })
+        .collect()
+}
+
+/// The numbers that a pod has under these names.
+fn ports(pod: &Pod, names: &BTreeSet<PortName>) -> Vec<(PortName, u16)> {
+    let number = |name: &PortName| Some((name.clone(), pod.named_port(&name.name, name.protocol)?));
+    names.iter().filter_map(number).collect()
+}

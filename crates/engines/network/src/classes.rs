@@ -1,0 +1,55 @@
+//! Classes of addresses: those that every live peer term and every live port name treats alike.
+
+use crate::numbers::Numbers;
+use crate::program::ClassId;
+use crate::rules::PortName;
+use crate::terms::TermId;
+use std::collections::{BTreeSet, HashMap};
+
+/// What makes a class: the terms that it meets, and the ports that it has under the names that egress rules use.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Meaning {
+    /// Ascending.
+    pub(crate) terms: Vec<TermId>,
+    /// In the order of names.
+    pub(crate) ports: Vec<(PortName, u16)>,
+}
+
+/// The classes of one compilation, and which of them a rule speaks of.
+#[derive(Debug, Default)]
+pub(crate) struct Classes {
+    known: BTreeSet<ClassId>,
+    by_term: HashMap<TermId, Vec<ClassId>>,
+    by_port: HashMap<PortName, Vec<(ClassId, u16)>>,
+}
+
+impl Classes {
+    /// The class with a meaning; class 0 for what nothing speaks of.
+    pub(crate) fn of(&mut self, meaning: Meaning, numbers: &mut Numbers<Meaning>) -> ClassId {
+        if meaning == Meaning::default() {
+            return ClassId::default();
+        }
+        let class = ClassId(numbers.of(meaning.clone()));
+        if self.known.insert(class) {
+            for term in meaning.terms {
+                self.by_term.entry(term).or_default().push(class);
+            }
+            for (name, port) in meaning.ports {
+                self.by_port.entry(name).or_default().push((class, port));
+            }
+        }
+        class
+    }
+
+    /// The classes that meet one of these terms, ascending.
+    pub(crate) fn meeting(&self, terms: &[TermId]) -> Vec<ClassId> {
+        let classes: BTreeSet<ClassId> =
+            terms.iter().filter_map(|term| self.by_term.get(term)).flatten().copied().collect();
+        classes.into_iter().collect()
+    }
+
+    /// The classes that have a port under a name, with its number.
+    pub(crate) fn named(&self, name: &PortName) -> &[(ClassId, u16)] {
+        self.by_port.get(name).map_or(&[], Vec::as_slice)
+    }
+}

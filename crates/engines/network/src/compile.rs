@@ -1,0 +1,152 @@
+//! From a snapshot to a program.
+
+use crate::addressing::Addressing;
+use crate::classes::Meaning;
+use crate::gates::{Gates, RuleSetMeaning};
+use crate::groups::{Groups, side};
+use crate::judge::whole;
+use crate::matching::{rule_path, rules};
+use crate::numbers::Numbers;
+use crate::program::{Endpoint, Program, RuleId, RuleSet, RuleSetId};
+use crate::rules::{Port, PortName, Rule};
+use crate::terms::{Term, Terms};
+use lictor_cluster::{Pod, Snapshot};
+use lictor_manifest::{NetworkPolicy, NetworkRule, PortMatch, PortTerm};
+use lictor_model::{Direction, Name, PolicyRef, PortRange};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Every verdict of a snapshot's network policies: the program's [`judge`](Program::judge) says what
+/// [`judge`](crate::judge) says.
+///
+/// Use a [`Compiler`] where snapshots follow one another.
+pub fn compile(snapshot: &Snapshot) -> Program {
+    Compiler::default().compile(snapshot)
+}
+
+/// Compiles snapshots that follow one another into programs that differ no more than their verdicts do.
+///
+/// A class, a rule set and a rule keep their number while they mean the same, and a number does not come to mean
+/// anything else; so the tables of one program can be turned into those of the next entry by entry: add what is
+/// new, point the endpoints and addresses at it, remove what is left over. A rule set whose rules or port classes
+/// change is a new one; within one, only entries for classes come and go.
+#[derive(Debug, Clone)]
+pub struct Compiler {
+    terms: Numbers<Term>,
+    classes: Numbers<Meaning>,
+    rule_sets: Numbers<RuleSetMeaning>,
+    rules: RuleIds,
+    /// The tables of the last program: one that stays the same stays the same allocation.
+    tables: BTreeMap<RuleSetId, Arc<RuleSet>>,
+}
+
+/// The rules of live policies in one direction, by policy.
+pub(crate) type LiveRules<'a> = HashMap<&'a Name, Vec<Rule>>;
+
+impl Default for Compiler {
+    fn default() -> Self {
+        Self {
+            terms: Numbers::new(),
+            classes: Numbers::new(),
+            rule_sets: Numbers::new(),
+            rules: RuleIds::default(),
+            tables: BTreeMap::new(),
+        }
+    }
+}
+
+impl Compiler {
+    /// The program of a snapshot.
+    pub fn compile(&mut self, snapshot: &Snapshot) -> Program {
+        let groups = Groups::of(snapshot);
+        let mut terms = Terms::default();
+        let rules = Direction::BOTH.map(|direction| self.live_rules(&groups, direction, &mut terms));
+        terms.index(snapshot);
+        let addressing = Addressing::of(snapshot, &groups, &terms, &rules[side(Direction::Egress)], &mut self.classes);
+        let mut gates = Gates::new(&groups, &rules, &addressing.classes, &mut self.rule_sets, &self.tables);
+        let endpoint = |(name, pod, group): &(&Name, &Arc<Pod>, usize)| {
+            let [ingress, egress] = Direction::BOTH.map(|direction| gates.of(*group, pod, direction));
+            let own_node = snapshot.nodes.get(&pod.node).map(|node| node.addresses.clone()).unwrap_or_default();
+            let endpoint =
+                Endpoint { addresses: pod.addresses.clone(), own_node, enrolled: pod.enrolled, ingress, egress };
+            ((*name).clone(), endpoint)
+        };
+        let endpoints = groups.endpoints.iter().map(endpoint).collect();
+        let rule_sets = gates.into_tables();
+        self.tables.clone_from(&rule_sets);
+        self.terms.forget_unused();
+        self.classes.forget_unused();
+        self.rule_sets.forget_unused();
+        Program {
+            revision: snapshot.revision,
+            endpoints,
+            addresses: addressing.addresses,
+            prefixes: addressing.prefixes,
+            rule_sets,
+            rules: self.rules.refs.clone(),
+        }
+    }
+
+    /// The rules of the policies that isolate some endpoint in a direction.
+    fn live_rules<'a>(&mut self, groups: &Groups<'a>, direction: Direction, terms: &mut Terms) -> LiveRules<'a> {
+        let mut live = LiveRules::new();
+        for policy in groups.live(direction) {
+            let listed = rules(policy, direction).unwrap_or_default().iter().enumerate();
+            let numbered = listed.map(|(at, rule)| {
+                let id = self.rules.of(whole(policy).at(rule_path(direction, at)));
+                self.rule(policy, rule, id, direction, terms)
+            });
+            live.insert(&policy.meta.name, numbered.collect());
+        }
+        live
+    }
+
+    fn rule(
+        &mut self,
+        policy: &NetworkPolicy,
+        rule: &NetworkRule,
+        id: RuleId,
+        direction: Direction,
+        terms: &mut Terms,
+    ) -> Rule {
+        let mut term = |peer| terms.add(Term::of(policy, peer), &mut self.terms);
+        let peers: Option<Vec<_>> = (!rule.peers.is_empty()).then(|| rule.peers.iter().map(&mut term).collect());
+        let ports = (!rule.ports.is_empty()).then(|| rule.ports.iter().map(|term| port(term, direction)).collect());
+        Rule { id, peers, ports }
+    }
+}
+
+/// A port term, with the end at which a name resolves.
+fn port(term: &PortTerm, direction: Direction) -> Port {
+    let protocol = term.protocol;
+    match &term.port {
+        PortMatch::Any => Port::Range(protocol, PortRange::ALL),
+        PortMatch::Range(range) => Port::Range(protocol, *range),
+        PortMatch::Named(name) => {
+            let name = PortName { name: Arc::clone(name), protocol };
+            match direction {
+                Direction::Ingress => Port::Own(name),
+                Direction::Egress => Port::Peers(name),
+            }
+        }
+    }
+}
+
+/// The rules that ever were, by number: a decision that is told late still finds its rule.
+#[derive(Debug, Clone, Default)]
+struct RuleIds {
+    known: HashMap<PolicyRef, RuleId>,
+    refs: Vec<PolicyRef>,
+}
+
+impl RuleIds {
+    fn of(&mut self, rule: PolicyRef) -> RuleId {
+        if let Some(id) = self.known.get(&rule) {
+            return *id;
+        }
+        let id = RuleId(u32::try_from(self.refs.len()).unwrap_or(u32::MAX));
+        self.refs.push(rule.clone());
+        self.known.insert(rule, id);
+        id
+    }
+}

@@ -1,0 +1,184 @@
+//! What must hold for every cluster, every policy and every flow.
+
+mod random;
+
+use lictor_cluster::Snapshot;
+use lictor_manifest::NetworkRule;
+use lictor_model::{Direction, Flow, Name, Peer, Protocol};
+use lictor_network::{ClassId, Compiler, Program, compile, judge};
+use proptest::prelude::*;
+use random::{Cluster, cluster, rule};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Ports where rules of [`random`] begin, end or do not reach, on every kind of protocol.
+const SERVICES: [(Protocol, u16); 9] = [
+    (Protocol::Tcp, 80),
+    (Protocol::Tcp, 81),
+    (Protocol::Tcp, 443),
+    (Protocol::Tcp, 0),
+    (Protocol::Tcp, u16::MAX),
+    (Protocol::Udp, 80),
+    (Protocol::Sctp, 80),
+    (Protocol::Sctp, 443),
+    (Protocol::Other(1), 0),
+];
+
+/// Everyone that a flow can be with: pods, nodes, and addresses outside.
+fn addresses(snapshot: &Snapshot) -> Vec<IpAddr> {
+    let pods = snapshot.pods.values().flat_map(|pod| &pod.addresses);
+    let nodes = snapshot.nodes.values().flat_map(|node| &node.addresses);
+    let outside = ["203.0.113.7", "203.0.113.200", "10.244.0.200", "8.8.8.8", "2001:db8::7", "fd00::ffff"];
+    let outside = outside.iter().map(|text| text.parse().expect("an address"));
+    pods.chain(nodes).copied().chain(outside).collect::<BTreeSet<IpAddr>>().into_iter().collect()
+}
+
+/// Every flow at every endpoint, as the endpoint's side sees it.
+fn for_each_flow(snapshot: &Snapshot, mut ask: impl FnMut(&Name, Direction, &Flow)) {
+    let far = addresses(snapshot);
+    for pod in snapshot.pods.values().filter(|pod| !pod.host_network) {
+        for (peer, (protocol, port)) in far.iter().flat_map(|peer| SERVICES.map(|service| (*peer, service))) {
+            let near = Peer::pod(pod.name.clone(), pod.address_like(peer).expect("an address of each family"));
+            let far = snapshot.peer(peer);
+            let flow = |source, destination| Flow { source, destination, protocol, port };
+            ask(&pod.name, Direction::Ingress, &flow(far.clone(), near.clone()));
+            ask(&pod.name, Direction::Egress, &flow(near, far));
+        }
+    }
+}
+
+fn peer(flow: &Flow, direction: Direction) -> IpAddr {
+    match direction {
+        Direction::Ingress => flow.source.address,
+        Direction::Egress => flow.destination.address,
+    }
+}
+
+fn assert_says_the_same(program: &Program, snapshot: &Snapshot) {
+    for_each_flow(snapshot, |name, direction, flow| {
+        let step = judge(snapshot, flow, direction);
+        let compiled = program.judge(name, direction, peer(flow, direction), flow.protocol, flow.port);
+        assert_eq!(
+            (compiled.verdict, compiled.mode, compiled.by),
+            (step.verdict, step.mode, step.by),
+            "{flow} {direction}"
+        );
+    });
+}
+
+/// The classes that a program gives to addresses.
+fn classes(program: &Program) -> BTreeSet<ClassId> {
+    let known = program.addresses.values().map(|known| known.class).chain(program.prefixes.values().copied());
+    known.chain([ClassId::default(), ClassId::ANY]).collect()
+}
+
+/// No number of `before` has come to mean something else in `after`.
+fn assert_numbers_keep_their_meaning(before: &Program, after: &Program) {
+    assert_eq!(before.rules, after.rules[..before.rules.len()]);
+    let common: BTreeSet<ClassId> = classes(before).intersection(&classes(after)).copied().collect();
+    for (id, old) in &before.rule_sets {
+        let Some(new) = after.rule_sets.get(id) else { continue };
+        assert_eq!(old.bounds, new.bounds);
+        let shared = |set: &Arc<lictor_network::RuleSet>| {
+            let entries = set.entries.iter().filter(|(entry, _)| common.contains(&entry.class));
+            entries.map(|(entry, outcome)| (*entry, outcome.rule)).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(shared(old), shared(new));
+    }
+}
+
+/// The cluster with a rule more in one direction that one of its policies isolates.
+fn with_rule(cluster: &Cluster, at: usize, rule: NetworkRule) -> Option<Cluster> {
+    let mut more = cluster.clone();
+    let lists = more.policies.iter_mut().flat_map(|policy| [&mut policy.ingress, &mut policy.egress]);
+    let mut lists: Vec<_> = lists.flatten().collect();
+    let count = lists.len().max(1);
+    lists.get_mut(at % count)?.push(rule);
+    Some(more)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_program_says_what_the_policies_say(cluster in cluster()) {
+        let snapshot = cluster.snapshot();
+        assert_says_the_same(&compile(&snapshot), &snapshot);
+    }
+
+    #[test]
+    fn policies_only_add_up(cluster in cluster()) {
+        let snapshot = cluster.snapshot();
+        let alone: Vec<Snapshot> = (0..cluster.policies.len()).map(|at| cluster.with_policies([at]).snapshot()).collect();
+        let unisolated = "default, no policy applies";
+        for_each_flow(&snapshot, |_, direction, flow| {
+            let together = judge(&snapshot, flow, direction);
+            let each: Vec<_> = alone.iter().map(|snapshot| judge(snapshot, flow, direction)).collect();
+            let isolated = each.iter().any(|step| step.by.to_string() != unisolated);
+            let allowed = each.iter().any(|step| step.verdict.is_allow() && step.by.to_string() != unisolated);
+            assert_eq!(together.verdict.is_allow(), !isolated || allowed, "{flow} {direction}");
+        });
+    }
+
+    #[test]
+    fn a_rule_more_never_denies(cluster in cluster(), at in 0_usize..16, rule in rule()) {
+        if let Some(more) = with_rule(&cluster, at, rule) {
+            let (before, after) = (cluster.snapshot(), more.snapshot());
+            for_each_flow(&before, |_, direction, flow| {
+                if judge(&before, flow, direction).verdict.is_allow() {
+                    assert!(judge(&after, flow, direction).verdict.is_allow(), "{flow} {direction}");
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_compiler_says_the_same_whatever_it_compiled_before(steps in prop::collection::vec(cluster(), 2..5)) {
+        let mut compiler = Compiler::default();
+        let mut before: Option<Program> = None;
+        for cluster in &steps {
+            let snapshot = cluster.snapshot();
+            let program = compiler.compile(&snapshot);
+            assert_says_the_same(&program, &snapshot);
+            if let Some(before) = &before {
+                assert_numbers_keep_their_meaning(before, &program);
+            }
+            let again = compiler.compile(&snapshot);
+            assert_eq!(&program.endpoints, &again.endpoints);
+            assert_eq!((&program.addresses, &program.prefixes), (&again.addresses, &again.prefixes));
+            for (id, set) in &program.rule_sets {
+                assert!(Arc::ptr_eq(set, &again.rule_sets[id]), "a table that did not change was made again");
+            }
+            before = Some(again);
+        }
+    }
+
+    #[test]
+    fn an_edit_of_one_policy_keeps_what_it_does_not_touch(cluster in cluster(), at in 0_usize..16, rule in rule()) {
+        if let Some(more) = with_rule(&cluster, at, rule) {
+            let mut compiler = Compiler::default();
+            let before = compiler.compile(&cluster.snapshot());
+            let snapshot = more.snapshot();
+            let after = compiler.compile(&snapshot);
+            assert_says_the_same(&after, &snapshot);
+            assert_numbers_keep_their_meaning(&before, &after);
+            let edited = (0..cluster.policies.len()).find(|at| cluster.policies[*at] != more.policies[*at]);
+            let edited = edited.map(|at| cluster.policies[at].meta.name.clone());
+            for (name, old) in &before.endpoints {
+                let new = &after.endpoints[name];
+                for direction in Direction::BOTH {
+                    let (old, new) = (old.gate(direction), new.gate(direction));
+                    let touched = old.isolated_by.iter().any(|policy| Some(&policy.name) == edited.as_ref());
+                    // A port name of an egress rule may bring new port classes to other rules.
+                    let bounds = |program: &Program, gate: &lictor_network::Gate| {
+                        gate.rule_set.and_then(|id| Some(program.rule_sets.get(&id)?.bounds.clone()))
+                    };
+                    if !touched && bounds(&before, old) == bounds(&after, new) {
+                        assert_eq!(old, new, "{name} {direction}");
+                    }
+                }
+            }
+        }
+    }
+}

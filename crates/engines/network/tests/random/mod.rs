@@ -1,0 +1,205 @@
+//! Random clusters: few names and few numbers, so that they meet.
+
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
+use lictor_manifest::{
+    Container, ContainerPort, Established, Meta, Namespace, NetworkPolicy, NetworkRule, Object, Origin, PeerTerm,
+    PodSpec, PodTemplate, PortMatch, PortTerm, Stance, StanceLayer, Workload, WorkloadKind,
+};
+use lictor_model::{Cidr, IpBlock, Labels, Mode, Name, Operator, PortRange, Protocol, Requirement, Revision, Selector};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The objects of a snapshot, open to be changed.
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster {
+    pub namespaces: Vec<Namespace>,
+    pub pods: Vec<Workload>,
+    pub policies: Vec<NetworkPolicy>,
+    pub stances: Vec<Stance>,
+}
+
+const NAMESPACES: [&str; 3] = ["n0", "n1", "n2"];
+
+impl Cluster {
+    /// The same cluster with these of its policies only.
+    pub(crate) fn with_policies(&self, chosen: impl IntoIterator<Item = usize>) -> Self {
+        let policies = chosen.into_iter().map(|at| self.policies[at].clone()).collect();
+        Self { policies, ..self.clone() }
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut objects: Vec<Object> = Vec::new();
+        objects.extend(self.namespaces.iter().cloned().map(|object| Object::Namespace(Arc::new(object))));
+        objects.extend(self.pods.iter().cloned().map(|object| Object::Workload(Arc::new(object))));
+        objects.extend(self.policies.iter().cloned().map(|object| Object::NetworkPolicy(Arc::new(object))));
+        objects.extend(self.stances.iter().cloned().map(|object| Object::Stance(Arc::new(object))));
+        let node = |name: &str, addresses: [&str; 2]| Node {
+            name: Arc::from(name),
+            labels: Labels::default(),
+            addresses: addresses.map(|text| text.parse().expect("an address")).to_vec(),
+        };
+        let settings = Settings {
+            trust_domain: "cluster.local".parse().expect("a trust domain"),
+            root_namespace: Arc::from("n0"),
+            default_namespace: Arc::from("default"),
+            nodes: vec![node("node1", ["192.168.0.1", "fd01::1"]), node("node2", ["192.168.0.2", "fd01::2"])],
+        };
+        let mut pool = AddressPool::new(&[block("10.244.0.0/16"), block("fd00::/112")], &[block("10.96.0.0/16")]);
+        Snapshot::build(&objects, &settings, &mut pool, Revision(1)).0
+    }
+}
+
+fn block(text: &str) -> Cidr {
+    text.parse().expect("a block")
+}
+
+fn meta(namespace: &str, name: impl Into<Arc<str>>) -> Meta {
+    Meta {
+        name: Name::new(namespace, name),
+        labels: Labels::default(),
+        annotations: BTreeMap::new(),
+        created: None,
+        origin: Origin::none(),
+    }
+}
+
+/// A cluster of three namespaces, up to seven pods and up to five policies.
+pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
+    let namespaces = vec(labels(&["team"]), 3).prop_map(|labels| {
+        let named = NAMESPACES.into_iter().zip(labels);
+        named.map(|(name, labels)| Namespace { meta: Meta { labels, ..meta("", name) } }).collect()
+    });
+    (namespaces, vec(pod(), 1..8), vec(policy(), 0..6), vec(stance(), 0..3)).prop_map(
+        |(namespaces, mut pods, mut policies, mut stances)| {
+            let number = |meta: &mut Meta, at: usize| meta.name.name = Arc::from(format!("{}{at}", meta.name.name));
+            pods.iter_mut().enumerate().for_each(|(at, pod)| number(&mut pod.meta, at));
+            policies.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
+            stances.iter_mut().enumerate().for_each(|(at, stance)| number(&mut stance.meta, at));
+            Cluster { namespaces, pods, policies, stances }
+        },
+    )
+}
+
+fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = Labels> {
+    vec(option::of(select(&["a", "b", "c"][..])), keys.len()).prop_map(move |values| {
+        let pairs = keys.iter().zip(values);
+        pairs.filter_map(|(key, value)| Some((*key, value?))).collect()
+    })
+}
+
+fn protocol() -> impl Strategy<Value = Protocol> {
+    prop_oneof![6 => Just(Protocol::Tcp), 2 => Just(Protocol::Udp), 1 => Just(Protocol::Sctp)]
+}
+
+fn pod() -> impl Strategy<Value = Workload> {
+    let port = (select(&["http", "sql"][..]), select(&[80_u16, 81, 443][..]), protocol());
+    let port = port.prop_map(|(name, port, protocol)| ContainerPort { name: Arc::from(name), port, protocol });
+    let parts = (select(&NAMESPACES[..]), labels(&["app", "tier"]), vec(port, 0..3), any::<bool>(), 0..8);
+    parts.prop_map(|(namespace, labels, ports, second, kind)| Workload {
+        meta: meta(namespace, "pod"),
+        kind: WorkloadKind::Pod,
+        replicas: 1,
+        template: PodTemplate {
+            labels,
+            annotations: BTreeMap::new(),
+            spec: PodSpec {
+                service_account: Arc::from("default"),
+                host_network: kind == 0,
+                node_name: Some(Arc::from(if second { "node2" } else { "node1" })),
+                containers: vec![Container { ports, ..Container::default() }],
+                ..PodSpec::default()
+            },
+        },
+        addresses: Vec::new(),
+        host_address: None,
+        owner: None,
+    })
+}
+
+fn selector(keys: &'static [&'static str]) -> impl Strategy<Value = Selector> {
+    let values =
+        || subsequence(vec!["a", "b", "c"], 1..3).prop_map(|values| values.into_iter().map(Arc::from).collect());
+    let operator = prop_oneof![
+        4 => values().prop_map(Operator::In),
+        2 => values().prop_map(Operator::NotIn),
+        1 => Just(Operator::Exists),
+        1 => Just(Operator::DoesNotExist),
+    ];
+    let requirement =
+        (select(keys), operator).prop_map(|(key, operator)| Requirement { key: Arc::from(key), operator });
+    vec(requirement, 0..3).prop_map(Selector::new)
+}
+
+fn policy() -> impl Strategy<Value = NetworkPolicy> {
+    let rules = || option::weighted(0.7, vec(rule(), 0..3));
+    (select(&NAMESPACES[..]), selector(&["app", "tier"]), rules(), rules()).prop_map(
+        |(namespace, pod_selector, ingress, egress)| NetworkPolicy {
+            meta: meta(namespace, "policy"),
+            pod_selector,
+            ingress,
+            egress,
+        },
+    )
+}
+
+/// A rule of any form.
+pub(crate) fn rule() -> impl Strategy<Value = NetworkRule> {
+    (vec(peer(), 0..3), vec(port(), 0..3)).prop_map(|(peers, ports)| NetworkRule { peers, ports })
+}
+
+fn peer() -> impl Strategy<Value = PeerTerm> {
+    let name = (select(&NAMESPACES[..]))
+        .prop_map(|name| Selector::equal_to(&[("kubernetes.io/metadata.name", name)].into_iter().collect::<Labels>()));
+    let namespaces = prop_oneof![selector(&["team"]), name];
+    let pods = || selector(&["app", "tier"]);
+    prop_oneof![
+        pods().prop_map(|pods| PeerTerm::Pods { namespaces: None, pods: Some(pods) }),
+        (namespaces, option::of(pods()))
+            .prop_map(|(namespaces, pods)| PeerTerm::Pods { namespaces: Some(namespaces), pods }),
+        ip_block().prop_map(PeerTerm::Block),
+    ]
+}
+
+/// Blocks that hold some pods, some nodes, some addresses outside, with holes within them.
+fn ip_block() -> impl Strategy<Value = IpBlock> {
+    let choices: [(&str, &[&str]); 8] = [
+        ("0.0.0.0/0", &["10.0.0.0/8", "203.0.113.0/24", "192.168.0.1/32", "10.244.0.4/32"]),
+        ("10.244.0.0/16", &["10.244.0.0/30", "10.244.0.4/31", "10.244.0.200/32"]),
+        ("10.244.0.4/30", &["10.244.0.5/32", "10.244.0.6/32"]),
+        ("192.168.0.0/24", &["192.168.0.2/32"]),
+        ("203.0.113.0/24", &["203.0.113.128/25"]),
+        ("::/0", &["fd00::/112", "2001:db8::/32", "fd01::2/128"]),
+        ("fd00::/112", &["fd00::/126", "fd00::4/127"]),
+        ("fd00::4/126", &["fd00::5/128"]),
+    ];
+    select(choices.to_vec()).prop_flat_map(|(cidr, holes)| {
+        subsequence(holes.to_vec(), 0..=holes.len())
+            .prop_map(move |holes| IpBlock { cidr: block(cidr), except: holes.into_iter().map(block).collect() })
+    })
+}
+
+fn port() -> impl Strategy<Value = PortTerm> {
+    let range = select(vec![(80, 80), (81, 81), (80, 81), (81, 443), (0, 80), (443, u16::MAX)]);
+    let range = range.prop_map(|(first, last)| PortRange::new(first, last).expect("a range"));
+    let port = prop_oneof![
+        1 => Just(PortMatch::Any),
+        3 => range.prop_map(PortMatch::Range),
+        3 => select(&["http", "sql", "none"][..]).prop_map(|name| PortMatch::Named(Arc::from(name))),
+    ];
+    (protocol(), port).prop_map(|(protocol, port)| PortTerm { protocol, port })
+}
+
+fn stance() -> impl Strategy<Value = Stance> {
+    let mode = select(&[Mode::Observe, Mode::Audit, Mode::Enforce][..]);
+    (select(&NAMESPACES[..]), option::of(selector(&["app"])), mode).prop_map(|(namespace, selector, mode)| Stance {
+        meta: meta(namespace, "stance"),
+        layers: vec![StanceLayer::Segmentation],
+        selector,
+        mode,
+        established: Established::Rejudge,
+    })
+}
