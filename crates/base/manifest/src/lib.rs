@@ -18,6 +18,7 @@ mod meta;
 mod object;
 mod origin;
 mod read;
+mod values;
 mod yaml;
 
 pub use finding::{Code, Finding, Level, UnknownCode, render};
@@ -26,3 +27,4 @@ pub use meta::Meta;
 pub use object::{Object, ObjectKey};
 pub use origin::{Origin, Position};
 pub use read::{Reading, read, read_in};
+pub use values::{InvalidYaml, values};

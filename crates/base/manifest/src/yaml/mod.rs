@@ -80,7 +80,6 @@ pub(crate) const MAX_DEPTH: usize = 128;
 
 impl Node {
     /// The value without positions.
-    #[cfg(test)]
     pub(crate) fn to_json(&self) -> Value {
         match &self.data {
             Data::Scalar(value) => value.clone(),
