@@ -14,6 +14,7 @@ mod decode;
 mod fields;
 mod finding;
 mod kinds;
+mod kustomization;
 mod meta;
 mod object;
 mod origin;
@@ -23,6 +24,7 @@ mod yaml;
 
 pub use finding::{Code, Finding, Level, UnknownCode, render};
 pub use kinds::*;
+pub use kustomization::{Kustomization, kustomization};
 pub use meta::Meta;
 pub use object::{Object, ObjectKey};
 pub use origin::{Origin, Position};
