@@ -40,13 +40,15 @@ pub fn kustomization(file: &str, text: &str) -> Kustomization {
             }
             continue;
         };
-        for (key, (spot, value)) in entries {
+        for (key, (spot, value)) in entries.iter() {
             let entry = Field { context: &context, node: value, spot: *spot, path: key.clone() };
             match key.as_str() {
                 "namespace" => namespace = name(&entry),
                 "resources" => entry.items().iter().for_each(elsewhere),
                 taken if TAKEN.contains(&taken) => {}
-                _ => entry.doubt(Code::NotActedOn, "is not applied; lictor takes only `namespace` from a kustomization"),
+                _ => {
+                    entry.doubt(Code::NotActedOn, "is not applied; lictor takes only `namespace` from a kustomization")
+                }
             }
         }
     }
@@ -77,11 +79,15 @@ mod tests {
     fn the_namespace_is_taken_and_what_is_not_applied_is_said() {
         let read = kustomization("k.yaml", "namespace: payments\nresources: [a.yaml, ../base]\nnamePrefix: x-\n");
         assert_eq!(read.namespace.as_deref(), Some("payments"));
-        let told: Vec<String> = read.findings.iter().map(|found| format!("{} {}", found.position, found.message)).collect();
-        assert_eq!(told, [
-            "k.yaml:2:21 `resources[1]`: lies outside of this folder and is not read with it",
-            "k.yaml:3:13 `namePrefix`: is not applied; lictor takes only `namespace` from a kustomization",
-        ]);
+        let told: Vec<String> =
+            read.findings.iter().map(|found| format!("{} {}", found.position, found.message)).collect();
+        assert_eq!(
+            told,
+            [
+                "k.yaml:2:21 `resources[1]`: lies outside of this folder and is not read with it",
+                "k.yaml:3:13 `namePrefix`: is not applied; lictor takes only `namespace` from a kustomization",
+            ]
+        );
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(crate) use peer_authentication::peer_authentication;
 pub(crate) use service::service;
 pub(crate) use stance::stance;
 pub(crate) use stored::stored;
+pub(crate) use syntax::is_dns_label;
 pub(crate) use workload::workload;
 
 use crate::fields::Record;
