@@ -19,6 +19,7 @@ mod meta;
 mod object;
 mod origin;
 mod read;
+mod validate_istio;
 mod values;
 mod yaml;
 
@@ -29,4 +30,5 @@ pub use meta::Meta;
 pub use object::{Object, ObjectKey};
 pub use origin::{Origin, Position};
 pub use read::{Reading, read, read_in};
+pub use validate_istio::{IstioKind, IstioProblem, schema_problems, webhook_problems};
 pub use values::{InvalidYaml, values};
