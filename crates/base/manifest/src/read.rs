@@ -4,6 +4,7 @@ use crate::decode::{self, Scope};
 use crate::fields::{Context, Field, brief};
 use crate::finding::{Code, Finding};
 use crate::origin::Position;
+use crate::validate_istio::{self, IstioKind};
 use crate::yaml::{Data, Loader, Node, Problem, Spot};
 use crate::{Namespace, Object, ServiceAccount, WorkloadKind};
 use std::sync::Arc;
@@ -112,6 +113,12 @@ impl Reader<'_> {
         let refused = findings.iter().any(Finding::is_error);
         findings.into_iter().for_each(|finding| self.finding(finding));
         let Some(object) = object.filter(|_| !refused) else { return };
+        let objections = istio_kind(kind).map_or_else(Vec::new, |kind| validate_istio::findings(kind, object.meta(), node));
+        let refused = objections.iter().any(Finding::is_error);
+        objections.into_iter().for_each(|finding| self.finding(finding));
+        if refused {
+            return;
+        }
         if kind == Kind::Other {
             let (group, name) = (brief(typed.api_version), object.meta().name.clone());
             let message = format!("{} {name} ({group}) is read, not acted on", brief(typed.kind));
@@ -165,6 +172,15 @@ impl Reader<'_> {
             }
         }
         None
+    }
+}
+
+/// The kinds that Istio has more to say about than their syntax.
+fn istio_kind(kind: Kind) -> Option<IstioKind> {
+    match kind {
+        Kind::AuthorizationPolicy => Some(IstioKind::AuthorizationPolicy),
+        Kind::PeerAuthentication => Some(IstioKind::PeerAuthentication),
+        _ => None,
     }
 }
 
