@@ -15,10 +15,13 @@ pub struct InvalidYaml {
     pub problem: String,
 }
 
-/// The documents of a YAML or JSON stream as JSON values, scalars typed as Kubernetes does; empty ones are passed over.
+/// The documents of a YAML or JSON stream as JSON values; empty ones are passed over.
+///
+/// Scalars mean what they mean to Kubernetes, but for a bare `y` or `n`: most programs that write YAML do not quote
+/// them, and mean the text.
 pub fn values(text: &str) -> Result<Vec<Value>, InvalidYaml> {
     let mut values = Vec::new();
-    for document in Loader::new(text) {
+    for document in Loader::without_letters(text) {
         let node = document.map_err(|located| InvalidYaml {
             line: located.spot.line,
             column: located.spot.column,
@@ -38,7 +41,7 @@ mod tests {
 
     #[test]
     fn documents_become_json_and_a_mistake_has_its_place() {
-        assert_eq!(values("a: [1, 'x']\n---\n---\nb: on\n"), Ok(vec![json!({"a": [1, "x"]}), json!({"b": true})]));
+        assert_eq!(values("a: [1, y]\n---\n---\nb: on\n"), Ok(vec![json!({"a": [1, "y"]}), json!({"b": true})]));
         let mistake = values("a: 1\na: 2\n").expect_err("a key stands twice");
         assert_eq!((mistake.line, mistake.column), (2, 1));
     }

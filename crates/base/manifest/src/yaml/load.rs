@@ -18,6 +18,8 @@ pub(crate) struct Loader<'s> {
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
     ended: bool,
+    /// Whether a bare `y` or `n` is a boolean, as it is to Kubernetes.
+    letters: bool,
 }
 
 type Parsed<T> = Result<T, Box<Located>>;
@@ -25,7 +27,12 @@ type Parsed<T> = Result<T, Box<Located>>;
 impl<'s> Loader<'s> {
     pub(crate) fn new(source: &'s str) -> Self {
         let source = source.strip_prefix('\u{feff}').unwrap_or(source);
-        Self { parser: Parser::new_from_str(source), anchors: HashMap::new(), nodes: 0, ended: false }
+        Self { parser: Parser::new_from_str(source), anchors: HashMap::new(), nodes: 0, ended: false, letters: true }
+    }
+
+    /// A reader to which a bare `y` or `n` is a text.
+    pub(crate) fn without_letters(source: &'s str) -> Self {
+        Self { letters: false, ..Self::new(source) }
     }
 
     fn event(&mut self) -> Parsed<(Event<'s>, Span)> {
@@ -89,7 +96,8 @@ impl<'s> Loader<'s> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = tag.as_ref().map(|tag| tag.suffix.as_str());
-                let Some(value) = resolve(&text, style == ScalarStyle::Plain, tag) else {
+                let letter = !self.letters && matches!(&*text, "y" | "Y" | "n" | "N");
+                let Some(value) = resolve(&text, style == ScalarStyle::Plain && !letter, tag) else {
                     return Err(problem(Problem::Unrepresentable(shorten(&text)), &span.start));
                 };
                 (Data::Scalar(value), anchor)

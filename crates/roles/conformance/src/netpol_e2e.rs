@@ -1,0 +1,95 @@
+//! `netpol-e2e`: the NetworkPolicy cases of Kubernetes' own end-to-end tests.
+
+use crate::report::SuiteReport;
+use crate::steps::{Case, Check, End, InvalidCase, Step};
+use lictor_cluster::{AddressPool, Settings, Snapshot};
+use lictor_model::{Direction, Flow, Peer, Revision, Verdict};
+use lictor_network::{Compiler, Program, compile, judge};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The cases of the suite, by folder.
+pub fn cases(suite: &Path) -> Vec<(String, Result<Case, InvalidCase>)> {
+    crate::steps::cases(suite)
+}
+
+/// Judges every cell of every step three times: by the policies, by the program compiled from this step alone, and
+/// by the program of one compiler that has seen every step before.
+pub fn run(suite: &Path) -> SuiteReport {
+    let mut report = SuiteReport::new("netpol-e2e");
+    let mut compiler = Compiler::default();
+    for (folder, case) in cases(suite) {
+        match case {
+            Ok(case) => case.steps.iter().for_each(|step| judge_step(&case.name, step, &mut compiler, &mut report)),
+            Err(error) => report.broken(format!("netpol-e2e/{folder}"), error),
+        }
+    }
+    report
+}
+
+fn judge_step(case: &str, step: &Step, compiler: &mut Compiler, report: &mut SuiteReport) {
+    let snapshot = snapshot(step);
+    let (alone, after_others) = (compile(&snapshot), compiler.compile(&snapshot));
+    for check in &step.checks {
+        let what = format!("{case} [{}] {check}", step.name);
+        let Some(flow) = flow(&snapshot, check) else {
+            report.broken(what, "an end that the step does not have");
+            continue;
+        };
+        let engine = Direction::BOTH.map(|direction| {
+            let step = judge(&snapshot, &flow, direction);
+            step.verdict.under(step.mode)
+        });
+        let said = [
+            ("policies", both(engine)),
+            ("program", compiled(&alone, &flow)),
+            ("incremental program", compiled(&after_others, &flow)),
+        ];
+        let got = match said {
+            [(_, first), (_, second), (_, third)] if first == second && first == third => first.to_string(),
+            said => said.map(|(who, verdict)| format!("{verdict} by the {who}")).join(", "),
+        };
+        report.check(what, check.wanted, got);
+    }
+}
+
+/// The snapshot of a step.
+pub fn snapshot(step: &Step) -> Snapshot {
+    let settings = Settings {
+        trust_domain: "cluster.local".parse().expect("a constant trust domain"),
+        root_namespace: Arc::from("istio-system"),
+        default_namespace: Arc::from("default"),
+        nodes: step.nodes.clone(),
+    };
+    Snapshot::build(&step.objects, &settings, &mut AddressPool::default(), Revision(1)).0
+}
+
+/// The flow of a check.
+fn flow(snapshot: &Snapshot, check: &Check) -> Option<Flow> {
+    let end = |end: &End| match end {
+        End::Pod(name) => Some(Peer::pod(name.clone(), *snapshot.pods.get(name)?.addresses.first()?)),
+        End::Address(address) => Some(Peer::address(*address)),
+        End::Node(name) => Some(Peer::address(*snapshot.nodes.get(name.as_str())?.addresses.first()?)),
+    };
+    let (source, destination) = (end(&check.source)?, end(&check.destination)?);
+    Some(Flow { source, destination, protocol: check.protocol, port: check.port })
+}
+
+/// What a program says of both sides; an end that is no endpoint lets everything pass.
+fn compiled(program: &Program, flow: &Flow) -> Verdict {
+    let sides = [
+        (Direction::Ingress, &flow.destination, flow.source.address),
+        (Direction::Egress, &flow.source, flow.destination.address),
+    ];
+    both(sides.map(|(direction, near, far)| match &near.pod {
+        Some(name) if program.endpoints.contains_key(name) => {
+            let judgement = program.judge(name, direction, far, flow.protocol, flow.port);
+            judgement.verdict.under(judgement.mode)
+        }
+        _ => Verdict::Allow,
+    }))
+}
+
+fn both(sides: [Verdict; 2]) -> Verdict {
+    if sides.iter().all(|side| side.is_allow()) { Verdict::Allow } else { Verdict::Deny }
+}
