@@ -6,6 +6,7 @@ use super::pod::{check_selector, pod_spec, status, template, workload_selector};
 use crate::fields::{Field, Record};
 use crate::finding::Code;
 use crate::{PodTemplate, Workload, WorkloadKind};
+use std::sync::Arc;
 
 /// A Pod, Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job or CronJob.
 pub(crate) fn workload(object: &Field<'_>, kind: WorkloadKind, metadata: Metadata) -> Option<Workload> {
@@ -40,7 +41,11 @@ fn replicated(record: &mut Record<'_>, kind: WorkloadKind) -> Option<(u32, PodTe
     let replicas = scales.then(|| record.get("replicas")).flatten();
     let replicas =
         replicas.and_then(|field| field.integer(Code::InvalidValue, 0..=i32::MAX.unsigned_abs())).unwrap_or(1);
-    let template = record.need("template").and_then(|field| template(&field))?;
+    let mut template = record.need("template").and_then(|field| template(&field))?;
+    if kind == WorkloadKind::StatefulSet {
+        // The controller sets it on every pod: their records stand below this Service.
+        template.spec.subdomain = record.text("serviceName").filter(|name| !name.is_empty()).map(Arc::from);
+    }
     if let Some(field) = record.get("selector") {
         let selector = workload_selector(&field, kind == WorkloadKind::ReplicationController);
         // A Job's selector is made by its controller, and so is the label that it selects.
@@ -63,7 +68,6 @@ fn accept_rest_of_spec(record: &mut Record<'_>, kind: WorkloadKind) {
             "persistentVolumeClaimRetentionPolicy",
             "podManagementPolicy",
             "revisionHistoryLimit",
-            "serviceName",
             "updateStrategy",
             "volumeClaimTemplates",
         ],
