@@ -1,0 +1,250 @@
+//! A process that is kept running: started, and started again when it ends.
+
+use super::cgroup::Cgroup;
+use super::zygote::{Exit, Launch, LaunchError, Running, Work, Zygote};
+use nix::sys::signal::Signal;
+use std::fs::{File, OpenOptions};
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+/// Whether a process that ended is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Restart {
+    /// However it ended.
+    Always,
+    /// Never: a Job's has done its work.
+    Never,
+}
+
+/// How long to wait before a process is started again: 1 s, doubled each time up to 30 s.
+///
+/// It is the kubelet's `CrashLoopBackOff` at a workshop's pace; as there, a process that ran for twice the longest pause
+/// is taken to have been well, and starts from the beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    /// The pause after a process that ran this long.
+    pub fn pause_after(&mut self, ran: Duration) -> Duration {
+        if ran >= Self::LONGEST * 2 {
+            self.next = Self::FIRST;
+        }
+        let pause = self.next;
+        self.next = (pause * 2).min(Self::LONGEST);
+        pause
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: Self::FIRST }
+    }
+}
+
+/// Where a process runs.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its network namespace.
+    pub network: Arc<OwnedFd>,
+    /// Its pod's cgroup.
+    pub cgroup: Arc<Cgroup>,
+    /// The file that its output is appended to.
+    pub log: PathBuf,
+}
+
+/// Where a supervised process is in its life.
+#[derive(Debug, Clone)]
+pub enum Phase {
+    /// It is being started for the first time.
+    Starting,
+    /// It runs.
+    Running {
+        /// The process.
+        process: Arc<Running>,
+        /// How often it has been started before.
+        restarts: u32,
+    },
+    /// It will be started again.
+    Waiting {
+        /// How it ended, or why it could not be started.
+        why: String,
+        /// For how long in all.
+        pause: Duration,
+        /// How often it has been started before.
+        restarts: u32,
+    },
+    /// It ended and is not started again.
+    Ended(Exit),
+    /// It was stopped.
+    Stopped,
+}
+
+/// A process that is kept running; dropping this stops it.
+#[derive(Debug)]
+pub struct Supervised {
+    phase: watch::Receiver<Phase>,
+    wish: Arc<Wish>,
+    zygote: Arc<Zygote>,
+    cgroup: Arc<Cgroup>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Wish {
+    restart: Notify,
+    stop: Notify,
+}
+
+/// Starts a process and keeps it running.
+pub fn supervise(zygote: Arc<Zygote>, launch: Launch, place: Place, restart: Restart) -> Supervised {
+    let (phase, phases) = watch::channel(Phase::Starting);
+    let wish = Arc::new(Wish::default());
+    let cgroup = place.cgroup.clone();
+    let task = tokio::spawn(keep(zygote.clone(), launch, place, restart, phase, wish.clone()));
+    Supervised { phase: phases, wish, zygote, cgroup, task }
+}
+
+impl Supervised {
+    /// Where it is, and news of that.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.clone()
+    }
+
+    /// The process, while it runs.
+    pub fn running(&self) -> Option<Arc<Running>> {
+        match &*self.phase.borrow() {
+            Phase::Running { process, .. } => Some(process.clone()),
+            _ => None,
+        }
+    }
+
+    /// Kills the process, to be started again after its pause: what a failed liveness probe does.
+    pub fn restart(&self) {
+        self.wish.restart.notify_one();
+    }
+
+    /// Runs a command beside the process and waits for its end, at most this long; then it is killed.
+    ///
+    /// Nothing means that it took too long, or that the process does not run.
+    pub async fn run_beside(
+        &self,
+        arguments: Vec<String>,
+        environment: Vec<(String, String)>,
+        limit: Duration,
+    ) -> Result<Option<Exit>, LaunchError> {
+        let Some(beside) = self.running() else { return Ok(None) };
+        let output =
+            File::options().write(true).open("/dev/null").map_err(|error| LaunchError::Process(error.to_string()))?;
+        let work = Work::Command { arguments, environment };
+        let process = self.zygote.launch_beside(&beside, work, &*self.cgroup, output).await?;
+        match tokio::time::timeout(limit, process.exited()).await {
+            Ok(exit) => Ok(Some(exit)),
+            Err(_) => {
+                let _ = process.signal(Signal::SIGKILL);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Kills the process and waits until it is gone.
+    pub async fn stop(mut self) {
+        self.wish.stop.notify_one();
+        // It ends by itself unless it panicked, and then there is nothing to wait for.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.wish.stop.notify_one();
+    }
+}
+
+async fn keep(
+    zygote: Arc<Zygote>,
+    launch: Launch,
+    place: Place,
+    restart: Restart,
+    phase: watch::Sender<Phase>,
+    wish: Arc<Wish>,
+) {
+    let mut backoff = Backoff::default();
+    let mut restarts = 0;
+    let stopped = wish.stop.notified();
+    tokio::pin!(stopped);
+    loop {
+        let begun = Instant::now();
+        let why = match start(&zygote, &launch, &place).await {
+            Ok(process) => {
+                let process = Arc::new(process);
+                phase.send_replace(Phase::Running { process: process.clone(), restarts });
+                let (exit, stop) = end(&process, &wish, stopped.as_mut()).await;
+                if stop {
+                    break;
+                }
+                if restart == Restart::Never {
+                    phase.send_replace(Phase::Ended(exit));
+                    return;
+                }
+                exit.to_string()
+            }
+            Err(error) => error.to_string(),
+        };
+        let pause = backoff.pause_after(begun.elapsed());
+        phase.send_replace(Phase::Waiting { why, pause, restarts });
+        tokio::select! {
+            () = tokio::time::sleep(pause) => restarts += 1,
+            () = stopped.as_mut() => break,
+        }
+    }
+    phase.send_replace(Phase::Stopped);
+}
+
+async fn start(zygote: &Zygote, launch: &Launch, place: &Place) -> Result<Running, LaunchError> {
+    let log = open_log(place).map_err(|error| LaunchError::Process(format!("{}: {error}", place.log.display())))?;
+    zygote.launch(launch.clone(), &*place.network, &*place.cgroup, log).await
+}
+
+fn open_log(place: &Place) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(&place.log)
+}
+
+/// Waits for the end of a process, which it is brought to if that is wished; and whether it is to stay ended.
+async fn end(process: &Running, wish: &Wish, stopped: impl Future<Output = ()>) -> (Exit, bool) {
+    let stop = tokio::select! {
+        exit = process.exited() => return (exit, false),
+        () = wish.restart.notified() => false,
+        () = stopped => true,
+    };
+    if let Err(error) = process.signal(Signal::SIGKILL) {
+        tracing::error!(pid = process.pid, %error, "a process cannot be killed");
+    }
+    (process.exited().await, stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Backoff;
+    use std::time::Duration;
+
+    #[test]
+    fn the_pause_doubles_to_its_limit_and_starts_over_after_a_good_run() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<_> = (0..7).map(|_| backoff.pause_after(Duration::from_secs(59)).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(backoff.pause_after(Duration::from_secs(60)).as_secs(), 1);
+        assert_eq!(backoff.pause_after(Duration::ZERO).as_secs(), 2);
+    }
+}
