@@ -228,6 +228,18 @@ impl<'a> Field<'a> {
         record.report_unknown();
         Some(value)
     }
+
+    /// Reads the mapping by `read`; the keys that it did not ask for are reported unless it gave up half-way.
+    pub(crate) fn attempt<T>(&self, read: impl FnOnce(&mut Record<'a>) -> Option<T>) -> Option<T> {
+        let value = self.record(|record| {
+            let value = read(record);
+            if value.is_none() {
+                record.accept_rest();
+            }
+            value
+        });
+        value.flatten()
+    }
 }
 
 /// A mapping while it is read.
@@ -300,8 +312,7 @@ impl<'a> Record<'a> {
                 break;
             }
             let code = if self.field.context.strict { Code::UnknownPolicyField } else { Code::UnknownField };
-            let message =
-                format!("`{}`: expected a field of this kind, found the unknown `{}`", self.field.place(), brief(key));
+            let message = format!("`{}`: the kind has no field `{}` here", self.field.place(), brief(key));
             let hint = nearest(key, self.known.iter().copied()).map(|known| format!("did you mean `{known}`?"));
             self.field.context.report(code, *spot, message, hint);
         }
@@ -310,7 +321,7 @@ impl<'a> Record<'a> {
 
 impl Field<'_> {
     fn place(&self) -> &str {
-        if self.path.is_empty() { "the object" } else { &self.path }
+        if self.path.is_empty() { "object" } else { &self.path }
     }
 }
 

@@ -113,7 +113,8 @@ impl Reader<'_> {
         let refused = findings.iter().any(Finding::is_error);
         findings.into_iter().for_each(|finding| self.finding(finding));
         let Some(object) = object.filter(|_| !refused) else { return };
-        let objections = istio_kind(kind).map_or_else(Vec::new, |kind| validate_istio::findings(kind, object.meta(), node));
+        let objections =
+            istio_kind(kind).map_or_else(Vec::new, |kind| validate_istio::findings(kind, object.meta(), node));
         let refused = objections.iter().any(Finding::is_error);
         objections.into_iter().for_each(|finding| self.finding(finding));
         if refused {

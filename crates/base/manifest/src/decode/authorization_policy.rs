@@ -119,8 +119,7 @@ fn rule(record: &mut Record<'_>) -> AuthorizationRule {
 
 /// What stands in the one field of a list's item; its default when it is absent.
 fn within<T: Default>(item: &Field<'_>, key: &'static str, read: fn(&mut Record<'_>) -> T) -> T {
-    let value = item.record(|record| record.get(key)?.record(|record| read(record)));
-    value.flatten().unwrap_or_default()
+    item.attempt(|record| record.get(key)?.record(read)).unwrap_or_default()
 }
 
 fn source(record: &mut Record<'_>) -> Source {

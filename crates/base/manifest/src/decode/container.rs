@@ -67,17 +67,17 @@ fn accept_rest_of_container(record: &mut Record<'_>) {
 }
 
 fn environment(field: &Field<'_>) -> Option<(String, String)> {
-    field.record(|record| {
+    field.attempt(|record| {
         let name = record.need("name").and_then(|field| field.text())?;
         if record.has("valueFrom") {
             return None;
         }
         Some((name.to_owned(), record.text("value").unwrap_or_default().to_owned()))
-    })?
+    })
 }
 
 fn container_port(field: &Field<'_>) -> Option<ContainerPort> {
-    field.record(|record| {
+    field.attempt(|record| {
         record.accept(&["hostIP", "hostPort"]);
         let name = record.get("name").and_then(|field| {
             let name = field.text()?;
@@ -90,7 +90,7 @@ fn container_port(field: &Field<'_>) -> Option<ContainerPort> {
         let protocol = protocol(record);
         let port = record.need("containerPort")?.integer(Code::InvalidPort, 1..=u16::MAX)?;
         Some(ContainerPort { name: Arc::from(name.unwrap_or("")), port, protocol })
-    })?
+    })
 }
 
 /// The `protocol` of a port; TCP when absent.
@@ -101,13 +101,13 @@ pub(crate) fn protocol(record: &mut Record<'_>) -> Protocol {
 }
 
 fn probe(field: &Field<'_>) -> Option<Probe> {
-    field.record(|record| {
+    field.attempt(|record| {
         record.accept(&["terminationGracePeriodSeconds"]);
         let actions = [
             record.get("exec").and_then(|field| field.record(|record| ProbeAction::Exec(record.texts("command")))),
-            record.get("httpGet").and_then(|field| field.record(http_get)?),
-            record.get("tcpSocket").and_then(|field| field.record(tcp_socket)?),
-            record.get("grpc").and_then(|field| field.record(grpc)?),
+            record.get("httpGet").and_then(|field| field.attempt(http_get)),
+            record.get("tcpSocket").and_then(|field| field.attempt(tcp_socket)),
+            record.get("grpc").and_then(|field| field.attempt(grpc)),
         ];
         let (initial_delay, period, timeout, failures, successes) = (
             number(record, "initialDelaySeconds", 0, 0),
@@ -130,7 +130,7 @@ fn probe(field: &Field<'_>) -> Option<Probe> {
             failures,
             successes,
         })
-    })?
+    })
 }
 
 /// A number of seconds or times; dumps write an absent one as 0, which means the default.
@@ -145,10 +145,10 @@ fn http_get(record: &mut Record<'_>) -> Option<ProbeAction> {
     let tls = record.get("scheme").and_then(|field| field.word(Code::InvalidValue, &schemes)).unwrap_or(false);
     let path = record.text("path").filter(|path| !path.is_empty()).unwrap_or("/").to_owned();
     let header = |field: &Field<'_>| {
-        field.record(|record| {
+        field.attempt(|record| {
             let (name, value) = (record.need("name")?.text()?, record.text("value").unwrap_or_default());
             Some((name.to_owned(), value.to_owned()))
-        })?
+        })
     };
     let headers = record.items("httpHeaders").iter().filter_map(header).collect();
     let port = port_or_name(&record.need("port")?)?;

@@ -36,8 +36,7 @@ pub(crate) fn selector(field: &Field<'_>) -> Option<Selector> {
         let equal = record.get("matchLabels").map(|field| labels(&field)).unwrap_or_default();
         let equal = Selector::equal_to(&equal);
         let expressions = record.items("matchExpressions");
-        let more: Vec<Requirement> =
-            expressions.iter().filter_map(|field| field.record(expression).flatten()).collect();
+        let more: Vec<Requirement> = expressions.iter().filter_map(|field| field.attempt(expression)).collect();
         Selector::new(equal.requirements().iter().cloned().chain(more))
     })
 }

@@ -39,7 +39,7 @@ pub(crate) fn metadata(object: &Field<'_>, scope: Scope, default_namespace: &str
         record.accept_rest();
         record.need("metadata")
     });
-    field.flatten()?.record(|record| {
+    field.flatten()?.attempt(|record| {
         let name = name(record, scope, object)?;
         let asked = record.get("namespace").and_then(|field| {
             let text = field.text()?;
@@ -63,7 +63,7 @@ pub(crate) fn metadata(object: &Field<'_>, scope: Scope, default_namespace: &str
         });
         let owner = owner(record);
         Some(Metadata { meta: Meta { name: Name::new(namespace, name), labels, annotations, created, origin }, owner })
-    })?
+    })
 }
 
 fn name(record: &mut Record<'_>, scope: Scope, object: &Field<'_>) -> Option<String> {
@@ -135,7 +135,7 @@ fn owner(record: &mut Record<'_>) -> Option<(Arc<str>, Arc<str>)> {
         .items("ownerReferences")
         .iter()
         .filter_map(|field| {
-            field.record(|record| {
+            field.attempt(|record| {
                 record.accept(&["apiVersion", "uid", "blockOwnerDeletion"]);
                 let controller = record.flag("controller");
                 let (kind, name) = (record.text("kind"), record.text("name"));
@@ -144,7 +144,7 @@ fn owner(record: &mut Record<'_>) -> Option<(Arc<str>, Arc<str>)> {
                 }
                 let (kind, name) = (kind.unwrap_or(""), name?);
                 Some((controller, (Arc::from(kind), Arc::from(name))))
-            })?
+            })
         })
         .collect();
     let controller = owners.iter().find(|(controller, _)| *controller).or(owners.first());

@@ -49,7 +49,7 @@ fn spec(record: &mut Record<'_>) -> Spec {
                 Code::RulesWithoutType,
                 field.spot,
                 format!(
-                    "`{}`: expected a direction that `policyTypes` names, found rules that mean nothing",
+                    "`{}`: expected `policyTypes` to name this direction, found rules that mean nothing",
                     field.path
                 ),
                 Some("add the direction to `policyTypes`, or remove the rules".to_owned()),
@@ -72,7 +72,7 @@ fn policy_types(field: &Field<'_>) -> Vec<Direction> {
 fn rule(field: &Field<'_>, peers: &'static str) -> Option<NetworkRule> {
     field.record(|record| NetworkRule {
         ports: record.items("ports").iter().filter_map(|field| port(field)).collect(),
-        peers: record.items(peers).iter().filter_map(|field| field.record(peer)?).collect(),
+        peers: record.items(peers).iter().filter_map(|field| field.attempt(peer)).collect(),
     })
 }
 
@@ -86,7 +86,7 @@ fn peer(record: &mut Record<'_>) -> Option<PeerTerm> {
             record.field.report_with(Code::InvalidPeer, message, "write two peers; each of them matches by itself");
             return None;
         }
-        Some(field) => field.record(ip_block)?.map(PeerTerm::Block),
+        Some(field) => field.attempt(ip_block).map(PeerTerm::Block),
         None if !selects => {
             let message = "expected a peer: `podSelector`, `namespaceSelector` or `ipBlock`, found none of them";
             record.field.report_with(Code::InvalidPeer, message, "leave the whole list out to mean everyone");
@@ -117,7 +117,7 @@ fn ip_block(record: &mut Record<'_>) -> Option<IpBlock> {
 }
 
 fn port(field: &Field<'_>) -> Option<PortTerm> {
-    field.record(|record| {
+    field.attempt(|record| {
         let protocol = protocol(record);
         let (port, last) = (record.get("port"), record.get("endPort"));
         let first = port.as_ref().map(|field| port_or_name(field));
@@ -148,5 +148,5 @@ fn port(field: &Field<'_>) -> Option<PortTerm> {
             return None;
         };
         Some(PortTerm { protocol, port: PortMatch::Range(range) })
-    })?
+    })
 }

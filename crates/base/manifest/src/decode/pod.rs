@@ -116,7 +116,7 @@ pub(crate) fn status(field: &Field<'_>) -> Option<(Vec<IpAddr>, Option<IpAddr>)>
         let host = record.get("hostIP").and_then(|field| address(&field));
         let mut addresses: Vec<IpAddr> = record.get("podIP").and_then(|field| address(&field)).into_iter().collect();
         for item in record.items("podIPs") {
-            let address = item.record(|record| record.get("ip").and_then(|field| address(&field))).flatten();
+            let address = item.attempt(|record| address(&record.get("ip")?));
             addresses.extend(address.filter(|address| !addresses.contains(address)));
         }
         (addresses, host)

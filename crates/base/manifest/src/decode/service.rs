@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// A Service.
 pub(crate) fn service(object: &Field<'_>, metadata: Metadata) -> Option<Service> {
-    object.record(|record| {
+    object.attempt(|record| {
         accept_type(record);
         record.need("spec")?.record(|record| {
             accept_rest_of_spec(record);
@@ -33,7 +33,7 @@ pub(crate) fn service(object: &Field<'_>, metadata: Metadata) -> Option<Service>
                 publish_not_ready: record.flag("publishNotReadyAddresses"),
             }
         })
-    })?
+    })
 }
 
 fn accept_rest_of_spec(record: &mut Record<'_>) {
@@ -86,7 +86,7 @@ fn service_type(record: &mut Record<'_>) -> ServiceType {
 }
 
 fn service_port(field: &Field<'_>) -> Option<ServicePort> {
-    field.record(|record| {
+    field.attempt(|record| {
         record.accept(&["nodePort"]);
         let name = record.get("name").and_then(|field| {
             let name = field.text()?;
@@ -110,7 +110,7 @@ fn service_port(field: &Field<'_>) -> Option<ServicePort> {
             },
         };
         Some(ServicePort { name: Arc::from(name.unwrap_or("")), protocol, port: port?, target, app_protocol })
-    })?
+    })
 }
 
 fn check_ports(record: &Record<'_>, ports: &[ServicePort], kind: &ServiceType) {

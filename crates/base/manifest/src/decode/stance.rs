@@ -10,17 +10,17 @@ use lictor_model::Mode;
 
 /// A Stance.
 pub(crate) fn stance(object: &Field<'_>, metadata: Metadata) -> Option<Stance> {
-    object.record(|record| {
+    object.attempt(|record| {
         accept_type(record);
-        record.need("spec")?.record(|record| {
+        record.need("spec")?.attempt(|record| {
             let layers = record.need("layers").map(|field| layers(&field)).unwrap_or_default();
             let modes = Mode::ALL.iter().map(|mode| (mode.as_str(), *mode)).collect::<Vec<_>>();
             let mode = record.need("mode").and_then(|field| field.word(Code::InvalidValue, &modes));
             let selector = record.get("selector").and_then(|field| selector(&field));
             let established = established(record);
             Some(Stance { meta: metadata.meta, layers, selector, mode: mode?, established })
-        })?
-    })?
+        })
+    })
 }
 
 fn layers(field: &Field<'_>) -> Vec<StanceLayer> {

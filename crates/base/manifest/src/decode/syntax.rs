@@ -101,7 +101,7 @@ pub(crate) fn block(field: &Field<'_>, bare: bool) -> Option<Cidr> {
     };
     let mapped = matches!(block.network(), IpAddr::V6(address) if address.to_ipv4_mapped().is_some());
     if mapped {
-        let message = format!("expected an IPv4 or IPv6 block, found the IPv4-mapped {}", field.seen());
+        let message = format!("expected an IPv4 block, or an IPv6 one that is not IPv4-mapped, found {}", field.seen());
         field.report_with(Code::InvalidCidr, message, "write the IPv4 block");
         return None;
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// A Pod, Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job or CronJob.
 pub(crate) fn workload(object: &Field<'_>, kind: WorkloadKind, metadata: Metadata) -> Option<Workload> {
     let Metadata { meta, owner } = metadata;
-    object.record(|record| {
+    object.attempt(|record| {
         accept_type(record);
         let (mut addresses, mut host_address) = (Vec::new(), None);
         let (replicas, template) = match kind {
@@ -23,15 +23,15 @@ pub(crate) fn workload(object: &Field<'_>, kind: WorkloadKind, metadata: Metadat
             }
             WorkloadKind::CronJob => {
                 let spec = record.need("spec")?;
-                (1, spec.record(|record| job_template(record))??)
+                (1, spec.attempt(job_template)?)
             }
             _ => {
                 let spec = record.need("spec")?;
-                spec.record(|record| replicated(record, kind))??
+                spec.attempt(|record| replicated(record, kind))?
             }
         };
         Some(Workload { meta, kind, replicas, template, addresses, host_address, owner })
-    })?
+    })
 }
 
 /// The `spec` of a kind with a pod template: how many pods, and what each is.
@@ -103,9 +103,9 @@ fn accept_rest_of_spec(record: &mut Record<'_>, kind: WorkloadKind) {
 
 fn job_template(record: &mut Record<'_>) -> Option<PodTemplate> {
     accept_rest_of_spec(record, WorkloadKind::CronJob);
-    let template = record.need("jobTemplate")?.record(|record| {
+    let template = record.need("jobTemplate")?.attempt(|record| {
         record.accept(&["metadata"]);
-        record.need("spec")?.record(|record| replicated(record, WorkloadKind::Job))?
-    })??;
+        record.need("spec")?.attempt(|record| replicated(record, WorkloadKind::Job))
+    })?;
     Some(template.1)
 }
