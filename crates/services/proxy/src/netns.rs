@@ -1,0 +1,49 @@
+//! A pod's network namespace, entered for the moment in which a socket is made.
+
+use nix::sched::{CloneFlags, setns};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+
+/// An open network namespace.
+///
+/// A socket belongs for its whole life to the namespace that its thread was in when it was made, so the proxy
+/// enters a pod's namespace only to make a socket and leaves it again before anything else runs.
+#[derive(Debug)]
+pub struct Namespace(OwnedFd);
+
+/// The namespace of the calling thread, returned to when dropped.
+struct Home(File);
+
+impl Namespace {
+    /// The namespace that a file descriptor refers to (`/proc/<pid>/ns/net`, or a bind mount of one).
+    pub const fn new(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// Runs `make` inside the namespace.
+    ///
+    /// It is synchronous on purpose: no other task of the thread can run while the thread is away.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered (`CAP_SYS_ADMIN` is needed), and what `make` returns.
+    ///
+    /// # Aborts
+    /// When the way back fails: a thread in a foreign namespace would make every later socket in the wrong pod.
+    pub fn within<T>(&self, make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let home = Home(File::open("/proc/thread-self/ns/net")?);
+        setns(&self.0, CloneFlags::CLONE_NEWNET)?;
+        let made = make();
+        drop(home);
+        made
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Err(error) = setns(&self.0, CloneFlags::CLONE_NEWNET) {
+            tracing::error!(%error, "cannot return from a pod's network namespace");
+            std::process::abort();
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A pod as its worker has it.
+
+use crate::netns::Namespace;
+use lictor_model::{Name, SpiffeId};
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use tokio::task::JoinSet;
+
+/// A pod whose traffic the proxy is to carry.
+#[derive(Debug)]
+pub struct PodSockets {
+    /// The pod.
+    pub name: Name,
+    /// Whom its connections prove; the keyring has, or will have, its SVID.
+    pub identity: SpiffeId,
+    /// Its addresses, at most one of each family.
+    pub addresses: Vec<IpAddr>,
+    /// Its network namespace, in which listeners and connections are made.
+    pub namespace: OwnedFd,
+}
+
+/// The same, with what belongs to it on its worker.
+#[derive(Debug)]
+pub(crate) struct Pod {
+    /// Tells apart two pods of one name, one after the other.
+    pub(crate) number: u64,
+    pub(crate) name: Name,
+    pub(crate) identity: SpiffeId,
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) namespace: Namespace,
+    open: Rc<Cell<usize>>,
+    tasks: RefCell<JoinSet<()>>,
+}
+
+/// A place among a pod's open connections, free again when dropped.
+#[derive(Debug)]
+pub(crate) struct Seat(Rc<Cell<usize>>);
+
+impl Pod {
+    pub(crate) fn new(number: u64, sockets: PodSockets) -> Self {
+        let PodSockets { name, identity, addresses, namespace } = sockets;
+        let namespace = Namespace::new(namespace);
+        Self { number, name, identity, addresses, namespace, open: Rc::default(), tasks: RefCell::default() }
+    }
+
+    /// Whether an address is one of its own.
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        self.addresses.contains(&address.to_canonical())
+    }
+
+    /// Its address in the family of another one.
+    pub(crate) fn address_like(&self, other: IpAddr) -> Option<IpAddr> {
+        self.addresses.iter().copied().find(|address| address.is_ipv4() == other.is_ipv4())
+    }
+
+    /// A place for one more connection, if fewer than `limit` are taken.
+    pub(crate) fn seat(&self, limit: usize) -> Option<Seat> {
+        let open = self.open.get();
+        (open < limit).then(|| {
+            self.open.set(open + 1);
+            Seat(Rc::clone(&self.open))
+        })
+    }
+
+    /// Runs a task that ends with the pod.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let mut tasks = self.tasks.borrow_mut();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_local(task);
+    }
+
+    /// Ends all of its tasks, and with them its connections.
+    pub(crate) fn end(&self) {
+        self.tasks.borrow_mut().abort_all();
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
