@@ -1,1 +1,33 @@
-//! identity
+//! Who runs on this node, and the identity that each of them gets.
+//!
+//! **Purpose.** A [`Registry`] knows the pods of this node by their cgroups. The [`Issuer`] keeps a fresh SVID in the
+//! keyring for each of their identities. [`workload_api`] hands a process the SVID of the pod that it belongs to, as
+//! the kernel tells it, and pushes the next one when it comes.
+//!
+//! ```text
+//!  Registry ---identities---> Issuer ---SVIDs---> lictor_pki::Keyring ---> the proxy
+//!      |                                              |
+//!      +--- Attestor <--- connected unix socket --- workload_api ---> the pod's process
+//! ```
+//!
+//! **Invariants.**
+//! - A caller is known by facts of the kernel about the process that connected, never by what it says: the pidfd of
+//!   its socket and its cgroup in the unified hierarchy as *this* process sees it; never its mounts.
+//! - The shallowest registered cgroup counts, and only if it is still the one that was registered.
+//! - A connection belongs to one pod for good; a caller that dies, moves to another pod or loses its pod gets nothing.
+//! - An SVID is in the keyring only as long as a pod of this node needs it.
+//!
+//! **Not here.** No certificate is made or read here (`lictor-pki`), no policy is known, no pod is started.
+
+mod attestation;
+mod cgroup;
+mod issuer;
+mod process;
+mod registry;
+pub mod workload_api;
+
+pub use attestation::{AttestError, Attestor, Caller};
+pub use cgroup::{Cgroup, CgroupPath, InvalidCgroupPath, NoCgroup2, Tree};
+pub use issuer::{Clock, Fraction, Issuer, random_fraction, system_clock};
+pub use process::{Process, ProcessError};
+pub use registry::{Conflict, Pod, Registration, Registry};

@@ -1,0 +1,122 @@
+//! Which pod a connected process belongs to.
+
+use crate::cgroup::{Cgroup, CgroupPath, NoCgroup2, Tree};
+use crate::process::{Process, ProcessError};
+use crate::registry::{Pod, Registry};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// Finds the pod of a process by its cgroup.
+#[derive(Debug, Clone)]
+pub struct Attestor {
+    registry: Registry,
+    tree: Tree,
+}
+
+/// The process at the other end of a connection, and where it was when it connected.
+#[derive(Debug)]
+pub struct Caller {
+    process: Process,
+    /// Its cgroup when the connection was accepted; what it moves to later earns it nothing.
+    cgroup: CgroupPath,
+}
+
+/// Why a caller belongs to no pod.
+#[derive(Debug, thiserror::Error)]
+pub enum AttestError {
+    /// Nothing is known about the process.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// It runs in no registered pod.
+    #[error("expected process {pid} in a pod of this node, its cgroup is {cgroup}")]
+    NoPod {
+        /// Its number.
+        pid: u32,
+        /// Its cgroup.
+        cgroup: CgroupPath,
+    },
+    /// It has moved to another pod since it connected.
+    #[error("expected process {pid} where it connected from, in {before}, it is in {now}")]
+    Moved {
+        /// Its number.
+        pid: u32,
+        /// Its cgroup when it connected.
+        before: CgroupPath,
+        /// Its cgroup now.
+        now: CgroupPath,
+    },
+    /// The path of the pod's cgroup is that of another cgroup by now.
+    #[error("expected the cgroup {path} to be number {registered}, saw {}", found.map_or("none".to_owned(), |id| id.to_string()))]
+    Replaced {
+        /// The path.
+        path: CgroupPath,
+        /// The number that was registered.
+        registered: u64,
+        /// The number of what is there now.
+        found: Option<u64>,
+    },
+}
+
+impl Attestor {
+    /// An attestor for the pods of `registry`; it finds the cgroup hierarchy by itself.
+    ///
+    /// # Errors
+    /// No cgroup2 hierarchy is mounted.
+    pub fn new(registry: Registry) -> Result<Self, NoCgroup2> {
+        Ok(Self { registry, tree: Tree::find()? })
+    }
+
+    /// The pods that it knows.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The process that connected `socket`, as it is now. Call it when the connection is accepted.
+    ///
+    /// # Errors
+    /// The kernel does not name it, it has ended, or its cgroup is not visible.
+    pub fn caller(&self, socket: &impl AsFd) -> Result<Caller, AttestError> {
+        let process = Process::of_peer(socket)?;
+        let cgroup = process.cgroup()?;
+        Ok(Caller { process, cgroup })
+    }
+
+    /// The pod that `caller` belonged to when it connected, if it still runs and still belongs to it.
+    ///
+    /// # Errors
+    /// It belongs to none, has ended, has moved to another one, or the pod's cgroup has been replaced.
+    pub fn pod_of(&self, caller: &Caller) -> Result<Arc<Pod>, AttestError> {
+        let pid = caller.process.pid();
+        let now = caller.process.cgroup()?;
+        let Some((pod, cgroup)) = self.registry.pod_of_path(&caller.cgroup) else {
+            return Err(AttestError::NoPod { pid, cgroup: caller.cgroup.clone() });
+        };
+        if now != caller.cgroup {
+            let still = self.registry.pod_of_path(&now);
+            if !still.is_some_and(|(still, _)| Arc::ptr_eq(&still, &pod)) {
+                return Err(AttestError::Moved { pid, before: caller.cgroup.clone(), now });
+            }
+        }
+        self.check_number(cgroup)?;
+        Ok(pod)
+    }
+
+    /// A path can be taken over by a new cgroup; a number cannot.
+    fn check_number(&self, registered: Cgroup) -> Result<(), AttestError> {
+        let Cgroup { path, id } = registered;
+        let found = self.tree.cgroup(path.clone()).ok().map(|cgroup| cgroup.id);
+        if found == Some(id) { Ok(()) } else { Err(AttestError::Replaced { path, registered: id, found }) }
+    }
+}
+
+impl Caller {
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Its cgroup when it connected.
+    pub fn cgroup(&self) -> &CgroupPath {
+        &self.cgroup
+    }
+}

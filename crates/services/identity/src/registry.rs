@@ -1,0 +1,329 @@
+//! The pods of this node, by name and by cgroup.
+
+use crate::cgroup::{Cgroup, CgroupPath};
+use lictor_model::{Name, SpiffeId};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use tokio::sync::watch;
+
+/// A pod as the runtime started it.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// The pod.
+    pub pod: Name,
+    /// The identity that its processes get.
+    pub id: SpiffeId,
+    /// The cgroups that hold all of its processes, and nobody else's.
+    pub cgroups: Vec<Cgroup>,
+}
+
+/// A pod that is, or was, registered.
+pub struct Pod {
+    name: Name,
+    id: SpiffeId,
+    cgroups: Vec<Cgroup>,
+    /// Closed when the pod is removed.
+    presence: watch::Receiver<()>,
+}
+
+/// Why a pod was not registered: its cgroups would make one process belong to two pods.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The root of the hierarchy holds everybody.
+    #[error("expected a cgroup of pod {pod}'s own, saw the root")]
+    Root {
+        /// The pod.
+        pod: Name,
+    },
+    /// Another pod has this cgroup, one above it, or one below it.
+    #[error("expected a cgroup that no other pod has part in, {path} of {pod} and {other_path} of {other} overlap")]
+    Overlap {
+        /// The pod.
+        pod: Name,
+        /// Its cgroup.
+        path: CgroupPath,
+        /// The pod that was there before.
+        other: Name,
+        /// That one's cgroup.
+        other_path: String,
+    },
+}
+
+/// What runs on this node. Cheap to clone; clones share the content.
+#[derive(Clone)]
+pub struct Registry(Arc<Shared>);
+
+struct Shared {
+    index: RwLock<Index>,
+    changes: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct Index {
+    pods: HashMap<Name, Entry>,
+    paths: BTreeMap<String, Arc<Pod>>,
+    ids: HashMap<u64, Arc<Pod>>,
+    /// How many pods have each identity.
+    identities: BTreeMap<SpiffeId, usize>,
+}
+
+struct Entry {
+    pod: Arc<Pod>,
+    /// Dropped with the entry, which is how everyone who holds the pod learns of its end.
+    _presence: watch::Sender<()>,
+}
+
+impl Registry {
+    /// Without pods.
+    pub fn new() -> Self {
+        Self(Arc::new(Shared { index: RwLock::default(), changes: watch::Sender::new(()) }))
+    }
+
+    /// Registers a pod. One that was registered under the same name ends: what it was entitled to, it loses.
+    ///
+    /// # Errors
+    /// A cgroup overlaps with another pod's; then nothing has changed.
+    pub fn add(&self, registration: Registration) -> Result<Arc<Pod>, Conflict> {
+        let (sender, presence) = watch::channel(());
+        let Registration { pod: name, id, cgroups } = registration;
+        let pod = Arc::new(Pod { name, id, cgroups, presence });
+        {
+            let mut index = self.0.index.write().unwrap_or_else(PoisonError::into_inner);
+            for cgroup in &pod.cgroups {
+                index.check(&pod.name, &cgroup.path)?;
+            }
+            index.remove(&pod.name);
+            index.insert(Arc::clone(&pod), sender);
+        }
+        self.0.changes.send_replace(());
+        Ok(pod)
+    }
+
+    /// Forgets a pod; returns whether there was one. Its open streams end.
+    pub fn remove(&self, pod: &Name) -> bool {
+        let removed = self.0.index.write().unwrap_or_else(PoisonError::into_inner).remove(pod);
+        if removed {
+            self.0.changes.send_replace(());
+        }
+        removed
+    }
+
+    /// A pod by its name.
+    pub fn pod(&self, name: &Name) -> Option<Arc<Pod>> {
+        self.read().pods.get(name).map(|entry| Arc::clone(&entry.pod))
+    }
+
+    /// The pod that has the cgroup of this number itself, not one below it.
+    pub fn pod_of_cgroup(&self, id: u64) -> Option<Arc<Pod>> {
+        self.read().ids.get(&id).cloned()
+    }
+
+    /// The pod that a process in this cgroup belongs to, and the pod's own cgroup above it: the shallowest that is
+    /// registered, since a workload may make what it likes below its own, and names it as it likes.
+    pub fn pod_of_path(&self, path: &CgroupPath) -> Option<(Arc<Pod>, Cgroup)> {
+        let index = self.read();
+        path.lineage().find_map(|above| {
+            let pod = index.paths.get(above)?;
+            let cgroup = pod.cgroups.iter().find(|cgroup| cgroup.path.as_str() == above)?;
+            Some((Arc::clone(pod), cgroup.clone()))
+        })
+    }
+
+    /// The identities of the pods, each once, in order.
+    pub fn identities(&self) -> Vec<SpiffeId> {
+        self.read().identities.keys().cloned().collect()
+    }
+
+    /// How many pods there are.
+    pub fn len(&self) -> usize {
+        self.read().pods.len()
+    }
+
+    /// Whether there is no pod.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tells of every change after this call.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changes.subscribe()
+    }
+
+    // Nothing panics while it holds the lock, so a poisoned one has whole content.
+    fn read(&self) -> RwLockReadGuard<'_, Index> {
+        self.0.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Index {
+    fn check(&self, pod: &Name, path: &CgroupPath) -> Result<(), Conflict> {
+        if path.is_root() {
+            return Err(Conflict::Root { pod: pod.clone() });
+        }
+        let below = format!("{path}/");
+        let at_or_above = path.lineage().filter_map(|above| self.paths.get_key_value(above));
+        let inside = self.paths.range(below.clone()..).take_while(|(other, _)| other.starts_with(&below));
+        match at_or_above.chain(inside).find(|(_, other)| other.name != *pod) {
+            Some((other_path, other)) => Err(Conflict::Overlap {
+                pod: pod.clone(),
+                path: path.clone(),
+                other: other.name.clone(),
+                other_path: other_path.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn insert(&mut self, pod: Arc<Pod>, presence: watch::Sender<()>) {
+        for cgroup in &pod.cgroups {
+            self.paths.insert(cgroup.path.as_str().to_owned(), Arc::clone(&pod));
+            self.ids.insert(cgroup.id, Arc::clone(&pod));
+        }
+        *self.identities.entry(pod.id.clone()).or_default() += 1;
+        self.pods.insert(pod.name.clone(), Entry { pod, _presence: presence });
+    }
+
+    fn remove(&mut self, name: &Name) -> bool {
+        let Some(Entry { pod, .. }) = self.pods.remove(name) else { return false };
+        for cgroup in &pod.cgroups {
+            self.paths.remove(cgroup.path.as_str());
+            self.ids.remove(&cgroup.id);
+        }
+        if let Some(count) = self.identities.get_mut(&pod.id) {
+            *count -= 1;
+            if *count == 0 {
+                self.identities.remove(&pod.id);
+            }
+        }
+        true
+    }
+}
+
+impl Pod {
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The identity that its processes get.
+    pub fn id(&self) -> &SpiffeId {
+        &self.id
+    }
+
+    /// Its cgroups.
+    pub fn cgroups(&self) -> &[Cgroup] {
+        &self.cgroups
+    }
+
+    /// Whether it has not been removed.
+    pub fn is_registered(&self) -> bool {
+        self.presence.has_changed().is_ok()
+    }
+
+    /// Waits until it is removed.
+    pub async fn removed(&self) {
+        let mut presence = self.presence.clone();
+        while presence.changed().await.is_ok() {}
+    }
+}
+
+impl fmt::Debug for Pod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pod").field("name", &self.name).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("pods", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Conflict, Registration, Registry};
+    use crate::cgroup::{Cgroup, CgroupPath};
+    use lictor_model::Name;
+
+    fn pod(name: &str, account: &str, cgroups: &[(&str, u64)]) -> Registration {
+        let cgroup = |&(path, id): &(&str, u64)| Cgroup { path: path.parse().expect("a path"), id };
+        Registration {
+            pod: Name::parse(name, "shop"),
+            id: format!("spiffe://td/ns/shop/sa/{account}").parse().expect("an identity"),
+            cgroups: cgroups.iter().map(cgroup).collect(),
+        }
+    }
+
+    fn path(text: &str) -> CgroupPath {
+        text.parse().expect("a path")
+    }
+
+    #[test]
+    fn the_shallowest_registered_cgroup_counts() {
+        let registry = Registry::new();
+        registry.add(pod("a", "a", &[("/lab/a", 1)])).expect("a place");
+        registry.add(pod("b", "b", &[("/lab/b", 2), ("/other/b", 3)])).expect("a place");
+        let of =
+            |text: &str| registry.pod_of_path(&path(text)).map(|(pod, cgroup)| (pod.name().to_string(), cgroup.id));
+        let (a, b) = ("shop/a".to_owned(), "shop/b".to_owned());
+        assert_eq!(of("/lab/a"), Some((a.clone(), 1)));
+        assert_eq!(of("/lab/a/x/y"), Some((a.clone(), 1)));
+        assert_eq!(of("/lab/a/lab/b"), Some((a, 1)), "named like another pod's");
+        assert_eq!(of("/other/b/x"), Some((b, 3)));
+        for nobody in ["/", "/lab", "/lab/ab", "/lab/a.b", "/x/lab/a"] {
+            assert_eq!(of(nobody), None, "{nobody}");
+        }
+        assert_eq!(registry.pod_of_cgroup(3).map(|pod| pod.name().to_string()).as_deref(), Some("shop/b"));
+    }
+
+    #[test]
+    fn no_process_can_belong_to_two_pods() {
+        let registry = Registry::new();
+        registry.add(pod("a", "a", &[("/lab/a", 1)])).expect("a place");
+        let refused = |cgroup: &str| registry.add(pod("b", "b", &[("/fine", 8), (cgroup, 9)])).err();
+        assert!(matches!(refused("/"), Some(Conflict::Root { .. })));
+        for cgroup in ["/lab", "/lab/a", "/lab/a/b"] {
+            let Some(Conflict::Overlap { other, .. }) = refused(cgroup) else { panic!("{cgroup} was accepted") };
+            assert_eq!(other.to_string(), "shop/a");
+        }
+        assert_eq!((registry.len(), registry.pod_of_cgroup(8).is_none()), (1, true), "nothing of it was kept");
+        assert!(registry.add(pod("b", "b", &[("/lab/ab", 9), ("/lab/a-b", 10)])).is_ok());
+    }
+
+    #[test]
+    fn a_pod_that_is_removed_or_replaced_knows_it() {
+        let registry = Registry::new();
+        let mut changes = registry.changes();
+        let first = registry.add(pod("a", "a", &[("/lab/a", 1)])).expect("a place");
+        assert!(first.is_registered() && changes.has_changed().expect("a registry"));
+        let second = registry.add(pod("a", "a", &[("/lab/a", 2)])).expect("its own place again");
+        assert!(!first.is_registered() && second.is_registered());
+        assert!(registry.pod_of_cgroup(1).is_none());
+        changes.mark_unchanged();
+        assert!(!registry.remove(&Name::new("shop", "x")) && !changes.has_changed().expect("a registry"));
+        assert!(registry.remove(second.name()) && changes.has_changed().expect("a registry"));
+        assert!(!second.is_registered() && registry.is_empty());
+        assert!(registry.pod_of_path(&path("/lab/a")).is_none());
+    }
+
+    #[test]
+    fn an_identity_stays_until_its_last_pod_goes() {
+        let registry = Registry::new();
+        for (name, account) in [("a-0", "a"), ("a-1", "a"), ("b", "b")] {
+            registry.add(pod(name, account, &[(&format!("/lab/{name}"), 0)])).expect("a place");
+        }
+        let accounts = || registry.identities().iter().map(|id| id.path().to_owned()).collect::<Vec<_>>();
+        assert_eq!(accounts(), ["/ns/shop/sa/a", "/ns/shop/sa/b"]);
+        registry.remove(&Name::new("shop", "a-0"));
+        assert_eq!(accounts().len(), 2);
+        registry.remove(&Name::new("shop", "a-1"));
+        assert_eq!(accounts(), ["/ns/shop/sa/b"]);
+    }
+}

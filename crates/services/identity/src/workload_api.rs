@@ -1,0 +1,112 @@
+//! The SPIFFE Workload API on a unix socket.
+//!
+//! Each stream carries complete states: the first at once, another one whenever it differs from the last one sent. A
+//! caller that is in no pod gets `PermissionDenied`, and so does a stream whose pod is removed or whose process ends.
+//!
+//! Source: SPIFFE Workload API, sections 4 and 5; SPIFFE Workload Endpoint, sections 3 to 6.
+
+mod connection;
+mod feed;
+mod service;
+mod states;
+
+use crate::attestation::Attestor;
+use connection::Accepted;
+use futures::StreamExt;
+use lictor_pki::Keyring;
+use lictor_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+
+/// Streams that one connection may have open: a client needs one per method.
+const STREAMS_PER_CONNECTION: u32 = 64;
+
+/// Requests are empty or a token with its audience.
+const MAX_REQUEST: usize = 64 * 1024;
+
+/// How often the server asks whether the other end of a quiet connection still answers, and for how long it waits.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+
+/// The Workload API could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The server failed.
+    #[error("the Workload API stopped: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Listens at `path`: any process that sees the socket may connect, only the owner may replace it.
+///
+/// The folder is made if it is missing (mode 0755), a socket that is left over from an earlier run is removed, and the
+/// new one gets mode 0777: who a caller is, the kernel says, not the file's mode.
+///
+/// # Errors
+/// The folder or the socket cannot be made, or something that is no socket is in its place.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+        fs::create_dir_all(folder)?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+    }
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(path)?,
+        Ok(_) => {
+            let message = format!("expected a socket or nothing at {}, saw another file", path.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
+    Ok(listener)
+}
+
+/// Serves until `shutdown`; then open streams end with `Unavailable`, so that clients try again.
+///
+/// # Errors
+/// The server fails for good; a connection that fails does not count.
+pub async fn serve(
+    listener: UnixListener,
+    attestor: Attestor,
+    keyring: Keyring,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let attestor = Arc::new(attestor);
+    let (stop, stopped) = watch::channel(());
+    let api = service::WorkloadApi::new(Arc::clone(&attestor), keyring, stopped);
+    let api = SpiffeWorkloadApiServer::new(api).max_decoding_message_size(MAX_REQUEST);
+    let incoming = futures::stream::unfold((listener, attestor), |(listener, attestor)| async {
+        let accepted = accept(&listener, &attestor).await;
+        Some((Ok::<_, io::Error>(accepted), (listener, attestor)))
+    });
+    tonic::transport::Server::builder()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .add_service(api)
+        .serve_with_incoming_shutdown(incoming.boxed(), async {
+            shutdown.await;
+            drop(stop);
+        })
+        .await?;
+    Ok(())
+}
+
+/// The next connection. A failure to accept is not the end of the service: it waits and goes on.
+async fn accept(listener: &UnixListener, attestor: &Attestor) -> Accepted {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return Accepted::new(stream, attestor),
+            Err(error) => {
+                tracing::warn!(%error, "no connection to the Workload API was accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! A connection that knows who opened it.
+
+use crate::attestation::{Attestor, Caller};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::UnixStream;
+use tonic::transport::server::Connected;
+
+/// An accepted connection and its caller.
+pub(super) struct Accepted {
+    stream: UnixStream,
+    peer: Peer,
+}
+
+/// The caller of a connection, as every request of it sees it; `None` if nothing is known about it.
+#[derive(Debug, Clone)]
+pub(super) struct Peer(Option<Arc<AsyncFd<Watched>>>);
+
+/// A caller whose end the runtime notices: its pidfd becomes readable then.
+#[derive(Debug)]
+pub(super) struct Watched(Caller);
+
+impl AsRawFd for Watched {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.process().as_fd().as_raw_fd()
+    }
+}
+
+impl Accepted {
+    pub(super) fn new(stream: UnixStream, attestor: &Attestor) -> Self {
+        let peer = match attestor.caller(&stream) {
+            Ok(caller) => Peer::watch(caller),
+            Err(error) => {
+                tracing::warn!(%error, "a caller of the Workload API is unknown");
+                Peer(None)
+            }
+        };
+        Self { stream, peer }
+    }
+}
+
+impl Peer {
+    #[allow(unsafe_code)]
+    fn watch(caller: Caller) -> Self {
+        // SAFETY: the pidfd is an `OwnedFd` inside the caller, which the `AsyncFd` owns and nothing can change: it
+        // stays open and the same until the `AsyncFd` is dropped. (It is unsafe for types that could close it before.)
+        let watched = unsafe { AsyncFd::register_with_interest(Watched(caller), Interest::READABLE) };
+        match watched {
+            Ok(watched) => Self(Some(Arc::new(watched))),
+            Err(error) => {
+                tracing::error!(%error, "a caller of the Workload API cannot be watched");
+                Self(None)
+            }
+        }
+    }
+
+    /// The process, if the kernel named it.
+    pub(super) fn caller(&self) -> Option<&Caller> {
+        self.0.as_ref().map(|watched| &watched.get_ref().0)
+    }
+
+    /// Waits until the process has ended; an unknown one has ended before.
+    pub(super) async fn ended(&self) {
+        if let Some(watched) = &self.0 {
+            // An error would mean that nobody watches any more, which ends the stream just as well.
+            drop(watched.readable().await);
+        }
+    }
+}
+
+impl Connected for Accepted {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Accepted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Accepted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,136 @@
+//! The methods of the Workload API.
+
+use super::connection::Peer;
+use super::feed::Feed;
+use super::states::{Recipient, State, denied, states};
+use crate::attestation::Attestor;
+use crate::registry::Pod;
+use futures::stream::BoxStream;
+use lictor_pki::Keyring;
+use lictor_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApi;
+use lictor_wire::workload::{
+    JwtBundlesRequest, JwtBundlesResponse, JwtsvidRequest, JwtsvidResponse, ValidateJwtsvidRequest,
+    ValidateJwtsvidResponse, X509BundlesRequest, X509BundlesResponse, X509svid, X509svidRequest, X509svidResponse,
+};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+
+/// Every request carries it, so that no other kind of client can be tricked into making one.
+///
+/// Source: SPIFFE Workload Endpoint, section 3.
+const SECURITY_HEADER: (&str, &str) = ("workload.spiffe.io", "true");
+
+pub(super) struct WorkloadApi {
+    attestor: Arc<Attestor>,
+    keyring: Keyring,
+    feed: Feed,
+    stopped: watch::Receiver<()>,
+}
+
+impl WorkloadApi {
+    pub(super) fn new(attestor: Arc<Attestor>, keyring: Keyring, stopped: watch::Receiver<()>) -> Self {
+        let feed = Feed::of(&keyring);
+        Self { attestor, keyring, feed, stopped }
+    }
+
+    /// The pod of whoever asks, judged anew for each request.
+    fn authorize<T>(&self, request: &Request<T>) -> Result<(Arc<Pod>, Peer), Status> {
+        check_header(request)?;
+        let peer = request.extensions().get::<Peer>().cloned().ok_or_else(denied)?;
+        let caller = peer.caller().ok_or_else(denied)?;
+        match self.attestor.pod_of(caller) {
+            Ok(pod) => Ok((pod, peer)),
+            Err(error) => {
+                tracing::info!(%error, "no identity issued to a caller of the Workload API");
+                Err(denied())
+            }
+        }
+    }
+
+    fn states<T, M: PartialEq + Send + 'static>(
+        &self,
+        request: &Request<T>,
+        message: fn(&State) -> M,
+    ) -> Result<Response<BoxStream<'static, Result<M, Status>>>, Status> {
+        let (pod, peer) = self.authorize(request)?;
+        let recipient = Recipient {
+            updates: self.feed.subscribe(pod.id()),
+            keyring: self.keyring.clone(),
+            stopped: self.stopped.clone(),
+            pod,
+            peer,
+        };
+        Ok(Response::new(Box::pin(states(recipient, message))))
+    }
+}
+
+#[tonic::async_trait]
+impl SpiffeWorkloadApi for WorkloadApi {
+    type FetchX509SVIDStream = BoxStream<'static, Result<X509svidResponse, Status>>;
+    type FetchX509BundlesStream = BoxStream<'static, Result<X509BundlesResponse, Status>>;
+    type FetchJWTBundlesStream = BoxStream<'static, Result<JwtBundlesResponse, Status>>;
+
+    async fn fetch_x509svid(
+        &self,
+        request: Request<X509svidRequest>,
+    ) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
+        self.states(&request, svid_message)
+    }
+
+    async fn fetch_x509_bundles(
+        &self,
+        request: Request<X509BundlesRequest>,
+    ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
+        self.states(&request, bundles_message)
+    }
+
+    async fn fetch_jwtsvid(&self, request: Request<JwtsvidRequest>) -> Result<Response<JwtsvidResponse>, Status> {
+        Err(no_jwt(&request))
+    }
+
+    async fn fetch_jwt_bundles(
+        &self,
+        request: Request<JwtBundlesRequest>,
+    ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
+        Err(no_jwt(&request))
+    }
+
+    async fn validate_jwtsvid(
+        &self,
+        request: Request<ValidateJwtsvidRequest>,
+    ) -> Result<Response<ValidateJwtsvidResponse>, Status> {
+        Err(no_jwt(&request))
+    }
+}
+
+fn check_header<T>(request: &Request<T>) -> Result<(), Status> {
+    let (name, value) = SECURITY_HEADER;
+    if request.metadata().get(name).is_some_and(|seen| seen == value) {
+        Ok(())
+    } else {
+        Err(Status::invalid_argument("security header missing from request"))
+    }
+}
+
+/// The JWT-SVID profile is switched off, as section 1 of the Workload API allows an operator to.
+fn no_jwt<T>(request: &Request<T>) -> Status {
+    check_header(request).err().unwrap_or_else(|| Status::unimplemented("JWT-SVIDs are not served here"))
+}
+
+fn svid_message(state: &State) -> X509svidResponse {
+    let svid = X509svid {
+        spiffe_id: state.svid.id.to_string(),
+        x509_svid: state.svid.chain.iter().flat_map(|der| der.iter().copied()).collect(),
+        x509_svid_key: state.svid.key.pkcs8().to_vec(),
+        bundle: state.bundle.concatenated_der(),
+        hint: String::new(),
+    };
+    X509svidResponse { svids: vec![svid], ..X509svidResponse::default() }
+}
+
+fn bundles_message(state: &State) -> X509BundlesResponse {
+    let trust_domain = format!("spiffe://{}", state.bundle.trust_domain());
+    let bundles = [(trust_domain, state.bundle.concatenated_der())].into();
+    X509BundlesResponse { bundles, ..X509BundlesResponse::default() }
+}

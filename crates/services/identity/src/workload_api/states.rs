@@ -1,0 +1,106 @@
+//! A stream of complete states for one caller.
+
+use super::connection::Peer;
+use crate::registry::Pod;
+use futures::Stream;
+use lictor_pki::{Bundle, Keyring, Svid};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tonic::Status;
+
+/// How long a caller waits for the first SVID of a pod that has just been registered.
+const FIRST: Duration = Duration::from_secs(5);
+
+/// Everything that a caller may know at one moment.
+#[derive(Clone)]
+pub(super) struct State {
+    pub(super) svid: Arc<Svid>,
+    pub(super) bundle: Arc<Bundle>,
+}
+
+/// Who gets the states, and what ends them.
+pub(super) struct Recipient {
+    pub(super) pod: Arc<Pod>,
+    pub(super) peer: Peer,
+    pub(super) keyring: Keyring,
+    /// Told when the pod's SVID or the bundle changes.
+    pub(super) updates: watch::Receiver<()>,
+    /// Closed when the server stops.
+    pub(super) stopped: watch::Receiver<()>,
+}
+
+/// What a stream goes through.
+struct Sending<M> {
+    to: Recipient,
+    message: fn(&State) -> M,
+    /// The last one that was sent. A message is built again to compare it, so that no key is kept twice.
+    last: Option<State>,
+    since: Instant,
+    over: bool,
+}
+
+/// The caller's states as messages: the first as soon as there is one, then each that differs from the one before.
+pub(super) fn states<M: PartialEq + Send + 'static>(
+    to: Recipient,
+    message: fn(&State) -> M,
+) -> impl Stream<Item = Result<M, Status>> + Send + 'static {
+    let sending = Sending { to, message, last: None, since: Instant::now(), over: false };
+    futures::stream::unfold(sending, |mut sending| async move {
+        if sending.over {
+            return None;
+        }
+        let item = sending.next().await;
+        sending.over = item.is_err();
+        Some((item, sending))
+    })
+}
+
+/// The one answer to whoever has no right to an identity, whatever the reason; the log has the reason.
+pub(super) fn denied() -> Status {
+    Status::permission_denied("no identity issued")
+}
+
+impl<M: PartialEq> Sending<M> {
+    async fn next(&mut self) -> Result<M, Status> {
+        loop {
+            self.to.updates.mark_unchanged();
+            if !self.to.pod.is_registered() {
+                return Err(denied());
+            }
+            if let Some(state) = self.to.state() {
+                let message = (self.message)(&state);
+                if self.last.as_ref().is_none_or(|last| (self.message)(last) != message) {
+                    self.last = Some(state);
+                    return Ok(message);
+                }
+            }
+            self.wait().await?;
+        }
+    }
+
+    /// Returns when there may be something new, or why there will never be.
+    async fn wait(&mut self) -> Result<(), Status> {
+        let first = self.last.is_none();
+        tokio::select! {
+            biased;
+            () = self.to.pod.removed() => Err(denied()),
+            () = self.to.peer.ended() => Err(denied()),
+            _ = self.to.stopped.changed() => Err(Status::unavailable("the Workload API is stopping")),
+            changed = self.to.updates.changed() => {
+                changed.map_err(|_| Status::unavailable("the Workload API is stopping"))
+            }
+            () = tokio::time::sleep_until(self.since + FIRST), if first => {
+                Err(Status::unavailable("no SVID has been issued yet"))
+            }
+        }
+    }
+}
+
+impl Recipient {
+    fn state(&self) -> Option<State> {
+        let (svid, _) = self.keyring.svid(self.pod.id())?;
+        Some(State { svid, bundle: self.keyring.bundle() })
+    }
+}

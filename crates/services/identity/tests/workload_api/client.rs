@@ -1,0 +1,152 @@
+//! The process of a pod: takes orders on its standard input and answers on its standard output, a line each.
+
+use hyper_util::rt::TokioIo;
+use lictor_wire::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
+use lictor_wire::workload::{
+    JwtsvidRequest, ValidateJwtsvidRequest, X509BundlesRequest, X509svidRequest, X509svidResponse,
+};
+use prost::Message;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::PathBuf;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status, Streaming};
+
+/// Names the socket in the environment of a process.
+pub(crate) const SOCKET: &str = "LICTOR_TEST_WORKLOAD_SOCKET";
+
+/// Begins every answer, so that the test harness' own lines are not taken for one.
+pub(crate) const ANSWER: &str = "answer ";
+
+pub(crate) struct Orders {
+    socket: PathBuf,
+}
+
+impl Orders {
+    pub(crate) fn from_environment() -> Option<Self> {
+        std::env::var_os(SOCKET).map(|socket| Self { socket: socket.into() })
+    }
+
+    /// Does as it is told until there are no more orders. One thread only: the process can fork.
+    pub(crate) fn run(self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(self.obey());
+        // Not back into the harness: after a fork its other threads are gone.
+        std::process::exit(0);
+    }
+
+    async fn obey(self) {
+        #[allow(unsafe_code)]
+        // SAFETY: descriptor 0 is the pipe that the parent made, and nothing else in this process reads it.
+        let stdin = unsafe { OwnedFd::from_raw_fd(0) };
+        let mut orders = BufReader::new(pipe::Receiver::from_owned_fd(stdin).unwrap()).lines();
+        let mut api: Option<SpiffeWorkloadApiClient<Channel>> = None;
+        let mut watched: Option<Streaming<X509svidResponse>> = None;
+        loop {
+            let order = tokio::select! {
+                order = orders.next_line() => match order.unwrap() {
+                    Some(order) => order,
+                    None => return,
+                },
+                state = next(&mut watched) => {
+                    match state {
+                        Ok(state) => answer("state", &hex(&state.encode_to_vec())),
+                        Err(status) => {
+                            watched = None;
+                            refused("end", &status);
+                        }
+                    }
+                    continue;
+                }
+            };
+            if order == "connect" {
+                api = Some(self.connect().await);
+                answer("done", "");
+                continue;
+            }
+            let api = api.as_mut().expect("a connection before the first request");
+            match order.as_str() {
+                "fetch" => match first(api.fetch_x509svid(with_header(X509svidRequest {})).await).await {
+                    Ok(state) => answer("state", &hex(&state.encode_to_vec())),
+                    Err(status) => refused("refused", &status),
+                },
+                "bundles" => match first(api.fetch_x509_bundles(with_header(X509BundlesRequest {})).await).await {
+                    Ok(bundles) => answer("bundles", &hex(&bundles.encode_to_vec())),
+                    Err(status) => refused("refused", &status),
+                },
+                "watch" => match api.fetch_x509svid(with_header(X509svidRequest {})).await {
+                    Ok(stream) => watched = Some(stream.into_inner()),
+                    Err(status) => refused("end", &status),
+                },
+                "without-header" => refused("refused", &api.fetch_x509svid(X509svidRequest {}).await.unwrap_err()),
+                "jwt" => {
+                    let request = with_header(JwtsvidRequest::default());
+                    refused("refused", &api.fetch_jwtsvid(request).await.unwrap_err());
+                }
+                "jwt-without-header" => {
+                    refused("refused", &api.fetch_jwtsvid(JwtsvidRequest::default()).await.unwrap_err());
+                }
+                "fork-and-end" => fork_and_end(),
+                other => panic!("expected an order, saw {other}"),
+            }
+        }
+    }
+
+    /// Connects and makes sure that the server has noticed, by a request that every caller may make in vain.
+    async fn connect(&self) -> SpiffeWorkloadApiClient<Channel> {
+        let socket = self.socket.clone();
+        let connector = tower::service_fn(move |_| {
+            let socket = socket.clone();
+            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        });
+        let channel = Endpoint::from_static("http://workload").connect_with_connector(connector).await.unwrap();
+        let mut api = SpiffeWorkloadApiClient::new(channel);
+        api.validate_jwtsvid(ValidateJwtsvidRequest::default()).await.unwrap_err();
+        api
+    }
+}
+
+/// Goes on as another process with the same connections; the first one ends.
+#[allow(unsafe_code)]
+fn fork_and_end() {
+    // SAFETY: the process has one thread that does anything, this one: no lock is held by another.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        // SAFETY: it ends the process at once; what it would have cleaned up belongs to the other one now.
+        nix::unistd::ForkResult::Parent { .. } => unsafe { nix::libc::_exit(0) },
+        nix::unistd::ForkResult::Child => answer("done", ""),
+    }
+}
+
+async fn next(watched: &mut Option<Streaming<X509svidResponse>>) -> Result<X509svidResponse, Status> {
+    match watched {
+        Some(stream) => stream.message().await?.ok_or_else(|| Status::ok("the end")),
+        None => std::future::pending().await,
+    }
+}
+
+async fn first<M>(response: Result<tonic::Response<Streaming<M>>, Status>) -> Result<M, Status> {
+    response?.into_inner().message().await?.ok_or_else(|| Status::ok("the end"))
+}
+
+fn with_header<M>(message: M) -> Request<M> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("workload.spiffe.io", "true".parse().unwrap());
+    request
+}
+
+fn refused(what: &str, status: &Status) {
+    answer(what, &format!("{:?} {}", status.code(), status.message()));
+}
+
+fn answer(what: &str, text: &str) {
+    use std::io::Write;
+    // One write, past the harness' capture.
+    std::io::stdout().write_all(format!("\n{ANSWER}{what} {text}\n").as_bytes()).unwrap();
+    std::io::stdout().flush().unwrap();
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

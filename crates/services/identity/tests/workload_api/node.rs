@@ -1,0 +1,307 @@
+//! A node: cgroups, a registry, a keyring, the server, and the processes of its pods.
+
+use crate::client::{ANSWER, SOCKET};
+use lictor_identity::{Attestor, Cgroup, Registration, Registry, Tree, workload_api};
+use lictor_model::{Name, SpiffeId, TrustDomain};
+use lictor_pki::{Bundle, CertificateAuthority, Keyring, PrivateKey, Svid, Usage, tls, unix_time, verify};
+use lictor_wire::workload::{X509BundlesResponse, X509svid, X509svidResponse};
+use prost::Message;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+use time::OffsetDateTime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Nothing here takes long; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Node {
+    tree: Tree,
+    base: String,
+    folder: tempfile::TempDir,
+    authority: CertificateAuthority,
+    registry: Registry,
+    keyring: Keyring,
+    server: Option<(oneshot::Sender<()>, JoinHandle<Result<(), workload_api::ServeError>>)>,
+}
+
+impl Node {
+    pub(crate) async fn start(name: &str) -> Self {
+        let tree = Tree::find().expect("a cgroup2 hierarchy");
+        let base = format!("/lictor-identity-{}-{name}", std::process::id());
+        if let Err(error) = fs::create_dir(tree.directory(&base.parse().unwrap())) {
+            panic!("these tests make cgroups below {}, for which they must be root: {error}", tree.root().display());
+        }
+        let domain: TrustDomain = "td.example".parse().unwrap();
+        let authority = CertificateAuthority::new(domain, now(), time::Duration::DAY).unwrap();
+        let (registry, keyring) = (Registry::new(), Keyring::new(authority.bundle(1)));
+        let folder = tempfile::tempdir().unwrap();
+        let listener = workload_api::bind(&folder.path().join("run/workload.sock")).unwrap();
+        let attestor = Attestor::new(registry.clone()).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let serving = workload_api::serve(listener, attestor, keyring.clone(), async { drop(stopped.await) });
+        let server = Some((stop, tokio::spawn(serving)));
+        Self { tree, base, folder, authority, registry, keyring, server }
+    }
+
+    pub(crate) fn cgroup(&self, below: &str) -> Cgroup {
+        let path = format!("{}/{below}", self.base).parse().unwrap();
+        fs::create_dir_all(self.tree.directory(&path)).unwrap();
+        self.tree.cgroup(path).unwrap()
+    }
+
+    pub(crate) fn pod(&self, name: &str, id: &str) -> Cgroup {
+        self.renew(id);
+        self.pod_without_svid(name, id)
+    }
+
+    pub(crate) fn pod_without_svid(&self, name: &str, id: &str) -> Cgroup {
+        let cgroup = self.cgroup(name);
+        let (pod, id) = (Name::new("shop", name), id.parse().unwrap());
+        self.registry.add(Registration { pod, id, cgroups: vec![cgroup.clone()] }).unwrap();
+        cgroup
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        assert!(self.registry.remove(&Name::new("shop", name)));
+    }
+
+    /// Another cgroup in the place of this one.
+    pub(crate) fn recreate(&self, cgroup: &Cgroup) -> Cgroup {
+        let directory = self.tree.directory(&cgroup.path);
+        fs::remove_dir(&directory).unwrap();
+        fs::create_dir(&directory).unwrap();
+        self.tree.cgroup(cgroup.path.clone()).unwrap()
+    }
+
+    pub(crate) fn renew(&self, id: &str) {
+        let id: SpiffeId = id.parse().unwrap();
+        self.keyring.insert(self.authority.issue(&id, now(), time::Duration::HOUR).unwrap());
+    }
+
+    pub(crate) fn renumber_bundle(&self) {
+        let sequence = self.keyring.bundle().sequence() + 1;
+        self.keyring.set_bundle(self.bundle().numbered(sequence));
+    }
+
+    /// Believes one more authority, and returns its certificate.
+    pub(crate) fn add_authority(&self) -> Vec<u8> {
+        let domain = self.authority.trust_domain().clone();
+        let other = CertificateAuthority::new(domain.clone(), now(), time::Duration::DAY).unwrap();
+        let other = other.certificates()[0].clone();
+        let mut authorities = self.bundle().authorities().to_vec();
+        authorities.push(other.clone());
+        self.keyring.set_bundle(Bundle::new(domain, authorities, 9).unwrap());
+        other.to_vec()
+    }
+
+    pub(crate) fn bundle(&self) -> Bundle {
+        (*self.keyring.bundle()).clone()
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        let (stop, serving) = self.server.take().unwrap();
+        stop.send(()).unwrap();
+        tokio::time::timeout(PATIENCE, serving).await.expect("an end in time").unwrap().unwrap();
+    }
+
+    /// A process in this cgroup; it has not connected yet.
+    pub(crate) fn process(&self, place: &Cgroup) -> Process {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_process", "--nocapture", "--test-threads=1"])
+            .env(SOCKET, self.folder.path().join("run/workload.sock"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, answers) = channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if let Some(answer) = line.strip_prefix(ANSWER) {
+                    if sender.send(answer.to_owned()).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        let orders = child.stdin.take().unwrap();
+        let process = Process { child, orders, answers, tree: self.tree.clone() };
+        process.enter(place);
+        process
+    }
+}
+
+impl Drop for Node {
+    /// Ends every process and removes the cgroups, the deepest first.
+    fn drop(&mut self) {
+        let base = self.tree.directory(&self.base.parse().unwrap());
+        if let Err(error) = fs::write(base.join("cgroup.kill"), "1") {
+            eprintln!("the processes below {} may be left over: {error}", base.display());
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let mut folders = vec![base];
+        let mut at = 0;
+        while let Some(folder) = folders.get(at).cloned() {
+            let below = fs::read_dir(folder).into_iter().flatten().flatten();
+            folders.extend(below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
+            at += 1;
+        }
+        for folder in folders.into_iter().rev() {
+            // A killed process leaves its cgroup a moment later.
+            while let Err(error) = fs::remove_dir(&folder) {
+                if Instant::now() > deadline {
+                    eprintln!("{} is left over: {error}", folder.display());
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+}
+
+pub(crate) struct Process {
+    child: Child,
+    orders: ChildStdin,
+    answers: Receiver<String>,
+    tree: Tree,
+}
+
+impl Process {
+    /// Moves it to another cgroup.
+    pub(crate) fn enter(&self, place: &Cgroup) {
+        let file: PathBuf = self.tree.directory(&place.path).join("cgroup.procs");
+        fs::write(file, self.child.id().to_string()).unwrap();
+    }
+
+    pub(crate) fn connect(&mut self) {
+        self.order("connect");
+        self.answer("done");
+    }
+
+    pub(crate) fn fetch(&mut self) -> State {
+        self.order("fetch");
+        self.next_state()
+    }
+
+    /// The bundles by trust domain.
+    pub(crate) fn fetch_bundles(&mut self) -> Vec<(String, Vec<u8>)> {
+        self.order("bundles");
+        let message = X509BundlesResponse::decode(bytes(&self.answer("bundles")).as_slice()).unwrap();
+        message.bundles.into_iter().collect()
+    }
+
+    pub(crate) fn watch(&mut self) {
+        self.order("watch");
+    }
+
+    pub(crate) fn next_state(&mut self) -> State {
+        State(X509svidResponse::decode(bytes(&self.answer("state")).as_slice()).unwrap())
+    }
+
+    /// Code and message.
+    pub(crate) fn stream_end(&mut self) -> (String, String) {
+        status(&self.answer("end"))
+    }
+
+    pub(crate) fn refused(&mut self) -> (String, String) {
+        self.refusal_of("fetch")
+    }
+
+    pub(crate) fn refused_bundles(&mut self) -> (String, String) {
+        self.refusal_of("bundles")
+    }
+
+    pub(crate) fn without_header(&mut self) -> (String, String) {
+        self.refusal_of("without-header")
+    }
+
+    pub(crate) fn jwt(&mut self) -> (String, String) {
+        self.refusal_of("jwt")
+    }
+
+    pub(crate) fn jwt_without_header(&mut self) -> (String, String) {
+        self.refusal_of("jwt-without-header")
+    }
+
+    pub(crate) fn nothing_for(&mut self, time: Duration) -> bool {
+        self.answers.recv_timeout(time) == Err(RecvTimeoutError::Timeout)
+    }
+
+    /// What becomes of it when it forks and ends: another process with its connections, and with its pipes to here.
+    pub(crate) fn fork_and_end(mut self) -> Self {
+        self.order("fork-and-end");
+        self.child.wait().unwrap();
+        self.answer("done");
+        self
+    }
+
+    fn refusal_of(&mut self, order: &str) -> (String, String) {
+        self.order(order);
+        status(&self.answer("refused"))
+    }
+
+    fn order(&mut self, order: &str) {
+        writeln!(self.orders, "{order}").unwrap();
+    }
+
+    fn answer(&mut self, kind: &str) -> String {
+        let answer = self.answers.recv_timeout(PATIENCE).expect("an answer in time");
+        match answer.strip_prefix(kind) {
+            Some(rest) => rest.trim_start().to_owned(),
+            None => panic!("expected the answer {kind}, got {answer}"),
+        }
+    }
+}
+
+/// What a pod was told in one message.
+pub(crate) struct State(X509svidResponse);
+
+impl State {
+    pub(crate) fn only_id(&self) -> &str {
+        &self.only().spiffe_id
+    }
+
+    pub(crate) fn leaf(&self) -> &[u8] {
+        &self.only().x509_svid
+    }
+
+    pub(crate) fn bundle(&self) -> &[u8] {
+        &self.only().bundle
+    }
+
+    /// The identity that the chain proves against `bundle`; the key must be the chain's.
+    pub(crate) fn proves(&self, bundle: &Bundle) -> String {
+        let svid = self.only();
+        assert_eq!(svid.bundle, bundle.concatenated_der());
+        let chain = vec![svid.x509_svid.clone().into()];
+        let id = verify(&chain, bundle, unix_time(now()), Usage::Client).unwrap();
+        let key = PrivateKey::from_pkcs8(svid.x509_svid_key.clone());
+        let svid = Svid { id: id.clone(), chain, key, not_before: now(), not_after: now() };
+        tls::server_config(&Keyring::new(bundle.clone()), &svid).expect("a key that fits the chain");
+        id.to_string()
+    }
+
+    fn only(&self) -> &X509svid {
+        let [svid] = self.0.svids.as_slice() else { panic!("expected one SVID, saw {}", self.0.svids.len()) };
+        svid
+    }
+}
+
+fn status(text: &str) -> (String, String) {
+    let (code, message) = text.split_once(' ').unwrap_or((text, ""));
+    (code.to_owned(), message.to_owned())
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
+    hex.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
+
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
