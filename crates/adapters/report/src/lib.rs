@@ -1,1 +1,23 @@
-//! report
+//! What people and programs read.
+//!
+//! **Purpose.** One small file for each thing that is shown: an [`answer()`], [`edges()`], and so on, each in the
+//! [`Format`]s that it has. Text is made for a terminal by a [`Style`]: words first, colour second, and every name can be
+//! pasted into the next command. JSON and YAML hold the same facts and no others.
+//!
+//! **Invariants.**
+//! - Without colour the text is plain, and nothing is cut to fit.
+//! - Nothing is decided here; the exit code is the caller's.
+//!
+//! **Not here.** No terminal is asked for its width, no file is read.
+
+mod answer;
+mod edges;
+mod format;
+mod sentence;
+mod style;
+mod table;
+
+pub use answer::answer;
+pub use edges::{Show, edges};
+pub use format::{Format, UnknownFormat};
+pub use style::Style;

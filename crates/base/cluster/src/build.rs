@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub const ENROLL_ANNOTATION: &str = "lictor.dev/enroll";
 /// `host` on a pod runs its container's command instead of the stand-in server.
 pub const RUN_ANNOTATION: &str = "lictor.dev/run";
+/// `"true"` marks a pod that lictor makes itself, such as the DNS of a lab; lists leave it out unless asked.
+pub const BUILT_IN_ANNOTATION: &str = "lictor.dev/built-in";
 
 /// What a snapshot needs to know beside its objects.
 #[derive(Debug, Clone)]

@@ -27,7 +27,7 @@ mod services;
 mod snapshot;
 
 pub use addresses::{AddressPool, Addresses, Exhausted};
-pub use build::{ENROLL_ANNOTATION, RUN_ANNOTATION, Settings};
+pub use build::{BUILT_IN_ANNOTATION, ENROLL_ANNOTATION, RUN_ANNOTATION, Settings};
 pub use delta::Delta;
 pub use pod::{NamedPort, Node, Pod, WorkloadRef};
 pub use service::{Backend, ClusterService, ServiceBackends};

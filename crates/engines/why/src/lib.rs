@@ -1,1 +1,38 @@
-//! why
+//! One answer across all layers.
+//!
+//! **Purpose.** [`Ask`] is a question in words, [`Question`] what the words name, [`answer`] its ladder: egress, transport,
+//! ingress, authorization, each with its verdict, the rule that decided and the one that came closest, and the smallest
+//! change that would turn a denial. [`edges`] says who may talk to whom, [`predict`] what real connections will show.
+//!
+//! **Invariants.**
+//! - Nothing here knows what a policy means: every verdict comes from the engines that compile what is enforced.
+//! - A fix is told only when the engines, run on the changed snapshot, allow the connection; what else it opens or
+//!   closes is told with it.
+//! - `edges` and `predict` look verdicts up in the same compiled programs as the kernel and the proxy.
+//!
+//! **Not here.** No rendering (`lictor-report`), no file, no connection.
+
+mod answer;
+mod edges;
+mod effect;
+mod engines;
+mod explain;
+mod fix;
+mod lookup;
+mod notes;
+mod predict;
+mod question;
+mod resolve;
+mod samples;
+mod sites;
+mod tree;
+
+pub use answer::{Answer, Connection, Note, Pairs, Rung, Side, place};
+pub use edges::{Edge, Reach, Scope, edges};
+pub use effect::{Effect, Opening};
+pub use explain::answer;
+pub use fix::{Change, Fix};
+pub use predict::{Check, CheckEnd, Denial, predict};
+pub use question::{Ask, End, EndKind, Question, RequestAsk};
+pub use resolve::Unclear;
+pub use tree::Tree;

@@ -1,0 +1,98 @@
+//! The engines over one snapshot, compiled once and asked often.
+
+use crate::lookup::{Pair, with_request};
+use crate::question::RequestAsk;
+use lictor_authz::Capabilities;
+use lictor_cluster::{Pod, Snapshot};
+use lictor_model::{By, Direction, Flow, Layer, Peer, Protocol, Request, Step, Trace, Verdict};
+use std::sync::Arc;
+
+/// A snapshot with the programs that enforcement points run.
+pub(crate) struct Engines<'a> {
+    pub snapshot: &'a Snapshot,
+    pub network: lictor_network::Program,
+    pub authorization: lictor_authz::Program,
+}
+
+impl<'a> Engines<'a> {
+    pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
+        Self {
+            snapshot,
+            network: lictor_network::compile(snapshot),
+            authorization: lictor_authz::Program::compile(snapshot, Capabilities::default()).0,
+        }
+    }
+
+    pub(crate) fn pod(&self, peer: &Peer) -> Option<&'a Arc<Pod>> {
+        match &peer.pod {
+            Some(name) => self.snapshot.pods.get(name),
+            None => self.snapshot.pod_at(peer.address),
+        }
+    }
+
+    /// The two ends of a flow.
+    pub(crate) fn pair(&self, flow: &Flow) -> Pair<'a> {
+        Pair {
+            source: self.pod(&flow.source),
+            destination: self.pod(&flow.destination),
+            from: flow.source.address,
+            to: flow.destination.address,
+        }
+    }
+
+    /// Every layer's part in one flow, asked of the policies themselves.
+    pub(crate) fn ladder(&self, flow: &Flow, request: Option<&RequestAsk>) -> Trace {
+        let pair = self.pair(flow);
+        let steps = vec![
+            lictor_network::judge(self.snapshot, flow, Direction::Egress),
+            self.transport(pair, flow),
+            lictor_network::judge(self.snapshot, flow, Direction::Ingress),
+            self.authorize(pair, flow, request),
+        ];
+        Trace { steps }.with_reach()
+    }
+
+    fn transport(&self, pair: Pair<'_>, flow: &Flow) -> Step {
+        match self.beyond(pair, flow.protocol) {
+            Ok(destination) => {
+                lictor_authz::explain_transport(self.snapshot, pair.source.map(|pod| &**pod), destination, flow.port)
+            }
+            Err(by) => Step::new(Layer::Transport, Verdict::Allow, by),
+        }
+    }
+
+    fn authorize(&self, pair: Pair<'_>, flow: &Flow, request: Option<&RequestAsk>) -> Step {
+        let destination = match self.beyond(pair, flow.protocol) {
+            Ok(destination) => destination,
+            Err(by) => return Step::new(Layer::Authorization, Verdict::Allow, by),
+        };
+        let principal = pair.source.filter(|_| self.encrypted(pair, flow.protocol)).map(|pod| &pod.identity);
+        with_request(destination, request, |http| {
+            let request = Request {
+                principal,
+                source_ip: pair.from,
+                remote_ip: pair.from,
+                destination_ip: pair.to,
+                destination_port: flow.port,
+                sni: None,
+                http,
+                claims: None,
+            };
+            lictor_authz::explain(self.snapshot, destination, &request)
+        })
+    }
+
+    /// The destination, where its proxy judges the connection; otherwise why it does not.
+    pub(crate) fn beyond<'p>(&self, pair: Pair<'p>, protocol: Protocol) -> Result<&'p Arc<Pod>, By> {
+        let destination = pair.destination.ok_or(By::OutsideCluster)?;
+        if pair.from == pair.to {
+            return Err(By::OwnPod);
+        }
+        if protocol == Protocol::Tcp && destination.enrolled { Ok(destination) } else { Err(By::OutsideMesh) }
+    }
+
+    /// Whether a connection goes by mutual TLS.
+    pub(crate) fn encrypted(&self, pair: Pair<'_>, protocol: Protocol) -> bool {
+        self.beyond(pair, protocol).is_ok() && pair.source.is_some_and(|pod| pod.enrolled)
+    }
+}

@@ -1,0 +1,172 @@
+//! Verdicts about many pairs, looked up in the compiled programs.
+
+use crate::engines::Engines;
+use crate::question::RequestAsk;
+use crate::sites::Site;
+use lictor_authz::AppProtocol;
+use lictor_cluster::Pod;
+use lictor_model::{By, Direction, Http, Layer, Mode, Name, Protocol, Request, Verdict};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// One layer's verdict about one connection or request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ruling {
+    pub layer: Layer,
+    pub verdict: Verdict,
+    pub mode: Mode,
+    pub by: By,
+}
+
+/// What all layers say about one connection or request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rulings(pub [Ruling; 4]);
+
+impl Rulings {
+    /// What happens.
+    pub(crate) fn verdict(&self) -> Verdict {
+        if self.0.iter().all(|ruling| ruling.verdict.under(ruling.mode).is_allow()) {
+            Verdict::Allow
+        } else {
+            Verdict::Deny
+        }
+    }
+
+    /// What would happen had every layer enforced.
+    pub(crate) fn would(&self) -> Verdict {
+        if self.0.iter().all(|ruling| ruling.verdict.is_allow()) { Verdict::Allow } else { Verdict::Deny }
+    }
+
+    /// The ruling that a record names: the first that denies, else the first that would, else the last that a policy made.
+    pub(crate) fn deciding(&self) -> &Ruling {
+        let denies = self.0.iter().find(|ruling| !ruling.verdict.under(ruling.mode).is_allow());
+        let would = || self.0.iter().find(|ruling| !ruling.verdict.is_allow());
+        let by_policy = || self.0.iter().rev().find(|ruling| ruling.by.policy().is_some());
+        denies.or_else(would).or_else(by_policy).unwrap_or(&self.0[3])
+    }
+}
+
+/// The two addresses of a pair that are of one family.
+pub(crate) fn addresses(source: &Site, destination: &Site, other: bool) -> Option<(IpAddr, IpAddr)> {
+    let own = |site: &Site, at: usize| -> Vec<IpAddr> {
+        site.pods.get(at).or(site.pods.first()).map_or_else(|| vec![site.address], |pod| pod.addresses.clone())
+    };
+    let sources = own(source, 0);
+    let destinations = own(destination, usize::from(other));
+    sources.into_iter().find_map(|source| {
+        let like = destinations.iter().find(|address| address.is_ipv4() == source.is_ipv4())?;
+        Some((source, *like))
+    })
+}
+
+/// One question to the compiled programs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pair<'a> {
+    pub source: Option<&'a Arc<Pod>>,
+    pub destination: Option<&'a Arc<Pod>>,
+    pub from: IpAddr,
+    pub to: IpAddr,
+}
+
+impl<'a> Pair<'a> {
+    /// The pair of two sites; of one site, two different pods of it.
+    pub(crate) fn of(source: &'a Site, destination: &'a Site) -> Option<Self> {
+        let same = source.pod().zip(destination.pod()).is_some_and(|(a, b)| a.name == b.name);
+        if same && destination.pods.len() < 2 {
+            return None;
+        }
+        let (from, to) = addresses(source, destination, same)?;
+        let destination = if same { destination.pods.get(1) } else { destination.pod() };
+        Some(Self { source: source.pod(), destination, from, to })
+    }
+}
+
+impl Engines<'_> {
+    /// What all layers say, looked up as the kernel and the proxy do.
+    pub(crate) fn rulings(
+        &self,
+        pair: Pair<'_>,
+        protocol: Protocol,
+        port: u16,
+        request: Option<&RequestAsk>,
+    ) -> Rulings {
+        let [egress, ingress] = [
+            (Layer::Egress, Direction::Egress, pair.source, pair.to),
+            (Layer::Ingress, Direction::Ingress, pair.destination, pair.from),
+        ]
+        .map(|(layer, direction, end, peer)| match end.filter(|pod| !pod.host_network) {
+            Some(pod) => {
+                let found = self.network.judge(&pod.name, direction, peer, protocol, port);
+                Ruling { layer, verdict: found.verdict, mode: found.mode, by: found.by }
+            }
+            None => Ruling { layer, verdict: Verdict::Allow, mode: Mode::Enforce, by: By::NoPolicy },
+        });
+        let transport = self.transport_ruling(pair, protocol, port);
+        let authorization = self.authorization_ruling(pair, protocol, port, request);
+        Rulings([egress, transport, ingress, authorization])
+    }
+
+    fn transport_ruling(&self, pair: Pair<'_>, protocol: Protocol, port: u16) -> Ruling {
+        let ruling = |verdict, mode, by| Ruling { layer: Layer::Transport, verdict, mode, by };
+        let pod = match self.beyond(pair, protocol) {
+            Ok(pod) => pod,
+            Err(by) => return ruling(Verdict::Allow, Mode::Enforce, by),
+        };
+        let wanted = self.authorization.transport(&pod.name, port);
+        ruling(wanted.verdict(self.encrypted(pair, protocol)), wanted.stance, wanted.by)
+    }
+
+    fn authorization_ruling(
+        &self,
+        pair: Pair<'_>,
+        protocol: Protocol,
+        port: u16,
+        request: Option<&RequestAsk>,
+    ) -> Ruling {
+        let ruling = |verdict, mode, by| Ruling { layer: Layer::Authorization, verdict, mode, by };
+        let pod = match self.beyond(pair, protocol) {
+            Ok(pod) => pod,
+            Err(by) => return ruling(Verdict::Allow, Mode::Enforce, by),
+        };
+        let Some(workload) = self.authorization.workload(&pod.name) else {
+            return ruling(Verdict::Allow, Mode::Enforce, By::NoPolicy);
+        };
+        let principal = pair.source.filter(|_| self.encrypted(pair, protocol)).map(|pod| &pod.identity);
+        let outcome = with_request(pod, request, |http| {
+            workload.decide(&Request {
+                principal,
+                source_ip: pair.from,
+                remote_ip: pair.from,
+                destination_ip: pair.to,
+                destination_port: port,
+                sni: None,
+                http,
+                claims: None,
+            })
+        });
+        ruling(outcome.verdict, outcome.mode, outcome.by)
+    }
+
+    /// Whether the destination's proxy judges each HTTP request on a port.
+    pub(crate) fn judges_requests(&self, pod: &Pod, protocol: Protocol, port: u16) -> bool {
+        protocol == Protocol::Tcp
+            && pod.enrolled
+            && self.authorization.workload(&pod.name).is_some_and(|workload| workload.needs_http(port))
+            && AppProtocol::of(self.snapshot, pod, port) != AppProtocol::Other
+    }
+}
+
+/// Lends a request in the form that the authorization engine takes.
+pub(crate) fn with_request<T>(pod: &Pod, request: Option<&RequestAsk>, then: impl FnOnce(Option<Http<'_>>) -> T) -> T {
+    let Some(request) = request else { return then(None) };
+    let own = default_host(&pod.workload.name);
+    let host = request.host.as_deref().unwrap_or(&own);
+    let headers: Vec<(&str, &str)> =
+        request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    then(Some(Http { method: &request.method, path: &request.path, host, headers: &headers }))
+}
+
+/// The host that a request names when none was asked for.
+pub(crate) fn default_host(workload: &Name) -> String {
+    format!("{}.{}", workload.name, workload.namespace)
+}

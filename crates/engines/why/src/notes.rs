@@ -1,0 +1,85 @@
+//! What a reader should know beside the ladder.
+
+use crate::answer::{Note, Pairs};
+use crate::engines::Engines;
+use crate::fix::Wish;
+use lictor_cluster::{BUILT_IN_ANNOTATION, ClusterService, ENROLL_ANNOTATION, Pod, Snapshot};
+use lictor_manifest::Code;
+use lictor_model::{By, Direction, Flow, Layer, Peer, Protocol, Trace};
+use std::sync::Arc;
+
+pub(crate) fn about(engines: &Engines<'_>, wish: &Wish<'_>, ladder: &Trace, pairs: Pairs, fixed: bool) -> Vec<Note> {
+    let mut notes = Vec::new();
+    if pairs.allowed > 0 && pairs.allowed < pairs.asked {
+        let text = format!(
+            "not all pods agree: {} of {} pairs are allowed; this is one that is not",
+            pairs.allowed, pairs.asked
+        );
+        notes.push(Note::plain(text));
+    }
+    if pairs.total > pairs.asked {
+        notes.push(Note::plain(format!("{} of {} pairs of pods were looked at", pairs.asked, pairs.total)));
+    }
+    notes.extend(enrolment(engines, wish, ladder));
+    if ladder.would_be_denied_at().is_some() && !fixed {
+        notes.push(Note::plain("no change of policies was found that allows this"));
+    }
+    notes.extend(dns(engines.snapshot, wish, ladder));
+    notes
+}
+
+/// What enrolling the source would do, where the transport refuses it for being outside the mesh.
+fn enrolment(engines: &Engines<'_>, wish: &Wish<'_>, ladder: &Trace) -> Option<Note> {
+    let refused = ladder.steps.iter().any(|step| step.layer == Layer::Transport && !step.verdict.is_allow());
+    let source = wish.source.filter(|pod| refused && !pod.enrolled && !pod.host_network)?;
+    let mut snapshot = engines.snapshot.clone();
+    for pod in snapshot.pods.values_mut().filter(|pod| pod.workload == source.workload) {
+        Arc::make_mut(pod).enrolled = true;
+    }
+    let enrolled = Engines::new(&snapshot).ladder(wish.flow, wish.request);
+    let then = match enrolled.would_be_denied_at() {
+        None => "then it is allowed as it is".to_owned(),
+        Some(step) => format!("{} would still deny it, to {}", step.layer, source.identity),
+    };
+    let text = format!(
+        "better than plaintext: take {} into the mesh (remove {ENROLL_ANNOTATION}: \"false\"); {then}",
+        source.workload.name
+    );
+    Some(Note::plain(text))
+}
+
+/// Whether the source, isolated for egress, reaches the cluster's DNS.
+fn dns(snapshot: &Snapshot, wish: &Wish<'_>, ladder: &Trace) -> Option<Note> {
+    let egress = ladder.steps.iter().find(|step| step.layer == Layer::Egress)?;
+    let source = wish.source.filter(|_| !egress.applied.is_empty())?;
+    let (address, pod, port) = cluster_dns(snapshot)?;
+    let from = source.address_like(address).or(source.addresses.first().copied())?;
+    let flow = Flow {
+        source: Peer::pod(source.name.clone(), from),
+        destination: Peer { address, pod },
+        protocol: Protocol::Udp,
+        port,
+    };
+    let step = lictor_network::judge(snapshot, &flow, Direction::Egress);
+    if step.verdict.is_allow() || !matches!(step.by, By::Isolation(_)) {
+        return None;
+    }
+    let either = if egress.verdict.is_allow() { "" } else { " either" };
+    let text = format!("{} has no egress to cluster DNS{either}; most clients need it", source.workload.name);
+    Some(Note { code: Some(Code::NoEgressToDns), text })
+}
+
+/// A backend of the cluster's DNS service: its address, pod and UDP port.
+fn cluster_dns(snapshot: &Snapshot) -> Option<(std::net::IpAddr, Option<lictor_model::Name>, u16)> {
+    let in_system = |service: &&Arc<ClusterService>| &*service.service.meta.name.namespace == "kube-system";
+    let services = snapshot.services.values().filter(in_system);
+    let ports = services.flat_map(|service| &service.ports);
+    let port = ports.filter(|port| port.port.protocol == Protocol::Udp).find(|port| port.port.port == 53)?;
+    let backend = port.backends.first()?;
+    Some((backend.address, backend.pod.clone(), backend.port))
+}
+
+/// Whether a pod is one that lictor made itself.
+pub(crate) fn is_built_in(pod: &Pod) -> bool {
+    pod.annotations.get(BUILT_IN_ANNOTATION).is_some_and(|value| value == "true")
+}
