@@ -9,6 +9,7 @@
 //!
 //! **Not here.** No connection is opened; `lictor-lab` runs the same cases with real ones.
 
+pub mod istio_authz;
 pub mod netpol_e2e;
 mod report;
 pub mod steps;
@@ -29,7 +30,7 @@ pub fn root() -> Option<PathBuf> {
 type Suite = (&'static str, fn(&Path) -> SuiteReport);
 
 /// Every suite that is known here.
-const SUITES: &[Suite] = &[("netpol-e2e", netpol_e2e::run)];
+const SUITES: &[Suite] = &[("istio-authz", istio_authz::run), ("netpol-e2e", netpol_e2e::run)];
 
 /// Runs every suite that is at a folder or one level below it, in the order of their names.
 pub fn run(folder: &Path) -> Vec<SuiteReport> {
