@@ -51,7 +51,9 @@ const OPERATION_FIELDS: &[(&str, bool)] = &[
 impl AmbientStatus {
     /// The status of a policy's `spec`. The spec need not be valid: this one reads it as leniently as Istio does.
     pub fn of(spec: &Value) -> Self {
-        let attached = |field: &str| spec.get(field).is_some_and(|target| !target.is_null() && *target != Value::Array(Vec::new()));
+        let attached = |field: &str| {
+            spec.get(field).is_some_and(|target| !target.is_null() && *target != Value::Array(Vec::new()))
+        };
         if attached("targetRef") || attached("targetRefs") {
             return Self { message: None, effective_rules: false };
         }
@@ -62,7 +64,7 @@ impl AmbientStatus {
         }
         let allows = action == "ALLOW";
         let rules: Vec<Remainder> = list(spec, "rules").iter().map(Remainder::of).collect();
-        let effective_rules = rules.iter().any(|rule| rule.matches_something && !(allows && !rule.left_out.is_empty()));
+        let effective_rules = rules.iter().any(|rule| rule.matches_something && (!allows || rule.left_out.is_empty()));
         let left_out: BTreeSet<&str> = rules.iter().flat_map(|rule| rule.left_out.iter().map(String::as_str)).collect();
         let consequence = match (allows, effective_rules) {
             (true, _) => {
@@ -100,7 +102,8 @@ impl Remainder {
     fn of(rule: &Value) -> Self {
         let mut left_out = Vec::new();
         let mut clause = |alternatives: Vec<Option<&Value>>, fields: &[(&str, bool)]| {
-            let present = |object: Option<&Value>, field: &str| object.is_some_and(|object| !list(object, field).is_empty());
+            let present =
+                |object: Option<&Value>, field: &str| object.is_some_and(|object| !list(object, field).is_empty());
             let mut says_something = alternatives.is_empty();
             for object in alternatives {
                 for (field, http) in fields.iter().filter(|(field, _)| present(object, field)) {

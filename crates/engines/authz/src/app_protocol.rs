@@ -25,9 +25,13 @@ impl AppProtocol {
     pub fn of(snapshot: &Snapshot, pod: &Pod, port: u16) -> Self {
         let serves = |backends: &&lictor_cluster::ServiceBackends| {
             backends.port.protocol == Protocol::Tcp
-                && backends.backends.iter().any(|backend| backend.port == port && backend.pod.as_ref() == Some(&pod.name))
+                && backends
+                    .backends
+                    .iter()
+                    .any(|backend| backend.port == port && backend.pod.as_ref() == Some(&pod.name))
         };
-        let in_namespace = snapshot.services.values().filter(|service| service.service.meta.name.namespace == pod.name.namespace);
+        let in_namespace =
+            snapshot.services.values().filter(|service| service.service.meta.name.namespace == pod.name.namespace);
         let fronts: Vec<_> = in_namespace.flat_map(|service| service.ports.iter().filter(serves)).collect();
         let by_field = fronts.iter().filter_map(|front| front.port.app_protocol.as_deref()).map(Self::of_field);
         let by_name = fronts.iter().map(|front| Self::of_name(&front.port.name));

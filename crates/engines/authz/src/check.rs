@@ -124,7 +124,9 @@ impl Test {
             Self::DestinationIp(blocks) => within(blocks, request.destination_ip),
             Self::DestinationPort(ports) => ports.contains(&request.destination_port),
             Self::Sni(texts) => request.sni.is_some_and(|sni| texts.matches(sni)),
-            Self::Host(texts) => http.is_some_and(|http| texts.iter().any(|text| text.matches_ignoring_case(http.host))),
+            Self::Host(texts) => {
+                http.is_some_and(|http| texts.iter().any(|text| text.matches_ignoring_case(http.host)))
+            }
             Self::Method(texts) => http.is_some_and(|http| texts.matches(http.method)),
             Self::Path(patterns) => facts.path().is_some_and(|path| patterns.iter().any(|one| one.matches(path))),
             Self::Header(header) => header.matches(facts),

@@ -35,7 +35,10 @@ pub fn explain_transport(snapshot: &Snapshot, source: Option<&Pod>, destination:
     step.notes = match (source, client) {
         _ if !destination.enrolled => vec![outside(destination), "plaintext".to_owned()],
         (_, Some(client)) => {
-            vec![mode_word(transport.mode).to_owned(), format!("mutual TLS, {} to {}", client.identity, destination.identity)]
+            vec![
+                mode_word(transport.mode).to_owned(),
+                format!("mutual TLS, {} to {}", client.identity, destination.identity),
+            ]
         }
         (Some(source), None) => vec![mode_word(transport.mode).to_owned(), outside(source), "plaintext".to_owned()],
         (None, None) => vec![mode_word(transport.mode).to_owned(), "plaintext, from no pod of the mesh".to_owned()],

@@ -91,7 +91,9 @@ fn http_on_other_port(
         Action::Deny | Action::Custom(_) => "the rule denies there whatever its other fields select",
         Action::Audit => "the rule records there whatever its other fields select",
     };
-    let message = format!("{at} of AuthorizationPolicy {name} speaks of HTTP, but {list} is declared as another protocol: {effect}");
+    let message = format!(
+        "{at} of AuthorizationPolicy {name} speaks of HTTP, but {list} is declared as another protocol: {effect}"
+    );
     let position = one.source.meta.origin.position(&format!("{at}.{}", check.field));
     let hint = "name the ports that the rule is meant for under `to.operation.ports`";
     Some(Finding::new(Code::HttpOnOtherPort, position, message).with_hint(hint))
@@ -111,7 +113,8 @@ pub(crate) fn transport(snapshot: &Snapshot) -> (Vec<PolicyStatus>, Vec<Finding>
     for policy in &policies {
         let name = &policy.meta.name;
         let position = |path: &str| policy.meta.origin.position(path);
-        let pods: Vec<&Pod> = snapshot.pods.values().map(|pod| &**pod).filter(|pod| concerns(policy, pod, root)).collect();
+        let pods: Vec<&Pod> =
+            snapshot.pods.values().map(|pod| &**pod).filter(|pod| concerns(policy, pod, root)).collect();
         let void = selects(policy) && name.namespace == *root;
         let counts = |pod: &&Pod| {
             let scopes = Scopes::sort(crate::transport::applying(snapshot, pod), root);
@@ -119,7 +122,8 @@ pub(crate) fn transport(snapshot: &Snapshot) -> (Vec<PolicyStatus>, Vec<Finding>
         };
         let shadowed = !void && !pods.is_empty() && !pods.iter().any(counts);
         if void {
-            let message = format!("PeerAuthentication {name} has a selector in the root namespace, which makes it void");
+            let message =
+                format!("PeerAuthentication {name} has a selector in the root namespace, which makes it void");
             findings.push(Finding::new(Code::IneffectivePeerAuthentication, position("spec.selector"), message));
         } else if pods.is_empty() {
             findings.push(selects_nothing(name, &policy.meta, "PeerAuthentication"));
@@ -130,7 +134,8 @@ pub(crate) fn transport(snapshot: &Snapshot) -> (Vec<PolicyStatus>, Vec<Finding>
         }
         if !policy.ports.is_empty() && !selects(policy) {
             let message = format!("the port modes of PeerAuthentication {name} have no effect without a selector");
-            let mut finding = Finding::new(Code::IneffectivePeerAuthentication, position("spec.portLevelMtls"), message);
+            let mut finding =
+                Finding::new(Code::IneffectivePeerAuthentication, position("spec.portLevelMtls"), message);
             finding.level = Level::Warning;
             findings.push(finding);
         }

@@ -49,7 +49,8 @@ fn unescape(path: &str) -> String {
     while let Some(at) = rest.find('%') {
         let (before, escape) = rest.split_at(at);
         out.push_str(before);
-        let byte = escape.get(1..3).and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| !escape.starts_with("%+"));
+        let byte =
+            escape.get(1..3).and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| !escape.starts_with("%+"));
         match byte {
             Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') => {
                 out.push(char::from(byte));
@@ -163,11 +164,9 @@ fn matches_parts(parts: &[Part], path: &str, strict: bool) -> bool {
         Part::Rest => match parts {
             [] => all_allowed(path, strict),
             [Part::Literal(text)] => path.strip_suffix(&**text).is_some_and(|taken| all_allowed(taken, strict)),
-            _ => path
-                .char_indices()
-                .map(|(at, _)| at)
-                .chain([path.len()])
-                .any(|at| all_allowed(path.split_at(at).0, strict) && matches_parts(parts, path.split_at(at).1, strict)),
+            _ => path.char_indices().map(|(at, _)| at).chain([path.len()]).any(|at| {
+                all_allowed(path.split_at(at).0, strict) && matches_parts(parts, path.split_at(at).1, strict)
+            }),
         },
     }
 }

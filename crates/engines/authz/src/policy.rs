@@ -81,15 +81,14 @@ impl Policy {
             .rules
             .iter()
             .enumerate()
-            .map(|(at, rule)| Rule::prepare(rule, reference.at(format!("spec.rules[{at}]")), scope, capabilities.tokens))
+            .map(|(at, rule)| {
+                Rule::prepare(rule, reference.at(format!("spec.rules[{at}]")), scope, capabilities.tokens)
+            })
             .collect();
         let asks = matches!(policy.action, Action::Custom(_)) && !capabilities.custom;
-        let needs = !capabilities.tokens && rules.iter().any(|rule| rule.checks().any(|check| check.test.needs_token()));
-        let refused = if asks {
-            Some(Refusal::NeedsProvider)
-        } else {
-            needs.then_some(Refusal::NeedsToken)
-        };
+        let needs =
+            !capabilities.tokens && rules.iter().any(|rule| rule.checks().any(|check| check.test.needs_token()));
+        let refused = if asks { Some(Refusal::NeedsProvider) } else { needs.then_some(Refusal::NeedsToken) };
         Self { reference, action: policy.action.clone(), dry_run: policy.dry_run, refused, rules }
     }
 

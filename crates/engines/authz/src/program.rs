@@ -75,7 +75,9 @@ impl Program {
                     applying.iter().filter_map(|at| prepared.get(*at)).map(|one| Arc::clone(&one.policy)).collect()
                 };
                 Arc::clone(
-                    shared.entry((applying.clone(), mode)).or_insert_with(|| Arc::new(Workload::new(&policies(), mode))),
+                    shared
+                        .entry((applying.clone(), mode))
+                        .or_insert_with(|| Arc::new(Workload::new(&policies(), mode))),
                 )
             });
             let transport = Arc::new(PodTransport::of(snapshot, pod));
@@ -106,7 +108,8 @@ impl Program {
     ///
     /// A pod outside the mesh takes everything; one that is not known, nothing.
     pub fn decide(&self, pod: &Name, request: &Request<'_>, provider: Provider<'_>) -> Outcome {
-        let fixed = |verdict, mode, stage, by| Outcome { verdict, would: verdict, mode, stage, by, audited: Vec::new() };
+        let fixed =
+            |verdict, mode, stage, by| Outcome { verdict, would: verdict, mode, stage, by, audited: Vec::new() };
         let Some(entry) = self.pods.get(pod) else {
             return fixed(Verdict::Deny, Mode::Enforce, Stage::PeerAuthentication, unknown(pod));
         };

@@ -47,7 +47,8 @@ impl Text {
     pub(crate) fn matches_ignoring_case(&self, value: &str) -> bool {
         let head = |length: usize| value.as_bytes().get(..length);
         let tail = |length: usize| value.len().checked_sub(length).and_then(|at| value.as_bytes().get(at..));
-        let equal = |part: Option<&[u8]>, text: &str| part.is_some_and(|part| part.eq_ignore_ascii_case(text.as_bytes()));
+        let equal =
+            |part: Option<&[u8]>, text: &str| part.is_some_and(|part| part.eq_ignore_ascii_case(text.as_bytes()));
         match self {
             Self::Exact(exact) => value.eq_ignore_ascii_case(exact),
             Self::Prefix(prefix) => equal(head(prefix.len()), prefix),

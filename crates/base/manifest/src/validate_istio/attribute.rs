@@ -109,7 +109,9 @@ pub(super) fn condition(key: &str, values: &[&str]) -> Checked {
         "source.namespace" | "source.principal" | "source.trustDomain" | "connection.sni" => Ok(()),
         "request.auth.principal" | "request.auth.audiences" | "request.auth.presenter" => Ok(()),
         "destination.namespace" => Err(format!("attribute {key} is replaced by the metadata.namespace")),
-        "destination.name" | "destination.user" => Err(format!("deprecated attribute {key}: only supported in v1alpha1")),
+        "destination.name" | "destination.user" => {
+            Err(format!("deprecated attribute {key}: only supported in v1alpha1"))
+        }
         _ if key.starts_with("destination.labels") => {
             Err(format!("attribute {key} is replaced by the workload selector"))
         }

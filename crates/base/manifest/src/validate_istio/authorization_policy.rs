@@ -14,10 +14,8 @@ pub(super) fn check(spec: &Value, problems: &mut Problems) {
     );
     match action {
         "CUSTOM" if present(spec, "rules").is_none() => problems.error("spec", idle),
-        "CUSTOM" => {
-            if present(spec, "provider").is_none_or(|provider| text(provider, "name").is_empty()) {
-                problems.error("spec.provider", "`provider.name` must not be empty");
-            }
+        "CUSTOM" if present(spec, "provider").is_none_or(|provider| text(provider, "name").is_empty()) => {
+            problems.error("spec.provider", "`provider.name` must not be empty");
         }
         "DENY" if present(spec, "rules").is_none() => problems.error("spec", idle),
         _ => {}

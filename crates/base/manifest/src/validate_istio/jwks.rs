@@ -59,5 +59,9 @@ pub(super) fn jwks_uri(uri: &str) -> Result<(), String> {
         },
         None => host.rsplit_once(':').map_or("", |(_, port)| port),
     };
-    if port.bytes().all(|byte| byte.is_ascii_digit()) { Ok(()) } else { Err(format!("invalid port \":{port}\" after host")) }
+    if port.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(())
+    } else {
+        Err(format!("invalid port \":{port}\" after host"))
+    }
 }

@@ -1,6 +1,7 @@
 //! The webhook's view of a RequestAuthentication.
 
 use super::jwks::{KeySet, jwks_uri};
+use super::schema::duration_ms;
 use super::{Problems, items, present, target, text};
 use serde_json::Value;
 
@@ -22,10 +23,8 @@ fn jwt_rule(rule: &Value, path: &str, problems: &mut Problems) {
     if text(rule, "issuer").is_empty() && uri.is_empty() {
         problems.error(path, "issuer or jwksUri must be non-empty string");
     }
-    if !uri.is_empty() {
-        if let Err(why) = jwks_uri(uri) {
-            problems.error(format!("{path}.jwksUri"), why);
-        }
+    if let Some(why) = jwks_uri(uri).err().filter(|_| !uri.is_empty()) {
+        problems.error(format!("{path}.jwksUri"), why);
     }
     if !text(rule, "jwks").is_empty() {
         key_set(text(rule, "jwks"), &format!("{path}.jwks"), problems);
@@ -48,10 +47,9 @@ fn jwt_rule(rule: &Value, path: &str, problems: &mut Problems) {
             problems.error(path, format!("header name {header} is not a valid header name"));
         }
     }
-    if let Some(timeout) = present(rule, "timeout") {
-        if timeout.as_str().and_then(super::schema::duration_ms).is_none_or(|ms| ms < 1.0) {
-            problems.error(format!("{path}.timeout"), "duration must be greater than 1ms");
-        }
+    let too_short = |timeout: &Value| timeout.as_str().and_then(duration_ms).is_none_or(|ms| ms < 1.0);
+    if present(rule, "timeout").is_some_and(too_short) {
+        problems.error(format!("{path}.timeout"), "duration must be greater than 1ms");
     }
 }
 

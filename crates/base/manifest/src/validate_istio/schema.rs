@@ -25,9 +25,15 @@ pub(super) struct Text {
     pub(super) max: usize,
     /// The words it may be; empty means any.
     pub(super) words: &'static [&'static str],
-    /// A regular expression for the message, and what it stands for.
-    pub(super) pattern: Option<(&'static str, fn(&str) -> bool)>,
+    /// The regular expression that it must match.
+    pub(super) pattern: Option<Pattern>,
     pub(super) rules: &'static [Rule],
+}
+
+/// A regular expression: as it is written, for the message, and what it means.
+pub(super) struct Pattern {
+    pub(super) written: &'static str,
+    pub(super) matches: fn(&str) -> bool,
 }
 
 impl Text {
@@ -87,7 +93,9 @@ impl Schema {
             }
             (expected, _) => {
                 let (expected, found) = (expected.kind(), kind_of(value));
-                let message = format!("{path}: Invalid value: \"{found}\": {path} in body must be of type {expected}: \"{found}\"");
+                let message = format!(
+                    "{path}: Invalid value: \"{found}\": {path} in body must be of type {expected}: \"{found}\""
+                );
                 problems.error(path, message);
             }
         }
@@ -116,10 +124,8 @@ impl Text {
             let words = self.words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
             problems.error(path, format!("{path}: Unsupported value: \"{text}\": supported values: {words}"));
         }
-        if let Some((pattern, matches)) = self.pattern {
-            if !matches(text) {
-                problems.error(path, format!("{path} in body should match '{pattern}'"));
-            }
+        if let Some(pattern) = self.pattern.as_ref().filter(|pattern| !(pattern.matches)(text)) {
+            problems.error(path, format!("{path} in body should match '{}'", pattern.written));
         }
         ask(self.rules, value, path, problems);
     }
@@ -131,7 +137,9 @@ fn ask(rules: &[Rule], value: &Value, path: &str, problems: &mut Problems) {
         match (rule.holds)(value) {
             Ok(true) => {}
             Ok(false) => problems.error(path, format!("{path}: Invalid value: \"{kind}\": {message}")),
-            Err(why) => problems.error(path, format!("{path}: Invalid value: \"{kind}\": {why} evaluating rule: {message}")),
+            Err(why) => {
+                problems.error(path, format!("{path}: Invalid value: \"{kind}\": {why} evaluating rule: {message}"))
+            }
         }
     }
 }
@@ -150,16 +158,8 @@ fn kind_of(value: &Value) -> &'static str {
 
 /// A duration as Go writes it (`1h2m3.5s`), in milliseconds; nothing when it is none.
 pub(super) fn duration_ms(text: &str) -> Option<f64> {
-    const UNITS: [(&str, f64); 8] = [
-        ("ns", 1e-6),
-        ("us", 1e-3),
-        ("µs", 1e-3),
-        ("μs", 1e-3),
-        ("ms", 1.0),
-        ("s", 1e3),
-        ("m", 6e4),
-        ("h", 3.6e6),
-    ];
+    const UNITS: [(&str, f64); 8] =
+        [("ns", 1e-6), ("us", 1e-3), ("µs", 1e-3), ("μs", 1e-3), ("ms", 1.0), ("s", 1e3), ("m", 6e4), ("h", 3.6e6)];
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1.0, rest),
         None => (1.0, text.strip_prefix('+').unwrap_or(text)),
@@ -177,7 +177,9 @@ pub(super) fn duration_ms(text: &str) -> Option<f64> {
         let number: f64 = number.parse().ok()?;
         let (unit, milliseconds) = UNITS.iter().find(|(unit, _)| {
             let follows = after.strip_prefix(unit);
-            follows.is_some_and(|follows| follows.is_empty() || follows.starts_with(|char: char| char.is_ascii_digit() || char == '.'))
+            follows.is_some_and(|follows| {
+                follows.is_empty() || follows.starts_with(|char: char| char.is_ascii_digit() || char == '.')
+            })
         })?;
         total += number * milliseconds;
         rest = after.strip_prefix(unit)?;

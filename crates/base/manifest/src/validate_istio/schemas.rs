@@ -3,7 +3,7 @@
 //! Source: istio/istio, `manifests/charts/base/files/crd-all.gen.yaml`.
 
 use super::IstioKind;
-use super::schema::{Rule, Schema, Text, UNLIMITED, duration_ms};
+use super::schema::{Pattern, Rule, Schema, Text, UNLIMITED, duration_ms};
 use serde_json::Value;
 
 /// The schema of a kind's `spec`.
@@ -52,7 +52,10 @@ const SELECTOR: Schema = object(&[(
         min: 0,
         max: 4096,
         rules: &[
-            Rule { message: "wildcard not allowed in label key match", holds: |map| Ok(keys(map).all(|key| !key.contains('*'))) },
+            Rule {
+                message: "wildcard not allowed in label key match",
+                holds: |map| Ok(keys(map).all(|key| !key.contains('*'))),
+            },
             Rule { message: "key must not be empty", holds: |map| Ok(keys(map).all(|key| !key.is_empty())) },
         ],
     },
@@ -62,8 +65,10 @@ fn keys(map: &Value) -> impl Iterator<Item = &str> {
     map.as_object().into_iter().flat_map(|map| map.keys()).map(String::as_str)
 }
 
-const GROUP: &str = r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-const KIND: &str = "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$";
+const GROUP: Pattern =
+    Pattern { written: r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", matches: is_group };
+const KIND: Pattern = Pattern { written: "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", matches: is_kind };
+const HEADER: Pattern = Pattern { written: "^[-_A-Za-z0-9]+$", matches: is_header };
 
 fn is_label(text: &str, allowed: fn(&u8) -> bool) -> bool {
     let inner = |byte: u8| allowed(&byte) || byte == b'-';
@@ -71,7 +76,8 @@ fn is_label(text: &str, allowed: fn(&u8) -> bool) -> bool {
 }
 
 fn is_group(text: &str) -> bool {
-    text.is_empty() || text.split('.').all(|part| is_label(part, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
+    text.is_empty()
+        || text.split('.').all(|part| is_label(part, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
 }
 
 fn is_kind(text: &str) -> bool {
@@ -80,8 +86,8 @@ fn is_kind(text: &str) -> bool {
 
 const TARGET: Schema = Schema::Object {
     fields: &[
-        ("group", Schema::Text(Text { max: 253, pattern: Some((GROUP, is_group)), ..Text::ANY })),
-        ("kind", Schema::Text(Text { max: 63, pattern: Some((KIND, is_kind)), ..Text::FILLED })),
+        ("group", Schema::Text(Text { max: 253, pattern: Some(GROUP), ..Text::ANY })),
+        ("kind", Schema::Text(Text { max: 63, pattern: Some(KIND), ..Text::FILLED })),
         ("name", Schema::Text(Text { max: 253, ..Text::FILLED })),
         (
             "namespace",
@@ -255,10 +261,7 @@ const JWT_RULE: Schema = Schema::Object {
         (
             "outputClaimToHeaders",
             list(&Schema::Object {
-                fields: &[
-                    ("header", Schema::Text(Text { pattern: Some(("^[-_A-Za-z0-9]+$", is_header)), ..Text::FILLED })),
-                    ("claim", FILLED),
-                ],
+                fields: &[("header", Schema::Text(Text { pattern: Some(HEADER), ..Text::FILLED })), ("claim", FILLED)],
                 required: &["header", "claim"],
                 rules: &[],
             }),
