@@ -14,6 +14,8 @@ pub struct Addresses {
     taken: BTreeMap<Name, IpAddr>,
     used: HashSet<IpAddr>,
     next: u128,
+    /// Whether the last search found nothing; it need not be repeated until an address comes back.
+    full: bool,
 }
 
 /// The address pools of a cluster: pods and services, one block a family.
@@ -30,13 +32,15 @@ pub struct AddressPool {
 #[error("no address is left in {0}")]
 pub struct Exhausted(pub Cidr);
 
+/// The first address of a block that is handed out.
+const FIRST: u128 = 2;
 /// A block is searched no further than this many addresses.
 const MAX_HOSTS: u128 = 1 << 20;
 
 impl Addresses {
     /// An unused block.
     pub fn new(block: Cidr) -> Self {
-        Self { block, taken: BTreeMap::new(), used: HashSet::new(), next: 2 }
+        Self { block, taken: BTreeMap::new(), used: HashSet::new(), next: FIRST, full: false }
     }
 
     /// The block.
@@ -59,6 +63,7 @@ impl Addresses {
         }
         if let Some(before) = self.taken.insert(owner.clone(), address) {
             self.used.remove(&before);
+            self.full = false;
         }
         true
     }
@@ -68,33 +73,41 @@ impl Addresses {
         if let Some(address) = self.taken.get(owner) {
             return Ok(*address);
         }
+        let mut ends = 0;
         for _ in 0..MAX_HOSTS {
-            let Some(address) = self.at(self.next) else { break };
-            self.next += 1;
-            if address != self.block.last() && self.used.insert(address) {
-                self.taken.insert(owner.clone(), address);
-                return Ok(address);
+            if self.full || ends > 1 {
+                break;
+            }
+            match self.at(self.next).filter(|address| *address != self.block.last()) {
+                Some(address) => {
+                    self.next += 1;
+                    if self.used.insert(address) {
+                        self.taken.insert(owner.clone(), address);
+                        return Ok(address);
+                    }
+                }
+                None => {
+                    self.next = FIRST;
+                    ends += 1;
+                }
             }
         }
+        self.full = true;
         Err(Exhausted(self.block))
     }
 
     /// Takes back the addresses of owners that are gone; they are handed out again once the block has been
     /// gone through, not at once, so that a late packet does not meet a new owner.
     pub fn retain(&mut self, mut lives: impl FnMut(&Name) -> bool) {
-        let used = &mut self.used;
-        let mut freed = false;
-        self.taken.retain(|owner, address| {
+        let Self { taken, used, full, .. } = self;
+        taken.retain(|owner, address| {
             let keep = lives(owner);
             if !keep {
                 used.remove(address);
-                freed = true;
+                *full = false;
             }
             keep
         });
-        if freed && self.at(self.next).is_none_or(|address| address == self.block.last()) {
-            self.next = 2;
-        }
     }
 
     fn at(&self, offset: u128) -> Option<IpAddr> {
@@ -128,5 +141,57 @@ impl Default for AddressPool {
     fn default() -> Self {
         let block = |net: [u8; 4]| Cidr::new(IpAddr::from(net), 16).into_iter().collect::<Vec<_>>();
         Self::new(&block([10, 244, 0, 0]), &block([10, 96, 0, 0]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Addresses, Exhausted};
+    use lictor_model::Name;
+    use std::net::IpAddr;
+
+    fn addresses(block: &str) -> Addresses {
+        Addresses::new(block.parse().expect("a block"))
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn name(text: &str) -> Name {
+        Name::parse(text, "default")
+    }
+
+    #[test]
+    fn the_networks_name_the_nodes_address_and_the_last_one_are_not_handed_out() {
+        let mut block = addresses("10.0.0.0/29");
+        assert_eq!(block.gateway(), address("10.0.0.1"));
+        let given: Vec<_> = (0..6).map(|at| block.assign(&name(&at.to_string())).ok()).collect();
+        let wanted = ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"].map(|text| Some(address(text)));
+        assert_eq!(given[..5], wanted);
+        assert_eq!(given[5], None);
+    }
+
+    #[test]
+    fn an_owner_keeps_its_address_and_a_freed_one_waits_its_turn() {
+        let mut block = addresses("fd00::/125");
+        let first = block.assign(&name("a"));
+        assert_eq!((block.assign(&name("b")).ok(), block.assign(&name("a"))), (Some(address("fd00::3")), first));
+        block.retain(|owner| *owner != name("a"));
+        assert_eq!(block.assign(&name("c")).ok(), Some(address("fd00::4")));
+        let (_, _) = (block.assign(&name("d")), block.assign(&name("e")));
+        let (_, none) = (block.assign(&name("f")), block.assign(&name("g")));
+        assert_eq!(none, Err(Exhausted(block.block())));
+        block.retain(|owner| *owner != name("d"));
+        assert_eq!(block.assign(&name("g")).ok(), Some(address("fd00::5")));
+    }
+
+    #[test]
+    fn a_claim_takes_a_free_address_and_gives_the_old_one_back() {
+        let mut block = addresses("10.0.0.0/24");
+        assert!(block.claim(&name("a"), address("10.0.0.2")) && block.claim(&name("a"), address("10.0.0.2")));
+        assert!(!block.claim(&name("b"), address("10.0.0.2")));
+        assert!(block.claim(&name("a"), address("10.0.0.9")) && block.claim(&name("b"), address("10.0.0.2")));
+        assert_eq!(block.assign(&name("c")).ok(), Some(address("10.0.0.3")));
     }
 }
