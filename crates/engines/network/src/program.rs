@@ -145,6 +145,16 @@ impl Endpoint {
     }
 }
 
+/// How many leading bits two addresses of one family share.
+fn shared_bits(a: IpAddr, b: IpAddr) -> Option<u8> {
+    let zeros = match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+        _ => return None,
+    };
+    u8::try_from(zeros).ok()
+}
+
 impl Program {
     /// The class of an address.
     pub fn class(&self, address: IpAddr) -> ClassId {
@@ -152,12 +162,18 @@ impl Program {
         if let Some(known) = self.addresses.get(&address) {
             return known.class;
         }
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        (0..=longest)
-            .rev()
-            .filter_map(|prefix| Cidr::new(address, prefix).ok())
-            .find_map(|block| self.prefixes.get(&block).copied())
-            .unwrap_or_default()
+        // Blocks sort by their lowest address, a wider one before those that it covers. So the last one up to the
+        // address is the longest that holds it, or shares fewer bits with it than any other that could.
+        let mut upto = Cidr::host(address);
+        while let Some((block, class)) = self.prefixes.range(..=upto).next_back() {
+            if block.contains(address) {
+                return *class;
+            }
+            let Some(shared) = shared_bits(block.network(), address) else { break };
+            let Ok(wider) = Cidr::new(address, shared) else { break };
+            upto = wider;
+        }
+        ClassId::default()
     }
 
     /// What this program says of a flow between `endpoint` and `peer`, seen from `endpoint`'s side.
@@ -195,5 +211,37 @@ impl Program {
             None => (Verdict::Deny, By::Isolation(gate.isolated_by.to_vec())),
         };
         Judgement { verdict, mode: gate.mode, by }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ClassId, Program};
+    use lictor_model::Cidr;
+    use proptest::prelude::*;
+    use std::net::IpAddr;
+
+    fn blocks() -> impl Strategy<Value = Vec<Cidr>> {
+        let block = prop_oneof![
+            (0_u32..16, 24_u8..=32)
+                .prop_map(|(low, bits)| Cidr::new(IpAddr::from((0x0a00_0000 + low).to_be_bytes()), bits)),
+            (any::<u32>(), 0_u8..8).prop_map(|(address, bits)| Cidr::new(IpAddr::from(address.to_be_bytes()), bits)),
+            (0_u128..16, 120_u8..=128).prop_map(|(low, bits)| Cidr::new(IpAddr::from(low.to_be_bytes()), bits)),
+        ];
+        proptest::collection::vec(block.prop_map(|block| block.expect("a prefix that fits")), 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn the_longest_block_that_holds_an_address_gives_its_class(blocks in blocks(), low in 0_u8..16, far in any::<u32>()) {
+            let numbered = blocks.iter().zip(1..).map(|(block, class)| (*block, ClassId(class)));
+            let program = Program { prefixes: numbered.collect(), ..Program::default() };
+            let v6 = IpAddr::from(u128::from(low).to_be_bytes());
+            for address in [IpAddr::from([10, 0, 0, low]), IpAddr::from(far.to_be_bytes()), v6] {
+                let holding = program.prefixes.iter().filter(|(block, _)| block.contains(address));
+                let wanted = holding.max_by_key(|(block, _)| block.prefix()).map(|(_, class)| *class).unwrap_or_default();
+                prop_assert_eq!(program.class(address), wanted, "{} in {:?}", address, &program.prefixes);
+            }
+        }
     }
 }
