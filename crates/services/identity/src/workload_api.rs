@@ -110,3 +110,33 @@ async fn accept(listener: &UnixListener, attestor: &Attestor) -> Accepted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::bind;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    #[tokio::test]
+    async fn a_socket_replaces_a_left_over_one_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("run/lictor/workload.sock");
+        let mode = |path: &std::path::Path| fs::metadata(path).expect("a file").permissions().mode() & 0o777;
+        let inode = || fs::metadata(&path).expect("a socket").ino();
+        let first = bind(&path).expect("a socket");
+        assert_eq!((mode(&path), mode(path.parent().expect("a folder"))), (0o777, 0o755));
+        let before = inode();
+        let second = bind(&path).expect("the same socket again, as after a kill");
+        assert_ne!(before, inode());
+        drop((first, second));
+
+        fs::remove_file(&path).expect("no socket");
+        fs::write(&path, "precious").expect("a file");
+        let refused = bind(&path).expect_err("a refusal");
+        assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).expect("the file"), "precious");
+        fs::remove_file(&path).expect("no file");
+        std::os::unix::fs::symlink(folder.path().join("elsewhere"), &path).expect("a link");
+        assert!(bind(&path).is_err(), "a link is not followed");
+    }
+}

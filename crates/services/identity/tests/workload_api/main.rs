@@ -87,8 +87,14 @@ async fn a_process_that_has_ended_leaves_its_connection_to_nobody() {
     process.connect();
     assert_eq!(process.fetch().only_id(), A);
     // A copy of the process, in the same pod even, goes on with the same connection.
-    let mut heir = process.fork_and_end();
-    assert_eq!(heir.refused().0, "PermissionDenied");
+    process.fork_and_end();
+    assert_eq!(process.refused().0, "PermissionDenied", "its number is still known");
+    let pid = process.bury();
+    assert_eq!(process.refused().0, "PermissionDenied", "its number is free");
+    let mut taker = node.process_numbered(&a, pid);
+    assert_eq!(process.refused().0, "PermissionDenied", "its number is another process of the same pod");
+    taker.connect();
+    assert_eq!(taker.fetch().only_id(), A, "which has a right of its own");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,8 +105,8 @@ async fn a_stream_ends_with_the_process_that_opened_it() {
     process.connect();
     process.watch();
     assert_eq!(process.next_state().only_id(), A);
-    let mut heir = process.fork_and_end();
-    assert_eq!(heir.stream_end().0, "PermissionDenied");
+    process.fork_and_end();
+    assert_eq!(process.stream_end().0, "PermissionDenied");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,7 +26,12 @@ pub(crate) struct Node {
     authority: CertificateAuthority,
     registry: Registry,
     keyring: Keyring,
-    server: Option<(oneshot::Sender<()>, JoinHandle<Result<(), workload_api::ServeError>>)>,
+    server: Option<Server>,
+}
+
+struct Server {
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<Result<(), workload_api::ServeError>>,
 }
 
 impl Node {
@@ -44,7 +49,7 @@ impl Node {
         let attestor = Attestor::new(registry.clone()).unwrap();
         let (stop, stopped) = oneshot::channel();
         let serving = workload_api::serve(listener, attestor, keyring.clone(), async { drop(stopped.await) });
-        let server = Some((stop, tokio::spawn(serving)));
+        let server = Some(Server { stop, serving: tokio::spawn(serving) });
         Self { tree, base, folder, authority, registry, keyring, server }
     }
 
@@ -104,7 +109,7 @@ impl Node {
     }
 
     pub(crate) async fn stop(&mut self) {
-        let (stop, serving) = self.server.take().unwrap();
+        let Server { stop, serving } = self.server.take().unwrap();
         stop.send(()).unwrap();
         tokio::time::timeout(PATIENCE, serving).await.expect("an end in time").unwrap().unwrap();
     }
@@ -122,10 +127,8 @@ impl Node {
         let (sender, answers) = channel();
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                if let Some(answer) = line.strip_prefix(ANSWER) {
-                    if sender.send(answer.to_owned()).is_err() {
-                        return;
-                    }
+                if line.strip_prefix(ANSWER).is_some_and(|answer| sender.send(answer.to_owned()).is_err()) {
+                    return;
                 }
             }
         });
@@ -133,6 +136,22 @@ impl Node {
         let process = Process { child, orders, answers, tree: self.tree.clone() };
         process.enter(place);
         process
+    }
+}
+
+impl Node {
+    /// A process in this cgroup that has this number, which must be free. The kernel is told which number it gave
+    /// last; others of this machine may be quicker, so it takes a few attempts.
+    pub(crate) fn process_numbered(&self, place: &Cgroup, pid: u32) -> Process {
+        let last = "/proc/sys/kernel/ns_last_pid";
+        for _ in 0..200 {
+            fs::write(last, (pid - 1).to_string()).expect("a kernel with checkpoint/restore, and root");
+            let process = self.process(place);
+            if process.pid() == pid {
+                return process;
+            }
+        }
+        panic!("no process was given the number {pid}");
     }
 }
 
@@ -232,12 +251,25 @@ impl Process {
         self.answers.recv_timeout(time) == Err(RecvTimeoutError::Timeout)
     }
 
-    /// What becomes of it when it forks and ends: another process with its connections, and with its pipes to here.
-    pub(crate) fn fork_and_end(mut self) -> Self {
+    /// It forks and ends: from here on, answers come from another process, with its connections and its pipes.
+    /// What has ended stays a zombie, which keeps its number, until [`bury`](Self::bury).
+    pub(crate) fn fork_and_end(&mut self) {
         self.order("fork-and-end");
-        self.child.wait().unwrap();
         self.answer("done");
-        self
+        let status = format!("/proc/{}/status", self.child.id());
+        while !fs::read_to_string(&status).unwrap().contains("State:\tZ") {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Frees the number of the process that has ended, and returns it.
+    pub(crate) fn bury(&mut self) -> u32 {
+        self.child.wait().unwrap();
+        self.child.id()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn refusal_of(&mut self, order: &str) -> (String, String) {
