@@ -21,6 +21,14 @@ impl Namespace {
         Self(fd)
     }
 
+    /// Another descriptor of the same namespace.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn try_clone(&self) -> io::Result<OwnedFd> {
+        self.0.try_clone()
+    }
+
     /// Runs `make` inside the namespace.
     ///
     /// It is synchronous on purpose: no other task of the thread can run while the thread is away.

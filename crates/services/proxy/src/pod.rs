@@ -71,9 +71,15 @@ impl Pod {
         tasks.spawn_local(task);
     }
 
-    /// Ends all of its tasks, and with them its connections.
-    pub(crate) fn end(&self) {
-        self.tasks.borrow_mut().abort_all();
+    /// Ends all of its tasks, and with them its listeners and connections; they are gone when this returns.
+    pub(crate) async fn end(&self) {
+        loop {
+            let mut tasks = self.tasks.take();
+            if tasks.is_empty() {
+                return;
+            }
+            tasks.shutdown().await;
+        }
     }
 }
 

@@ -91,7 +91,7 @@ impl Pool {
                 }
             };
             let seconds = self.settings.connect_time.as_secs();
-            match timeout(self.settings.connect_time, tunnel.connect(target, Some(occupied))).await {
+            match timeout(self.settings.connect_time, tunnel.connect(target, Some(Arc::new(occupied)))).await {
                 Err(_) => return Err(TunnelError::Slow { peer, seconds }),
                 Ok(Ok(stream)) => {
                     self.metrics.tunnel_streams_opened.increment();

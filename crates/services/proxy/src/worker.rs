@@ -95,7 +95,7 @@ impl Worker {
                     Some(Command::Add(sockets, answer)) => {
                         let pod = Rc::new(Pod::new(numbers.next().unwrap_or_default(), sockets));
                         if let Some(old) = pods.remove(&pod.name) {
-                            self.leave(&old);
+                            self.leave(&old).await;
                         }
                         let listening = self.listen(&pod);
                         if listening.is_ok() {
@@ -107,7 +107,7 @@ impl Worker {
                     Some(Command::Remove(name, answer)) => {
                         let pod = pods.remove(&name);
                         if let Some(pod) = &pod {
-                            self.leave(pod);
+                            self.leave(pod).await;
                         }
                         let _ = answer.send(pod.is_some());
                     }
@@ -115,11 +115,11 @@ impl Worker {
             }
         }
         for pod in pods.values() {
-            self.leave(pod);
+            self.leave(pod).await;
         }
     }
 
-    async fn follow_policy(self: Rc<Self>) {
+    pub(crate) async fn follow_policy(self: Rc<Self>) {
         let mut view = self.view.clone();
         while view.changed().await.is_ok() {
             let now = Arc::clone(&view.borrow_and_update());
@@ -127,8 +127,8 @@ impl Worker {
         }
     }
 
-    fn leave(&self, pod: &Pod) {
-        pod.end();
+    async fn leave(&self, pod: &Pod) {
+        pod.end().await;
         self.pool.forget(pod.number);
     }
 
