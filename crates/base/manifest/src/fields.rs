@@ -127,7 +127,16 @@ impl<'a> Field<'a> {
     pub(crate) fn text(&self) -> Option<&'a str> {
         let text = self.node.as_str();
         if text.is_none() {
-            self.wrong(Code::WrongType, "a text");
+            let message = format!("expected a text, found {}", self.seen());
+            match &self.node.data {
+                // Its writer may have written `n` or `on`, which says nothing of truth to most.
+                Data::Scalar(Value::Bool(_)) => {
+                    let hint = "put it into quotes: bare y, n, yes, no, on, off, true and false are booleans";
+                    self.report_with(Code::WrongType, message, hint);
+                }
+                Data::Scalar(Value::Number(_)) => self.report_with(Code::WrongType, message, "put it into quotes"),
+                _ => self.report(Code::WrongType, message),
+            }
         }
         text
     }
@@ -334,7 +343,7 @@ pub(crate) fn brief(text: &str) -> String {
 }
 
 /// `a, b or c`.
-fn either(words: &[&str]) -> String {
+pub(crate) fn either(words: &[&str]) -> String {
     match words.split_last() {
         Some((last, [])) => (*last).to_owned(),
         Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
@@ -343,7 +352,7 @@ fn either(words: &[&str]) -> String {
 }
 
 /// The known word that an unknown one is most likely meant to be.
-fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+pub(crate) fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     const LONGEST: usize = 48;
     if word.chars().count() > LONGEST {
         return None;

@@ -19,6 +19,7 @@ mod meta;
 mod object;
 mod origin;
 mod read;
+mod registry;
 mod validate_istio;
 mod values;
 mod yaml;

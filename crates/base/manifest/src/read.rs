@@ -1,12 +1,12 @@
 //! From a text to objects and findings.
 
-use crate::decode::{self, Scope};
-use crate::fields::{Context, Field, brief};
+use crate::Object;
+use crate::fields::{Context, Field, brief, either, nearest};
 use crate::finding::{Code, Finding};
 use crate::origin::Position;
-use crate::validate_istio::{self, IstioKind};
+use crate::registry::{Kind, Known, Typed, decode_object};
+use crate::validate_istio;
 use crate::yaml::{Data, Loader, Node, Problem, Spot};
-use crate::{Namespace, Object, ServiceAccount, WorkloadKind};
 use std::sync::Arc;
 
 /// What a text held.
@@ -95,34 +95,35 @@ impl Reader<'_> {
     }
 
     fn object(&mut self, node: &Node, typed: &Typed<'_>) {
-        let kind = match known(typed) {
+        let place = |key| node.get(key).map_or(node.spot, |value| value.spot);
+        let (version, name) = (brief(typed.api_version), brief(typed.kind));
+        let kind = match typed.known() {
             Known::Kind(kind) => kind,
             Known::Version(wanted) => {
-                let (version, kind) = (brief(typed.api_version), brief(typed.kind));
-                let spot = node.get("apiVersion").map_or(node.spot, |node| node.spot);
-                let message = format!("`apiVersion`: expected {wanted} for the kind {kind}, found `{version}`");
-                return self.report(Code::UnknownVersion, spot, message, None);
+                let message = format!("`apiVersion`: expected {wanted} for the kind {name}, found `{version}`");
+                return self.report(Code::UnknownVersion, place("apiVersion"), message, None);
             }
-            Known::Other => Kind::Other,
+            Known::NotOfGroup(kinds) => {
+                let message = format!("`kind`: expected {} in {version}, found `{name}`", either(kinds));
+                let hint = nearest(typed.kind, kinds.iter().copied()).map(|kind| format!("did you mean `{kind}`?"));
+                return self.report(Code::UnknownKind, place("kind"), message, hint);
+            }
         };
-        let strict =
-            matches!(kind, Kind::NetworkPolicy | Kind::PeerAuthentication | Kind::AuthorizationPolicy | Kind::Stance);
-        let context = Context::new(&self.file, strict, kind == Kind::Secret);
+        let context = Context::new(&self.file, kind.is_policy(), kind == Kind::Secret);
         let object = decode_object(&Field::document(&context, node), kind, typed, self.default_namespace);
         let findings = context.into_findings();
         let refused = findings.iter().any(Finding::is_error);
         findings.into_iter().for_each(|finding| self.finding(finding));
         let Some(object) = object.filter(|_| !refused) else { return };
         let objections =
-            istio_kind(kind).map_or_else(Vec::new, |kind| validate_istio::findings(kind, object.meta(), node));
+            kind.of_istio().map_or_else(Vec::new, |kind| validate_istio::findings(kind, object.meta(), node));
         let refused = objections.iter().any(Finding::is_error);
         objections.into_iter().for_each(|finding| self.finding(finding));
         if refused {
             return;
         }
         if kind == Kind::Other {
-            let (group, name) = (brief(typed.api_version), object.meta().name.clone());
-            let message = format!("{} {name} ({group}) is read, not acted on", brief(typed.kind));
+            let message = format!("{name} {} ({version}) is read, not acted on", object.meta().name);
             self.report(Code::NotActedOn, node.spot, message, None);
         }
         self.reading.objects.push(object);
@@ -177,151 +178,10 @@ impl Reader<'_> {
 }
 
 /// The kinds that Istio has more to say about than their syntax.
-fn istio_kind(kind: Kind) -> Option<IstioKind> {
-    match kind {
-        Kind::AuthorizationPolicy => Some(IstioKind::AuthorizationPolicy),
-        Kind::PeerAuthentication => Some(IstioKind::PeerAuthentication),
-        _ => None,
-    }
-}
-
-struct Typed<'n> {
-    api_version: &'n str,
-    kind: &'n str,
-}
-
-impl<'n> Typed<'n> {
-    /// The API group; empty for the core group.
-    fn group(&self) -> &'n str {
-        self.api_version.split_once('/').map_or("", |(group, _)| group)
-    }
-}
-
 /// The items of a `v1` List, or of any kind that ends in `List` and has them.
 fn list_items<'n>(typed: &Typed<'_>, node: &'n Node) -> Option<&'n Node> {
     typed.kind.ends_with("List").then(|| node.get("items")).flatten()
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Namespace,
-    ServiceAccount,
-    Workload(WorkloadKind),
-    Service,
-    Endpoints,
-    EndpointSlice,
-    ConfigMap,
-    Secret,
-    NetworkPolicy,
-    PeerAuthentication,
-    AuthorizationPolicy,
-    Stance,
-    Other,
-}
-
-enum Known {
-    Kind(Kind),
-    /// A kind that is acted on, in a version that is not known; these are.
-    Version(&'static str),
-    Other,
-}
-
-/// The kinds that are acted on: name, the groups that have it, the versions that are known, and what reads it.
-const KINDS: &[(&str, &[&str], &[&str], Kind)] = &[
-    ("Namespace", &[""], &["v1"], Kind::Namespace),
-    ("ServiceAccount", &[""], &["v1"], Kind::ServiceAccount),
-    ("Pod", &[""], &["v1"], Kind::Workload(WorkloadKind::Pod)),
-    ("ReplicationController", &[""], &["v1"], Kind::Workload(WorkloadKind::ReplicationController)),
-    (
-        "Deployment",
-        &["apps", "extensions"],
-        &["apps/v1", "apps/v1beta2", "apps/v1beta1", "extensions/v1beta1"],
-        Kind::Workload(WorkloadKind::Deployment),
-    ),
-    (
-        "ReplicaSet",
-        &["apps", "extensions"],
-        &["apps/v1", "apps/v1beta2", "extensions/v1beta1"],
-        Kind::Workload(WorkloadKind::ReplicaSet),
-    ),
-    (
-        "DaemonSet",
-        &["apps", "extensions"],
-        &["apps/v1", "apps/v1beta2", "extensions/v1beta1"],
-        Kind::Workload(WorkloadKind::DaemonSet),
-    ),
-    ("StatefulSet", &["apps"], &["apps/v1", "apps/v1beta2", "apps/v1beta1"], Kind::Workload(WorkloadKind::StatefulSet)),
-    ("Job", &["batch"], &["batch/v1"], Kind::Workload(WorkloadKind::Job)),
-    ("CronJob", &["batch"], &["batch/v1", "batch/v1beta1", "batch/v2alpha1"], Kind::Workload(WorkloadKind::CronJob)),
-    ("Service", &[""], &["v1"], Kind::Service),
-    ("Endpoints", &[""], &["v1"], Kind::Endpoints),
-    ("EndpointSlice", &["discovery.k8s.io"], &["discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"], Kind::EndpointSlice),
-    ("ConfigMap", &[""], &["v1"], Kind::ConfigMap),
-    ("Secret", &[""], &["v1"], Kind::Secret),
-    ("NetworkPolicy", &["networking.k8s.io", "extensions"], &["networking.k8s.io/v1"], Kind::NetworkPolicy),
-    (
-        "PeerAuthentication",
-        &["security.istio.io"],
-        &["security.istio.io/v1", "security.istio.io/v1beta1"],
-        Kind::PeerAuthentication,
-    ),
-    (
-        "AuthorizationPolicy",
-        &["security.istio.io"],
-        &["security.istio.io/v1", "security.istio.io/v1beta1"],
-        Kind::AuthorizationPolicy,
-    ),
-    ("Stance", &["lictor.dev"], &["lictor.dev/v1alpha1"], Kind::Stance),
-];
-
-fn known(typed: &Typed<'_>) -> Known {
-    let group = typed.group();
-    let row = KINDS.iter().find(|(name, groups, ..)| *name == typed.kind && groups.contains(&group));
-    match row {
-        Some((_, _, versions, kind)) if versions.contains(&typed.api_version) => Known::Kind(*kind),
-        Some((_, _, versions, _)) => Known::Version(versions.first().copied().unwrap_or_default()),
-        None => Known::Other,
-    }
-}
-
-fn decode_object(object: &Field<'_>, kind: Kind, typed: &Typed<'_>, default_namespace: &str) -> Option<Object> {
-    let scope = match kind {
-        Kind::Namespace => Scope::ClusterLabel,
-        Kind::Service => Scope::NamespacedLabel,
-        Kind::Other => Scope::Unknown,
-        _ => Scope::Namespaced,
-    };
-    let metadata = decode::metadata(object, scope, default_namespace)?;
-    let plain = |keys: &[&'static str]| {
-        object.record(|record| record.accept(&[&["apiVersion", "kind", "metadata", "status"], keys].concat()))
-    };
-    Some(match kind {
-        Kind::Namespace => {
-            plain(&["spec"])?;
-            Object::Namespace(Arc::new(Namespace { meta: metadata.meta }))
-        }
-        Kind::ServiceAccount => {
-            plain(&["automountServiceAccountToken", "imagePullSecrets", "secrets"])?;
-            Object::ServiceAccount(Arc::new(ServiceAccount { meta: metadata.meta }))
-        }
-        Kind::Workload(kind) => Object::Workload(Arc::new(decode::workload(object, kind, metadata)?)),
-        Kind::Service => Object::Service(Arc::new(decode::service(object, metadata)?)),
-        Kind::Endpoints => Object::Endpoints(Arc::new(decode::endpoints(object, metadata)?)),
-        Kind::EndpointSlice => Object::Endpoints(Arc::new(decode::endpoint_slice(object, metadata)?)),
-        Kind::ConfigMap => Object::Stored(Arc::new(decode::stored(object, false, metadata)?)),
-        Kind::Secret => Object::Stored(Arc::new(decode::stored(object, true, metadata)?)),
-        Kind::NetworkPolicy => Object::NetworkPolicy(Arc::new(decode::network_policy(object, metadata)?)),
-        Kind::PeerAuthentication => {
-            Object::PeerAuthentication(Arc::new(decode::peer_authentication(object, metadata)?))
-        }
-        Kind::AuthorizationPolicy => {
-            Object::AuthorizationPolicy(Arc::new(decode::authorization_policy(object, metadata)?))
-        }
-        Kind::Stance => Object::Stance(Arc::new(decode::stance(object, metadata)?)),
-        Kind::Other => {
-            let group = typed.group();
-            let kind = if group.is_empty() { typed.kind.to_owned() } else { format!("{}.{group}", typed.kind) };
-            Object::Other(Arc::from(kind), metadata.meta)
-        }
-    })
-}
+#[cfg(test)]
+mod tests;

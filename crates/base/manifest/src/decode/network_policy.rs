@@ -80,24 +80,23 @@ fn peer(record: &mut Record<'_>) -> Option<PeerTerm> {
     let (pods, namespaces) = (record.get("podSelector"), record.get("namespaceSelector"));
     let address = record.get("ipBlock");
     let selects = pods.is_some() || namespaces.is_some();
-    let chosen = match &address {
+    match &address {
         Some(_) if selects => {
             let message = "expected either `ipBlock` or selectors, found both";
             record.field.report_with(Code::InvalidPeer, message, "write two peers; each of them matches by itself");
-            return None;
+            None
         }
         Some(field) => field.attempt(ip_block).map(PeerTerm::Block),
         None if !selects => {
             let message = "expected a peer: `podSelector`, `namespaceSelector` or `ipBlock`, found none of them";
             record.field.report_with(Code::InvalidPeer, message, "leave the whole list out to mean everyone");
-            return None;
+            None
         }
         None => {
             let read = |field: Option<Field<'_>>| field.and_then(|field| selector(&field));
             Some(PeerTerm::Pods { namespaces: read(namespaces), pods: read(pods) })
         }
-    };
-    chosen
+    }
 }
 
 fn ip_block(record: &mut Record<'_>) -> Option<IpBlock> {

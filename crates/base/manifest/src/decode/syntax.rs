@@ -115,7 +115,8 @@ mod tests {
     #[test]
     fn each_syntax_takes_and_refuses_what_the_api_does() {
         let long = "a".repeat(64);
-        let cases: &[(fn(&str) -> bool, &[&str], &[&str])] = &[
+        type Case<'a> = (fn(&str) -> bool, &'a [&'a str], &'a [&'a str]);
+        let cases: &[Case<'_>] = &[
             (is_dns_label, &["a", "a-1", "0a"], &["", "-a", "a-", "A", "a.b", "a_b", &long]),
             (is_dns_subdomain, &["a", "a.b-c.d"], &["", "a..b", ".a", "a.", "A.b"]),
             (is_label_key, &["a", "A_b.c", "x.io/name"], &["", "/a", "x.io/", "a/b/c", "-a", "X.io/a", &long]),

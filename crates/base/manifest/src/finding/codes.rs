@@ -44,7 +44,7 @@ codes! {
     TooLarge = 1004, Error, "the document is too large or nested too deeply";
     NotAnObject = 1005, Warning, "the document is not a Kubernetes object";
     MissingKind = 1006, Error, "the object does not say what it is";
-    UnknownVersion = 1007, Error, "the version of a kind is not known";
+    UnknownVersion = 1007, Error, "the version or group of a kind is not known";
     NotActedOn = 1008, Note, "the kind is read, not acted on";
     UnknownPolicyField = 1009, Error, "a policy has a field that its kind does not have";
     UnknownField = 1010, Warning, "an object has a field that its kind does not have";
@@ -63,6 +63,7 @@ codes! {
     TemplateMismatch = 1023, Warning, "a workload's selector does not select its own pods";
     MoreFindings = 1024, Note, "a file has more findings than are shown";
     Unreadable = 1025, Error, "a file could not be read";
+    UnknownKind = 1026, Error, "a group of policies does not have the kind";
 
     // Objects among each other.
     DuplicateObject = 1101, Error, "an object is declared twice";
@@ -93,6 +94,7 @@ codes! {
     ShadowedPeerAuthentication = 1307, Warning, "an older PeerAuthentication of the same scope wins";
     AttachedElsewhere = 1308, Warning, "the policy is attached to something that is not a workload";
     IneffectiveStance = 1309, Warning, "a Stance has no effect";
+    NeverMatches = 1310, Warning, "a rule has a value that nothing can match";
 }
 
 impl Code {

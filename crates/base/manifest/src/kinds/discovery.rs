@@ -13,8 +13,11 @@ pub struct Endpoints {
     /// The Service that it belongs to: the same name for Endpoints, the `kubernetes.io/service-name` label for a slice.
     pub service: Arc<str>,
     /// The ready addresses with their host names (empty when they have none) and ports; one entry a subset.
-    pub subsets: Vec<(Vec<(IpAddr, Arc<str>)>, Vec<BackendPort>)>,
+    pub subsets: Vec<Subset>,
 }
+
+/// Ready addresses, each with its host name (empty when it has none), and the ports behind all of them.
+pub type Subset = (Vec<(IpAddr, Arc<str>)>, Vec<BackendPort>);
 
 /// A backend's port.
 #[derive(Debug, Clone, PartialEq, Eq)]

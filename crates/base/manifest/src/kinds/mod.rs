@@ -10,7 +10,7 @@ mod workload;
 
 pub use authorization_policy::{Action, AuthorizationPolicy, AuthorizationRule, Condition, Operation, Source};
 pub use core::{Namespace, Service, ServiceAccount, ServicePort, ServiceType, Stored, TargetPort};
-pub use discovery::{BackendPort, Endpoints};
+pub use discovery::{BackendPort, Endpoints, Subset};
 pub use network_policy::{NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
 pub use stance::{Established, Stance, StanceLayer};
