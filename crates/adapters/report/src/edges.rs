@@ -22,6 +22,23 @@ pub enum Show {
 }
 
 impl Show {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Allowed, Self::Denied, Self::All];
+
+    /// The word that names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::All => "all",
+        }
+    }
+
+    /// The choice that a word names.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|show| show.as_str() == word)
+    }
+
     /// Whether an edge is among them.
     pub fn takes(self, edge: &Edge) -> bool {
         match self {

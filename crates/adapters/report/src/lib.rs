@@ -11,13 +11,21 @@
 //! **Not here.** No terminal is asked for its width, no file is read.
 
 mod answer;
+mod checklist;
 mod edges;
+mod flows;
 mod format;
+mod probe;
 mod sentence;
+mod status;
 mod style;
 mod table;
 
 pub use answer::answer;
+pub use checklist::{Category, CheckList, CheckRow, CheckState, checklist};
 pub use edges::{Show, edges};
+pub use flows::flow;
 pub use format::{Format, UnknownFormat};
+pub use probe::{Observed, ProbeReport, Probed, probe};
+pub use status::{PodStatus, PolicyStatus, Status, WorkloadStatus, status};
 pub use style::Style;

@@ -41,6 +41,15 @@ impl Ask {
     }
 }
 
+/// The pods behind one end: of a pod, a workload, a service or an identity, or the one with an address.
+///
+/// # Errors
+/// [`Unclear`] when the words name nothing.
+pub fn pods_named(snapshot: &Snapshot, text: &str, namespace: &str) -> Result<BTreeSet<Name>, Unclear> {
+    let end = Lookup { snapshot, namespace }.source(text.trim())?;
+    Ok(end.peers.into_iter().filter_map(|peer| peer.pod).collect())
+}
+
 struct Lookup<'a> {
     snapshot: &'a Snapshot,
     namespace: &'a str,
