@@ -1,11 +1,12 @@
 //! What a snapshot's policies make worth saying.
 
 use crate::app_protocol::AppProtocol;
+use crate::check::{Check, Test};
 use crate::policy::{Refusal, Rule};
-use crate::program::{PolicyState, PolicyStatus, Prepared, applying, peer_authentication};
+use crate::program::{PolicyState, PolicyStatus, Prepared, applies, peer_authentication};
 use crate::transport::{Scopes, selects};
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{Action, AuthorizationPolicy, Code, Finding, Level, PeerAuthentication};
+use lictor_manifest::{Action, AuthorizationPolicy, Code, Finding, PeerAuthentication};
 use lictor_model::{Name, Protocol};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,7 +25,8 @@ pub(crate) fn authorization(snapshot: &Snapshot, prepared: &[Prepared<'_>], stat
             findings.push(selects_nothing(&policy.meta.name, &policy.meta, "AuthorizationPolicy"));
         }
         for rule in &one.policy.rules {
-            findings.extend(http_on_other_port(snapshot, one, rule, prepared));
+            findings.extend(http_on_other_port(snapshot, one, rule));
+            findings.extend(never_matching(one, rule));
         }
     }
     findings
@@ -68,18 +70,9 @@ fn selects_nothing(name: &Name, meta: &lictor_manifest::Meta, kind: &str) -> Fin
 }
 
 /// One finding a rule: the declared ports that are known not to be HTTP and that the rule could apply to.
-fn http_on_other_port(
-    snapshot: &Snapshot,
-    one: &Prepared<'_>,
-    rule: &Rule,
-    prepared: &[Prepared<'_>],
-) -> Option<Finding> {
+fn http_on_other_port(snapshot: &Snapshot, one: &Prepared<'_>, rule: &Rule) -> Option<Finding> {
     let check = rule.http_checks().next()?;
-    let applies = |pod: &Pod| {
-        let at = |index: &usize| prepared.get(*index).is_some_and(|other| Arc::ptr_eq(&other.policy, &one.policy));
-        pod.enrolled && applying(snapshot, pod, prepared).iter().any(at)
-    };
-    let pods = snapshot.pods.values().filter(|pod| applies(pod));
+    let pods = snapshot.pods.values().filter(|pod| applies(snapshot, pod, one.source));
     let others: BTreeSet<String> = pods.flat_map(|pod| other_ports(snapshot, pod, rule)).collect();
     if others.is_empty() {
         return None;
@@ -97,6 +90,20 @@ fn http_on_other_port(
     let position = one.source.meta.origin.position(&format!("{at}.{}", check.field));
     let hint = "name the ports that the rule is meant for under `to.operation.ports`";
     Some(Finding::new(Code::HttpOnOtherPort, position, message).with_hint(hint))
+}
+
+/// Principals that are written as URIs: an identity is compared without its scheme, so nothing can match them.
+fn never_matching(one: &Prepared<'_>, rule: &Rule) -> Vec<Finding> {
+    let (meta, at) = (&one.source.meta, &rule.reference.path);
+    let with_scheme = rule.checks().filter(|check| matches!(check.test, Test::Principal(_)));
+    let with_scheme = with_scheme.filter(|check| check.wanted.contains("spiffe://"));
+    let finding = |check: &Check| {
+        let field = format!("{at}.{}", check.field);
+        let message = format!("`{field}`: no identity matches a principal that begins with spiffe://");
+        let hint = "write it without its scheme: cluster.local/ns/NAMESPACE/sa/ACCOUNT";
+        Finding::new(Code::NeverMatches, meta.origin.position(&field), message).with_hint(hint)
+    };
+    with_scheme.map(finding).collect()
 }
 
 fn other_ports(snapshot: &Snapshot, pod: &Pod, rule: &Rule) -> Vec<String> {
@@ -134,10 +141,7 @@ pub(crate) fn transport(snapshot: &Snapshot) -> (Vec<PolicyStatus>, Vec<Finding>
         }
         if !policy.ports.is_empty() && !selects(policy) {
             let message = format!("the port modes of PeerAuthentication {name} have no effect without a selector");
-            let mut finding =
-                Finding::new(Code::IneffectivePeerAuthentication, position("spec.portLevelMtls"), message);
-            finding.level = Level::Warning;
-            findings.push(finding);
+            findings.push(Finding::new(Code::IneffectivePeerAuthentication, position("spec.portLevelMtls"), message));
         }
         let state = if void || shadowed { PolicyState::Ineffective } else { PolicyState::Enforced };
         status.push(PolicyStatus { policy: peer_authentication(name), state, pods: if void { 0 } else { pods.len() } });

@@ -64,22 +64,20 @@ impl Program {
         let mut pods = BTreeMap::new();
         let mut selected = vec![0; prepared.len()];
         for pod in snapshot.pods.values() {
-            let workload = pod.enrolled.then(|| {
-                let (applying, mode) = (applying(snapshot, pod, &prepared), snapshot.mode(pod, Layer::Authorization).0);
-                for at in &applying {
-                    if let Some(count) = selected.get_mut(*at) {
+            let mut workload = None;
+            if pod.enrolled {
+                let mode = snapshot.mode(pod, Layer::Authorization).0;
+                let (mut applying, mut policies) = (Vec::new(), Vec::new());
+                for (at, (one, count)) in prepared.iter().zip(&mut selected).enumerate() {
+                    if applies(snapshot, pod, one.source) {
                         *count += 1;
+                        applying.push(at);
+                        policies.push(Arc::clone(&one.policy));
                     }
                 }
-                let policies = || -> Vec<Shared> {
-                    applying.iter().filter_map(|at| prepared.get(*at)).map(|one| Arc::clone(&one.policy)).collect()
-                };
-                Arc::clone(
-                    shared
-                        .entry((applying.clone(), mode))
-                        .or_insert_with(|| Arc::new(Workload::new(&policies(), mode))),
-                )
-            });
+                let same = shared.entry((applying, mode)).or_insert_with(|| Arc::new(Workload::new(&policies, mode)));
+                workload = Some(Arc::clone(same));
+            }
             let transport = Arc::new(PodTransport::of(snapshot, pod));
             pods.insert(pod.name.clone(), Entry { workload, transport });
         }
@@ -149,29 +147,27 @@ impl Prepared<'_> {
 }
 
 /// Every AuthorizationPolicy of a snapshot, by name.
-pub(crate) fn prepare(snapshot: &Snapshot, capabilities: Capabilities) -> Vec<Prepared<'_>> {
+fn prepare(snapshot: &Snapshot, capabilities: Capabilities) -> Vec<Prepared<'_>> {
     let trust_domain = snapshot.trust_domain.as_str();
     let prepare = |source| Prepared { source, policy: Arc::new(Policy::prepare(source, trust_domain, capabilities)) };
     snapshot.policies.authorization.values().map(prepare).collect()
 }
 
-/// Which of the policies apply to a pod: those of its namespace and of the root namespace that select it.
-pub(crate) fn applying(snapshot: &Snapshot, pod: &Pod, prepared: &[Prepared<'_>]) -> Vec<usize> {
-    let applies = |one: &Prepared<'_>| {
-        let namespace = &one.source.meta.name.namespace;
-        !one.source.has_target_refs
-            && (*namespace == pod.name.namespace || *namespace == snapshot.root_namespace)
-            && one.source.selector.as_ref().is_none_or(|selector| selector.matches(&pod.labels))
-    };
-    prepared.iter().enumerate().filter(|(_, one)| applies(one)).map(|(at, _)| at).collect()
+/// Whether a policy applies to a pod: it is of the pod's namespace or of the root namespace, and selects it.
+pub(crate) fn applies(snapshot: &Snapshot, pod: &Pod, policy: &AuthorizationPolicy) -> bool {
+    let namespace = &policy.meta.name.namespace;
+    pod.enrolled
+        && !policy.has_target_refs
+        && (*namespace == pod.name.namespace || *namespace == snapshot.root_namespace)
+        && policy.selector.as_ref().is_none_or(|selector| selector.matches(&pod.labels))
 }
 
 /// The workload of one pod, as [`Program::compile`] would make it.
 pub(crate) fn workload_of(snapshot: &Snapshot, pod: &Pod, capabilities: Capabilities) -> Workload {
-    let prepared = prepare(snapshot, capabilities);
-    let applying = applying(snapshot, pod, &prepared);
+    let trust_domain = snapshot.trust_domain.as_str();
+    let applying = snapshot.policies.authorization.values().filter(|policy| applies(snapshot, pod, policy));
     let policies: Vec<Shared> =
-        applying.iter().filter_map(|at| prepared.get(*at)).map(|one| Arc::clone(&one.policy)).collect();
+        applying.map(|policy| Arc::new(Policy::prepare(policy, trust_domain, capabilities))).collect();
     Workload::new(&policies, snapshot.mode(pod, Layer::Authorization).0)
 }
 
