@@ -1,5 +1,6 @@
 //! The lab: the pods of some manifests, run on this machine.
 
+pub mod dns;
 pub mod process;
 pub mod standin;
 #[cfg(test)]

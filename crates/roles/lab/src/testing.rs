@@ -29,3 +29,22 @@ fn loopback_up() {
     let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request) };
     assert_eq!(outcome, 0, "the loopback comes up: {}", std::io::Error::last_os_error());
 }
+
+/// The snapshot of manifests, on one node. They have to be without error.
+pub(crate) fn snapshot(manifests: &str) -> lictor_cluster::Snapshot {
+    use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
+    let reading = lictor_manifest::read("test.yaml", manifests);
+    assert!(!reading.has_errors(), "{:?}", reading.findings);
+    let node = Node {
+        name: "node".into(),
+        labels: lictor_model::Labels::default(),
+        addresses: vec!["192.168.0.1".parse().expect("an address")],
+    };
+    let settings = Settings {
+        trust_domain: "cluster.local".parse().expect("a trust domain"),
+        root_namespace: "istio-system".into(),
+        default_namespace: "default".into(),
+        nodes: vec![node],
+    };
+    Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), lictor_model::Revision(1)).0
+}
