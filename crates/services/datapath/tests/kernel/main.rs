@@ -5,3 +5,5 @@
 mod capture;
 mod links;
 mod node;
+mod policy;
+mod program;

@@ -1,9 +1,13 @@
 //! A node with pods, as the lab makes them.
 
+use crate::program::{Draft, name};
 use lictor_datapath::link::{self, Bridge, PodLink};
 use lictor_datapath::netns::Netns;
+use lictor_datapath::{Applied, Datapath, Event, Events, Limits, What};
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -71,6 +75,12 @@ impl Pod {
         self.netns.run(|| TcpListener::bind((address, port))).unwrap()
     }
 
+    pub fn udp(&self, address: IpAddr, port: u16) -> UdpSocket {
+        let socket = self.netns.run(|| UdpSocket::bind((address, port))).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    }
+
     pub fn connect(&self, address: IpAddr, port: u16) -> io::Result<TcpStream> {
         connect(&self.netns, (address, port).into())
     }
@@ -90,4 +100,158 @@ pub fn pass(from: &mut TcpStream, to: &mut TcpStream, word: &[u8]) -> io::Result
     to.read_exact(&mut got)?;
     assert_eq!(got, word);
     Ok(())
+}
+
+/// Whether nothing came back: no answer, no refusal, no error message.
+pub fn is_silent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
+/// A node whose pods' links are judged.
+pub struct Guarded {
+    pub node: Node,
+    pub pods: BTreeMap<u8, Pod>,
+    pub datapath: Datapath,
+    pub cgroup: Cgroup,
+    runtime: tokio::runtime::Runtime,
+    events: Events,
+}
+
+impl Guarded {
+    /// A node with pods at these last numbers of the addresses; no program is in force yet.
+    pub fn new(pods: &[u8]) -> Self {
+        Self::with_limits(pods, Limits::default())
+    }
+
+    pub fn with_limits(pods: &[u8], limits: Limits) -> Self {
+        let (node, cgroup) = (Node::new(), Cgroup::new());
+        let mut datapath = Datapath::load(Some(&cgroup.0), limits).unwrap();
+        let pods: BTreeMap<u8, Pod> = pods.iter().map(|last| (*last, node.pod(*last))).collect();
+        for (last, pod) in &pods {
+            datapath.attach_pod(&name(*last), &node.netns, &pod.host_name, &pod.netns).unwrap();
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let events = runtime.block_on(async { datapath.events() }).unwrap().unwrap();
+        Self { node, pods, datapath, cgroup, runtime, events }
+    }
+
+    pub fn apply(&mut self, draft: Draft) -> Applied {
+        self.datapath.apply(&draft.done()).unwrap()
+    }
+
+    /// The events so far.
+    pub fn events(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        let wait = Duration::from_millis(50);
+        self.runtime.block_on(async {
+            while let Ok(event) = tokio::time::timeout(wait, self.events.next()).await {
+                events.push(event.unwrap());
+            }
+        });
+        events
+    }
+
+    /// The events so far about connections that are judged.
+    pub fn judged(&mut self) -> Vec<Event> {
+        self.events().into_iter().filter(|event| matches!(event.what, What::Judged { .. })).collect()
+    }
+
+    fn owner(&self, address: IpAddr) -> &Pod {
+        self.pods.values().find(|pod| pod.addresses.contains(&address)).unwrap()
+    }
+
+    /// A connection from a pod to another one's address.
+    pub fn open(&self, from: u8, to: IpAddr, port: u16) -> (TcpStream, TcpStream) {
+        let listener = self.owner(to).listen(to, port);
+        let client = self.pods[&from].connect(to, port).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        server.set_nodelay(true).unwrap();
+        (client, server)
+    }
+
+    /// Tries a connection from a pod to another one's address.
+    pub fn tcp(&self, from: u8, to: IpAddr, port: u16) -> io::Result<()> {
+        let _listener = self.owner(to).listen(to, port);
+        self.pods[&from].connect(to, port).map(drop)
+    }
+
+    /// Tries a connection from a pod's port.
+    pub fn tcp_between(&self, (from, source): (u8, u16), to: IpAddr, port: u16) -> io::Result<()> {
+        use socket2::{Domain, Socket, Type};
+        let _listener = self.owner(to).netns.run(|| {
+            let socket = Socket::new(Domain::for_address((to, port).into()), Type::STREAM, None)?;
+            socket.set_reuse_address(true)?;
+            socket.bind(&SocketAddr::from((to, port)).into())?;
+            socket.listen(1).map(|()| socket)
+        })?;
+        self.pods[&from].netns.run(|| {
+            let socket = Socket::new(Domain::for_address((to, port).into()), Type::STREAM, None)?;
+            socket.set_reuse_address(true)?;
+            let own = if to.is_ipv4() { v4(from) } else { v6(from) };
+            socket.bind(&SocketAddr::from((own, source)).into())?;
+            socket.connect_timeout(&SocketAddr::from((to, port)).into(), PATIENCE)
+        })
+    }
+
+    /// Tries a connection from the node to a pod's address.
+    pub fn tcp_from_node(&self, to: IpAddr, port: u16) -> io::Result<()> {
+        let _listener = self.owner(to).listen(to, port);
+        connect(&self.node.netns, (to, port).into()).map(drop)
+    }
+
+    /// Tries a connection from a pod to an address of the node.
+    pub fn tcp_to_node(&self, from: u8, to: IpAddr, port: u16) -> io::Result<()> {
+        let _listener = self.node.netns.run(|| TcpListener::bind((to, port)))?;
+        self.pods[&from].connect(to, port).map(drop)
+    }
+
+    /// Sends a word from a pod to another one's address and waits for its echo.
+    pub fn udp(&self, from: u8, to: IpAddr, port: u16) -> io::Result<()> {
+        self.udp_of(from, to, port, b"salve")
+    }
+
+    /// Sends a datagram from a pod to another one's address and waits for its echo.
+    pub fn udp_of(&self, from: u8, to: IpAddr, port: u16, word: &[u8]) -> io::Result<()> {
+        let server = self.owner(to).udp(to, port);
+        let own = if to.is_ipv4() { v4(from) } else { v6(from) };
+        let client = self.pods[&from].udp(own, 0);
+        client.send_to(word, (to, port))?;
+        let mut buffer = vec![0; 65_536];
+        let (length, peer) = server.recv_from(&mut buffer)?;
+        server.send_to(&buffer[..length], peer)?;
+        let length = client.recv(&mut buffer)?;
+        assert_eq!(&buffer[..length], word);
+        Ok(())
+    }
+}
+
+/// A cgroup of its own, removed with what is in it.
+pub struct Cgroup(pub PathBuf);
+
+impl Cgroup {
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let root = mounts.lines().find_map(|line| {
+            let mut fields = line.split(' ');
+            let path = fields.nth(1)?;
+            (fields.next() == Some("cgroup2")).then(|| PathBuf::from(path))
+        });
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = root.unwrap().join(format!("lictor-test-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        for _ in 0..100 {
+            if std::fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }

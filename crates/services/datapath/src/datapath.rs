@@ -1,0 +1,204 @@
+//! The loaded programs and what they are attached to.
+
+use crate::columns::Columns;
+use crate::error::Error;
+use crate::events::Events;
+use crate::names::Resolver;
+use crate::netns::Netns;
+use crate::rule_sets::RuleSets;
+use crate::services::Services;
+use crate::slots::{Link, Slots};
+use crate::tables::{Limits, Tables, map};
+use crate::wire::NodeKey;
+use aya::maps::RingBuf;
+use aya::programs::links::LinkOrder;
+use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions, TcAttachType};
+use aya::programs::{CgroupAttachMode, CgroupSockAddr, SchedClassifier};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use lictor_model::Name;
+use lictor_network::Program;
+use nix::net::if_::if_nametoindex;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::File;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::Arc;
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../bpf/policy.bpf.o"));
+
+/// What the pod sends is received by the node's end, and the other way round.
+const LINK_PROGRAMS: [(&str, TcAttachType); 2] =
+    [("lictor_egress", TcAttachType::Ingress), ("lictor_ingress", TcAttachType::Egress)];
+
+const SOCKET_PROGRAMS: [&str; 8] = [
+    "lictor_connect4",
+    "lictor_connect6",
+    "lictor_sendmsg4",
+    "lictor_sendmsg6",
+    "lictor_recvmsg4",
+    "lictor_recvmsg6",
+    "lictor_getpeername4",
+    "lictor_getpeername6",
+];
+
+/// Segmentation in the kernel: loaded programs, their maps, and the links that they judge.
+///
+/// Dropping it detaches and unloads everything; nothing is pinned.
+pub struct Datapath {
+    object: Ebpf,
+    pub(crate) tables: Tables,
+    pub(crate) limits: Limits,
+    pub(crate) slots: Slots,
+    pub(crate) rule_sets: RuleSets,
+    pub(crate) columns: Columns,
+    pub(crate) own_nodes: BTreeSet<NodeKey>,
+    pub(crate) services: Services,
+    pub(crate) generation: u32,
+    pub(crate) program: Option<Arc<Program>>,
+    pub(crate) resolver: Arc<Resolver>,
+    ring: Option<RingBuf<aya::maps::MapData>>,
+}
+
+impl fmt::Debug for Datapath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Datapath").field("slots", &self.slots).finish_non_exhaustive()
+    }
+}
+
+impl Datapath {
+    /// Loads the programs. Those at sockets (services, and the verdict before capture) are attached to a
+    /// cgroup: they see every process below it. Those at links wait for [`Datapath::attach_pod`].
+    ///
+    /// Until the first [`Datapath::apply`] every attached pod is cut off.
+    pub fn load(cgroup: Option<&Path>, limits: Limits) -> Result<Self, Error> {
+        let mut loader = EbpfLoader::new();
+        limits.set(&mut loader);
+        let mut object = loader.load(OBJECT).map_err(|error| Error::Load(Box::new(error)))?;
+        let tables = Tables::take(&mut object)?;
+        let ring = RingBuf::try_from(map(&mut object, "EVENTS")?).map_err(Error::map("EVENTS"))?;
+        for (name, _) in LINK_PROGRAMS {
+            link_program(&mut object, name)?.load().map_err(Error::program(name))?;
+        }
+        if let Some(cgroup) = cgroup {
+            let cgroup = File::open(cgroup).map_err(Error::io("cannot open the cgroup"))?;
+            for name in SOCKET_PROGRAMS {
+                let program = object.program_mut(name).ok_or(Error::Missing(name))?;
+                let program: &mut CgroupSockAddr = program.try_into().map_err(Error::program(name))?;
+                program.load().map_err(Error::program(name))?;
+                program.attach(&cgroup, CgroupAttachMode::Single).map_err(Error::program(name))?;
+            }
+        }
+        Ok(Self {
+            object,
+            tables,
+            limits,
+            slots: Slots::new(&limits),
+            rule_sets: RuleSets::new(&limits),
+            columns: Columns::default(),
+            own_nodes: BTreeSet::new(),
+            services: Services::new(&limits),
+            generation: 0,
+            program: None,
+            resolver: Arc::default(),
+            ring: Some(ring),
+        })
+    }
+
+    /// Judges a pod's traffic from now on: what passes the link `host` of the namespace `node`, whose other
+    /// end is in the namespace `pod`.
+    ///
+    /// # Errors
+    /// If the pod is attached already, no endpoint more fits, or the kernel refuses.
+    pub fn attach_pod(&mut self, name: &Name, node: &Netns, host: &str, pod: &Netns) -> Result<(), Error> {
+        if self.slots.find(name).is_some_and(|slot| slot.link.is_some()) {
+            return Err(Error::Attached(name.clone()));
+        }
+        if self.slots.find(name).is_none() && self.slots.room() == 0 {
+            self.sweep()?;
+        }
+        let namespace = pod.run(cookie).map_err(Error::io("cannot tell the pod's network namespace"))?;
+        let number = self.slots.take(name)?.number;
+        let (index, programs) = {
+            let _inside = node.enter_now().map_err(Error::io("cannot enter the node's network namespace"))?;
+            let index = if_nametoindex(host).map_err(|error| Error::io("cannot find the pod's link")(error.into()))?;
+            self.tables.links.insert(index, number)?;
+            (index, attach_link(&mut self.object, host)?)
+        };
+        self.tables.namespaces.insert(namespace, number)?;
+        self.slots.take(name)?.link = Some(Link { index, namespace, programs });
+        self.locate(name, Some(number))
+    }
+
+    /// Takes the programs off a pod's link, which may be gone already. What it still sends is dropped if a
+    /// program is left; the connections that it had are closed by the next [`Datapath::sweep`].
+    pub fn detach_pod(&mut self, name: &Name) -> Result<(), Error> {
+        self.locate(name, None)?;
+        let Some(slot) = self.slots.find_mut(name) else { return Ok(()) };
+        let Some(link) = slot.link.take() else { return Ok(()) };
+        let last = slot.known.unwrap_or_default();
+        self.tables.links.remove(&link.index)?;
+        self.tables.namespaces.remove(&link.namespace)?;
+        for ((name, _), program) in LINK_PROGRAMS.into_iter().zip(link.programs) {
+            link_program(&mut self.object, name)?.detach(program).map_err(Error::program(name))?;
+        }
+        self.slots.leave(name, last);
+        Ok(())
+    }
+
+    /// What the kernel tells, once: the second call returns nothing. Needs a tokio runtime.
+    pub fn events(&mut self) -> Result<Option<Events>, Error> {
+        self.ring.take().map(Events::new).transpose()
+    }
+
+    /// What numbers and addresses in events stand for.
+    pub fn resolver(&self) -> Arc<Resolver> {
+        self.resolver.clone()
+    }
+
+    /// Tells the maps at which link the pod's addresses are.
+    fn locate(&mut self, name: &Name, number: Option<u32>) -> Result<(), Error> {
+        let Some(program) = self.program.clone() else { return Ok(()) };
+        let Some(endpoint) = program.endpoints.get(name) else { return Ok(()) };
+        for (index, address) in (0..).zip(&endpoint.addresses) {
+            self.columns.locate(*address, number.map(|number| (number, index)), &mut self.tables)?;
+        }
+        Ok(())
+    }
+}
+
+fn link_program<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, Error> {
+    let program = object.program_mut(name).ok_or(Error::Missing(name))?;
+    program.try_into().map_err(Error::program(name))
+}
+
+/// Attaches both programs to a link of the calling thread's namespace; what a pod sends is judged first.
+fn attach_link(object: &mut Ebpf, host: &str) -> Result<[SchedClassifierLinkId; 2], Error> {
+    let mut attach = |(name, at): (&'static str, TcAttachType)| {
+        let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+        link_program(object, name)?.attach_with_options(host, at, options).map_err(Error::program(name))
+    };
+    let [egress, ingress] = LINK_PROGRAMS;
+    let egress = attach(egress)?;
+    Ok([egress, attach(ingress)?])
+}
+
+/// The cookie of the calling thread's network namespace (`SO_NETNS_COOKIE`).
+fn cookie() -> std::io::Result<u64> {
+    const SO_NETNS_COOKIE: libc::c_int = 71;
+    let socket = UdpSocket::bind("127.0.0.1:0").or_else(|_| UdpSocket::bind("0.0.0.0:0"))?;
+    let (mut cookie, mut length) = (0_u64, libc::socklen_t::try_from(size_of::<u64>()).unwrap_or_default());
+    // SAFETY: the option is a u64; the pointer and the length describe one that lives through the call.
+    #[allow(unsafe_code)]
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(std::io::Error::last_os_error()) }
+}
