@@ -90,6 +90,11 @@ impl Check {
 }
 
 impl Test {
+    /// Whether only the server name within TLS can answer it.
+    pub(crate) fn needs_sni(&self) -> bool {
+        matches!(self, Self::Sni(_))
+    }
+
     /// Whether only an HTTP request can answer it.
     ///
     /// Source: istio/istio, `pilot/pkg/security/authz/model/generator.go` ("is HTTP only").

@@ -104,6 +104,11 @@ impl Policy {
     pub(crate) fn needs_http(&self, port: u16) -> bool {
         self.rules.iter().any(|rule| rule.has_http && rule.applies_to_port(port))
     }
+
+    /// Whether a rule that could apply to connections to this port speaks of the server name within TLS.
+    pub(crate) fn needs_sni(&self, port: u16) -> bool {
+        self.rules.iter().any(|rule| rule.checks().any(|check| check.test.needs_sni()) && rule.applies_to_port(port))
+    }
 }
 
 impl Rule {

@@ -101,6 +101,13 @@ impl Workload {
         stages.policies().chain(&self.audit).any(|policy| policy.needs_http(port))
     }
 
+    /// Whether a rule that could apply to connections to this port speaks of the server name within TLS
+    /// (`connection.sni`), so that the first bytes have to be seen before the connection can be judged.
+    pub fn needs_sni(&self, port: u16) -> bool {
+        let stages = self.rehearsed.as_ref().unwrap_or(&self.enforced);
+        stages.policies().chain(&self.audit).any(|policy| policy.needs_sni(port))
+    }
+
     /// What the policies say of a request; a CUSTOM policy that matches denies, since no provider is asked.
     ///
     /// Allocates nothing on the way to an ALLOW, unless an AUDIT policy matches, a path is not canonical or a

@@ -78,7 +78,8 @@ fn namespaces_and_trust_domains_and_service_accounts() {
         ("serviceAccounts", "source.serviceAccount", "foobar/other", false, true),
         ("serviceAccounts", "source.serviceAccount", "foobar/client", false, false),
     ] {
-        let upper = field.replacen(field.get(..1).unwrap_or_default(), &field.get(..1).unwrap_or_default().to_uppercase(), 1);
+        let upper =
+            field.replacen(field.get(..1).unwrap_or_default(), &field.get(..1).unwrap_or_default().to_uppercase(), 1);
         for (ask, expected) in [(&a, matches_a), (&b, matches_b), (&plaintext(), false)] {
             assert_eq!(rule_matches(&from(&format!("{field}: [{value}]")), ask), expected, "{field} {value}");
             assert_eq!(rule_matches(&from(&format!("not{upper}: [{value}]")), ask), !expected, "not{upper} {value}");
@@ -100,7 +101,8 @@ fn addresses_and_ports() {
         ("remoteIpBlocks", "remote.ip", "203.0.113.0/24", true),
         ("remoteIpBlocks", "remote.ip", "10.0.0.7", false),
     ] {
-        let upper = field.replacen(field.get(..1).unwrap_or_default(), &field.get(..1).unwrap_or_default().to_uppercase(), 1);
+        let upper =
+            field.replacen(field.get(..1).unwrap_or_default(), &field.get(..1).unwrap_or_default().to_uppercase(), 1);
         for ask in [&ask, &mapped] {
             assert_eq!(rule_matches(&from(&format!("{field}: [{value}]")), ask), expected, "{field} {value}");
             assert_eq!(rule_matches(&from(&format!("not{upper}: [{value}]")), ask), !expected, "not{upper} {value}");
@@ -118,17 +120,33 @@ fn addresses_and_ports() {
 #[test]
 fn hosts_methods_and_paths() {
     let host = |host| Ask { host, ..Ask::default() };
-    check(&to("hosts: [Example.com]"), &[host("example.com"), host("EXAMPLE.COM")], &[host("a.example.com"), host("example.com:80")]);
+    check(
+        &to("hosts: [Example.com]"),
+        &[host("example.com"), host("EXAMPLE.COM")],
+        &[host("a.example.com"), host("example.com:80")],
+    );
     check(&to("hosts: ['*.example.com']"), &[host("A.Example.com")], &[host("example.com")]);
     check(&to("hosts: ['b.com:*']"), &[host("B.com:80")], &[host("b.com")]);
     check(&to("hosts: ['*']"), &[host("a")], &[host("")]);
     check(&to("notHosts: ['a*']"), &[host("b")], &[host("A.com")]);
     let method = |method| Ask { method, ..Ask::default() };
-    check(&to("methods: [GET, 'P*']"), &[method("GET"), method("POST"), method("PUT")], &[method("get"), method("DELETE")]);
+    check(
+        &to("methods: [GET, 'P*']"),
+        &[method("GET"), method("POST"), method("PUT")],
+        &[method("get"), method("DELETE")],
+    );
     check(&to("notMethods: [DELETE]"), &[method("GET")], &[method("DELETE")]);
     let path = |path| Ask { path, ..Ask::default() };
-    check(&to("paths: [/a, '/pre*', '*/suf']"), &[path("/a?x=1"), path("/pre/x"), path("/x/suf#f")], &[path("/A"), path("/a/")]);
-    check(&to("paths: ['/x/{*}/y/{**}']"), &[path("/x/1/y/"), path("/x/1/y/2/3")], &[path("/x/1/2/y/3"), path("/x/1/y")]);
+    check(
+        &to("paths: [/a, '/pre*', '*/suf']"),
+        &[path("/a?x=1"), path("/pre/x"), path("/x/suf#f")],
+        &[path("/A"), path("/a/")],
+    );
+    check(
+        &to("paths: ['/x/{*}/y/{**}']"),
+        &[path("/x/1/y/"), path("/x/1/y/2/3")],
+        &[path("/x/1/2/y/3"), path("/x/1/y")],
+    );
     check(&to("notPaths: ['/admin*']"), &[path("/x/admin")], &[path("/admin"), path("/x/../admin"), path("/%61dmin")]);
 }
 
@@ -138,23 +156,43 @@ fn headers() {
     let none = with(&[]);
     let dev = with(&[("x-role", "dev")]);
     let empty = with(&[("x-role", "")]);
-    check(&when("request.headers[X-Role]", "values: [dev]"), &[dev.clone()], &[none.clone(), with(&[("x-role", "Dev")])]);
-    check(&when("request.headers[x-role]", "values: ['d*', '*z']"), &[dev.clone(), with(&[("x-role", "z")])], &[empty.clone()]);
+    check(
+        &when("request.headers[X-Role]", "values: [dev]"),
+        &[dev.clone()],
+        &[none.clone(), with(&[("x-role", "Dev")])],
+    );
+    check(
+        &when("request.headers[x-role]", "values: ['d*', '*z']"),
+        &[dev.clone(), with(&[("x-role", "z")])],
+        &[empty.clone()],
+    );
     check(&when("request.headers[x-role]", "values: ['*']"), &[dev.clone(), empty], std::slice::from_ref(&none));
     check(&when("request.headers[x-role]", "notValues: [guest]"), &[none, dev], &[with(&[("x-role", "guest")])]);
     let ask = Ask { method: "PUT", host: "a.b", path: "/p?q", ..Ask::default() };
     for (header, value) in [(":method", "PUT"), (":authority", "a.b"), ("host", "a.b"), (":path", "/p?q")] {
-        check(&when(&format!("request.headers[{header}]"), &format!("values: ['{value}']")), std::slice::from_ref(&ask), &[]);
+        check(
+            &when(&format!("request.headers[{header}]"), &format!("values: ['{value}']")),
+            std::slice::from_ref(&ask),
+            &[],
+        );
     }
     let list = with(&[("accept", "a, b"), ("accept", "c")]);
-    check(&when("request.experimental.inline.headers[accept]", "values: [b]"), std::slice::from_ref(&list), &[with(&[("accept", "ab")])]);
+    check(
+        &when("request.experimental.inline.headers[accept]", "values: [b]"),
+        std::slice::from_ref(&list),
+        &[with(&[("accept", "ab")])],
+    );
     check(&when("request.experimental.inline.headers[accept]", "values: [c]"), &[list], &[]);
 }
 
 #[test]
 fn the_server_name() {
     let sni = |sni| Ask { sni, ..Ask::default() };
-    check(&when("connection.sni", "values: [www.a.com, '*.b.com']"), &[sni(Some("www.a.com")), sni(Some("x.b.com"))], &[sni(None), sni(Some("a.com"))]);
+    check(
+        &when("connection.sni", "values: [www.a.com, '*.b.com']"),
+        &[sni(Some("www.a.com")), sni(Some("x.b.com"))],
+        &[sni(None), sni(Some("a.com"))],
+    );
     check(&when("connection.sni", "notValues: [www.a.com]"), &[sni(None)], &[sni(Some("www.a.com"))]);
 }
 
@@ -163,7 +201,9 @@ fn tokens() {
     let token = |claims| Ask { claims: Some(claims), ..Ask::default() };
     let none = Ask::default();
     let plain = token(json!({"iss": "https://a.example", "sub": "s", "aud": "api", "azp": "web", "n": 5}));
-    let rich = token(json!({"iss": "i", "sub": "t", "aud": ["x", "api"], "groups": ["admin"], "scope": "read write", "a": {"b": ["c"]}}));
+    let rich = token(
+        json!({"iss": "i", "sub": "t", "aud": ["x", "api"], "groups": ["admin"], "scope": "read write", "a": {"b": ["c"]}}),
+    );
     for (key, value, matches_plain, matches_rich) in [
         ("request.auth.principal", "https://a.example/s", true, false),
         ("request.auth.principal", "'*'", true, true),

@@ -63,7 +63,9 @@ fn names_in_brackets() {
 #[test]
 fn request_principals_are_split_at_the_last_slash() {
     let told = |value: &str| match request_principal(&[value.to_owned()]) {
-        Test::RequestPrincipal(patterns) => patterns.iter().map(|(iss, sub)| format!("{iss} {sub}")).collect::<String>(),
+        Test::RequestPrincipal(patterns) => {
+            patterns.iter().map(|(iss, sub)| format!("{iss} {sub}")).collect::<String>()
+        }
         _ => String::new(),
     };
     for (value, parts) in [

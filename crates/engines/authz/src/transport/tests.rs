@@ -65,7 +65,8 @@ fn the_oldest_of_a_scope_counts_and_of_equals_the_first() {
 #[test]
 fn ports_come_from_the_workloads_policy_and_inherit() {
     let merged = merged("root/mesh STRICT\nns/one [a] 8080=DISABLE @10\nns/two [a] 9090=PERMISSIVE @20");
-    let ports: Vec<String> = merged.ports.iter().map(|(port, (mode, _))| format!("{port} {}", mode_word(*mode))).collect();
+    let ports: Vec<String> =
+        merged.ports.iter().map(|(port, (mode, _))| format!("{port} {}", mode_word(*mode))).collect();
     assert_eq!(ports, ["8080 DISABLE"]);
     let inherited = super::merge(policies("root/mesh STRICT\nns/one [a] 8080=UNSET").iter().map(|one| &**one), "root");
     let (mode, by) = inherited.ports.get(&8080).expect("the port is named");

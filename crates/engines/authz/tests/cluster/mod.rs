@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A pod `app` of namespace `foo` with a port for HTTP, one for something else, and one that says nothing.
-pub const POD: &str = "
+pub(crate) const POD: &str = "
 apiVersion: v1
 kind: Pod
 metadata: {name: app, namespace: foo, labels: {app: httpbin}}
@@ -26,10 +26,11 @@ spec:
 ---
 ";
 
-pub fn snapshot_in(trust_domain: &str, manifests: &str) -> Snapshot {
+pub(crate) fn snapshot_in(trust_domain: &str, manifests: &str) -> Snapshot {
     let reading = read("test.yaml", manifests);
     assert!(!reading.has_errors(), "{:#?}", reading.findings);
-    let node = Node { name: Arc::from("node"), labels: Labels::default(), addresses: vec![IpAddr::from([172, 18, 0, 2])] };
+    let node =
+        Node { name: Arc::from("node"), labels: Labels::default(), addresses: vec![IpAddr::from([172, 18, 0, 2])] };
     let settings = Settings {
         trust_domain: trust_domain.parse().expect("a trust domain"),
         root_namespace: Arc::from("istio-system"),
@@ -39,16 +40,16 @@ pub fn snapshot_in(trust_domain: &str, manifests: &str) -> Snapshot {
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(1)).0
 }
 
-pub fn snapshot(manifests: &str) -> Snapshot {
+pub(crate) fn snapshot(manifests: &str) -> Snapshot {
     snapshot_in("cluster.local", manifests)
 }
 
 /// The pod and policies; each policy is `name: spec` as a YAML flow, in namespace `foo`.
-pub fn with_policies(policies: &[(&str, &str)]) -> Snapshot {
+pub(crate) fn with_policies(policies: &[(&str, &str)]) -> Snapshot {
     snapshot(&(POD.to_owned() + &manifests(policies)))
 }
 
-pub fn manifests(policies: &[(&str, &str)]) -> String {
+pub(crate) fn manifests(policies: &[(&str, &str)]) -> String {
     let manifest = |(name, spec): &(&str, &str)| {
         format!(
             "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: {name}, namespace: foo}}\nspec: {spec}\n---\n"
@@ -57,28 +58,28 @@ pub fn manifests(policies: &[(&str, &str)]) -> String {
     policies.iter().map(manifest).collect()
 }
 
-pub fn app() -> Name {
+pub(crate) fn app() -> Name {
     Name::new("foo", "app")
 }
 
-pub fn pod<'a>(snapshot: &'a Snapshot, name: &str) -> &'a Pod {
+pub(crate) fn pod<'a>(snapshot: &'a Snapshot, name: &str) -> &'a Pod {
     snapshot.pods.get(&Name::parse(name, "foo")).expect("the pod is there")
 }
 
 /// A request; its fields are what tests change.
-#[derive(Clone)]
-pub struct Ask {
-    pub principal: Option<&'static str>,
-    pub source_ip: &'static str,
-    pub remote_ip: &'static str,
-    pub port: u16,
-    pub sni: Option<&'static str>,
-    pub http: bool,
-    pub method: &'static str,
-    pub path: &'static str,
-    pub host: &'static str,
-    pub headers: Vec<(&'static str, &'static str)>,
-    pub claims: Option<Value>,
+#[derive(Debug, Clone)]
+pub(crate) struct Ask {
+    pub(crate) principal: Option<&'static str>,
+    pub(crate) source_ip: &'static str,
+    pub(crate) remote_ip: &'static str,
+    pub(crate) port: u16,
+    pub(crate) sni: Option<&'static str>,
+    pub(crate) http: bool,
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) host: &'static str,
+    pub(crate) headers: Vec<(&'static str, &'static str)>,
+    pub(crate) claims: Option<Value>,
 }
 
 impl Default for Ask {
@@ -100,11 +101,11 @@ impl Default for Ask {
 }
 
 impl Ask {
-    pub fn tcp(port: u16) -> Self {
+    pub(crate) fn tcp(port: u16) -> Self {
         Self { http: false, port, ..Self::default() }
     }
 
-    pub fn with<T>(&self, then: impl FnOnce(&Request<'_>) -> T) -> T {
+    pub(crate) fn with<T>(&self, then: impl FnOnce(&Request<'_>) -> T) -> T {
         let id: Option<SpiffeId> =
             self.principal.map(|principal| format!("spiffe://{principal}").parse().expect("an identity"));
         let http = Http { method: self.method, path: self.path, host: self.host, headers: &self.headers };
@@ -120,14 +121,14 @@ impl Ask {
         })
     }
 
-    pub fn of(&self, snapshot: &Snapshot, capabilities: Capabilities) -> Outcome {
+    pub(crate) fn of(&self, snapshot: &Snapshot, capabilities: Capabilities) -> Outcome {
         let (program, _) = Program::compile(snapshot, capabilities);
         self.with(|request| program.decide(&app(), request, &|_| Verdict::Deny))
     }
 }
 
 /// Whether the one rule of an ALLOW policy, written as a YAML flow, matches a request.
-pub fn rule_matches(rule: &str, ask: &Ask) -> bool {
+pub(crate) fn rule_matches(rule: &str, ask: &Ask) -> bool {
     let snapshot = with_policies(&[("p", &format!("{{rules: [{rule}]}}"))]);
     let allowed = ask.of(&snapshot, Capabilities::ALL).stage == Stage::Allow;
     // A DENY policy with the same rule must see it the same way, on HTTP.
@@ -137,6 +138,6 @@ pub fn rule_matches(rule: &str, ask: &Ask) -> bool {
     allowed
 }
 
-pub fn findings(snapshot: &Snapshot) -> Vec<Finding> {
+pub(crate) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
     Program::compile(snapshot, Capabilities::default()).1
 }
