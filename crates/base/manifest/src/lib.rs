@@ -30,6 +30,6 @@ pub use kustomization::{Kustomization, kustomization};
 pub use meta::Meta;
 pub use object::{Object, ObjectKey};
 pub use origin::{Origin, Position};
-pub use read::{Reading, read, read_in};
+pub use read::{Reading, read, read_admitted, read_in};
 pub use validate_istio::{IstioKind, IstioProblem, schema_problems, webhook_problems};
 pub use values::{InvalidYaml, values};

@@ -39,24 +39,37 @@ pub fn read(file: &str, text: &str) -> Reading {
 
 /// Reads like [`read`], with another namespace for objects that name none.
 pub fn read_in(file: &str, text: &str, default_namespace: &str) -> Reading {
-    let mut reader = Reader { file: Arc::from(file), default_namespace, reading: Reading::default() };
-    for document in Loader::new(text) {
-        match document {
-            Ok(node) if node.is_null() => {}
-            Ok(node) => reader.document(&node, 0),
-            Err(located) => reader.refuse(&located.problem, located.spot),
-        }
-    }
-    reader.reading
+    Reader { file: Arc::from(file), default_namespace, asks_istio: true, reading: Reading::default() }.read(text)
+}
+
+/// Reads like [`read`] what has been let in elsewhere: Istio's webhook is not asked again about its policies.
+///
+/// Only their meaning counts then. A DENY policy without rules, which the webhook refuses for never denying, is one
+/// that never denies.
+pub fn read_admitted(file: &str, text: &str) -> Reading {
+    let default_namespace = "default";
+    Reader { file: Arc::from(file), default_namespace, asks_istio: false, reading: Reading::default() }.read(text)
 }
 
 struct Reader<'r> {
     file: Arc<str>,
     default_namespace: &'r str,
+    asks_istio: bool,
     reading: Reading,
 }
 
 impl Reader<'_> {
+    fn read(mut self, text: &str) -> Reading {
+        for document in Loader::new(text) {
+            match document {
+                Ok(node) if node.is_null() => {}
+                Ok(node) => self.document(&node, 0),
+                Err(located) => self.refuse(&located.problem, located.spot),
+            }
+        }
+        self.reading
+    }
+
     fn finding(&mut self, finding: Finding) {
         let findings = &mut self.reading.findings;
         // An error is never lost: whoever asks whether there was one must get the truth.
@@ -115,8 +128,8 @@ impl Reader<'_> {
         let refused = findings.iter().any(Finding::is_error);
         findings.into_iter().for_each(|finding| self.finding(finding));
         let Some(object) = object.filter(|_| !refused) else { return };
-        let objections =
-            kind.of_istio().map_or_else(Vec::new, |kind| validate_istio::findings(kind, object.meta(), node));
+        let istio = kind.of_istio().filter(|_| self.asks_istio);
+        let objections = istio.map_or_else(Vec::new, |kind| validate_istio::findings(kind, object.meta(), node));
         let refused = objections.iter().any(Finding::is_error);
         objections.into_iter().for_each(|finding| self.finding(finding));
         if refused {

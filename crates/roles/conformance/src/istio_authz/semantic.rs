@@ -3,7 +3,7 @@
 use crate::report::SuiteReport;
 use lictor_authz::{Capabilities, Outcome, Program, Stage};
 use lictor_cluster::{AddressPool, Settings, Snapshot};
-use lictor_manifest::{Finding, Object, read, values};
+use lictor_manifest::{Finding, Object, read_admitted, values};
 use lictor_model::{By, Http, Name, Request, Revision, SpiffeId, Verdict};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -162,7 +162,8 @@ impl Case {
         let manifests: String = pods.collect::<BTreeSet<String>>().into_iter().map(|pod| pod + "\n---\n").collect();
         let mut objects: Vec<Object> = Vec::new();
         for text in [&self.policies, &manifests] {
-            let reading = read(&self.name, text);
+            // The question here is what a policy does, not whether the webhook would take it.
+            let reading = read_admitted(&self.name, text);
             if let Some(error) = reading.findings.iter().find(|finding| finding.is_error()) {
                 return Err(error.to_string());
             }
