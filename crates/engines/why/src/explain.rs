@@ -27,7 +27,7 @@ pub fn answer(snapshot: &Snapshot, question: &Question) -> Answer {
     let fix = if would.is_allow() { None } else { fix::find(&engines, &wish) };
     let mut notes: Vec<Note> = question.remarks.iter().map(Note::plain).collect();
     notes.append(&mut remarks);
-    notes.extend(notes::about(&engines, &wish, &ladder, pairs, fix.is_some()));
+    notes.extend(notes::about(&engines, &wish, &ladder, pairs, fix.as_ref()));
     let connection = Connection {
         source: side(&engines, &question.source, &flow.source),
         destination: side(&engines, &question.destination, &flow.destination),
@@ -52,25 +52,27 @@ fn of_bool(allowed: bool) -> Verdict {
 
 /// The flow to explain: the first that is denied, else the first that would be, else the first.
 fn most_telling<'q>(engines: &Engines<'_>, question: &'q Question, request: Option<&RequestAsk>) -> (&'q Flow, Pairs) {
-    let verdicts: Vec<(Verdict, Verdict)> = question
-        .flows
-        .iter()
-        .map(|flow| {
-            let rulings = engines.rulings(engines.pair(flow), flow.protocol, flow.port, request);
-            (rulings.verdict(), rulings.would())
-        })
-        .collect();
-    let denied = verdicts.iter().position(|(verdict, _)| !verdict.is_allow());
-    let would = || verdicts.iter().position(|(_, would)| !would.is_allow());
-    let at = denied.or_else(would).unwrap_or_default();
-    let allowed = verdicts.iter().filter(|(verdict, _)| verdict.is_allow()).count();
-    (&question.flows[at], Pairs { total: question.pairs, asked: verdicts.len(), allowed })
+    let mut pairs = Pairs { total: question.pairs, asked: 0, allowed: 0 };
+    let (mut denied, mut would_be) = (None, None);
+    for flow in question.flows() {
+        let rulings = engines.rulings(engines.pair(flow), flow.protocol, flow.port, request);
+        pairs.asked += 1;
+        if rulings.verdict().is_allow() {
+            pairs.allowed += 1;
+        } else {
+            denied = denied.or(Some(flow));
+        }
+        if !rulings.would().is_allow() {
+            would_be = would_be.or(Some(flow));
+        }
+    }
+    (denied.or(would_be).unwrap_or(&question.flow), pairs)
 }
 
 /// The request to judge: the one that was asked about, or one that stands for it on a port where each request is judged.
 fn asked_request(engines: &Engines<'_>, question: &Question) -> (Option<RequestAsk>, Vec<Note>) {
-    let first = question.flows.first().and_then(|flow| Some((engines.pod(&flow.destination)?, flow)));
-    let Some((pod, flow)) = first else { return (question.request.clone(), Vec::new()) };
+    let flow = &question.flow;
+    let Some(pod) = engines.pod(&flow.destination) else { return (question.request.clone(), Vec::new()) };
     match &question.request {
         Some(_) if AppProtocol::of(engines.snapshot, pod, flow.port) == AppProtocol::Other => {
             let text = format!(
@@ -83,7 +85,7 @@ fn asked_request(engines: &Engines<'_>, question: &Question) -> (Option<RequestA
         None if engines.judges_requests(pod, flow.protocol, flow.port) => {
             let request =
                 RequestAsk { method: "GET".to_owned(), path: "/".to_owned(), host: None, headers: Vec::new() };
-            let named = crate::samples::named(engines.snapshot, pod).into_iter().collect::<Vec<_>>().join("; ");
+            let named = crate::samples::named(engines.snapshot, pod).into_iter().collect::<Vec<_>>().join(", ");
             let text = format!(
                 "each request on this port is judged, and this is about GET /; ask with --method and --path. The rules name: {named}"
             );

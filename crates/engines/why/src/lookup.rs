@@ -37,12 +37,13 @@ impl Rulings {
         if self.0.iter().all(|ruling| ruling.verdict.is_allow()) { Verdict::Allow } else { Verdict::Deny }
     }
 
-    /// The ruling that a record names: the first that denies, else the first that would, else the last that a policy made.
+    /// The ruling that a record names: the first that denies, else the first that would, else the last that a policy
+    /// made, else that no policy speaks of the destination.
     pub(crate) fn deciding(&self) -> &Ruling {
         let denies = self.0.iter().find(|ruling| !ruling.verdict.under(ruling.mode).is_allow());
         let would = || self.0.iter().find(|ruling| !ruling.verdict.is_allow());
         let by_policy = || self.0.iter().rev().find(|ruling| ruling.by.policy().is_some());
-        denies.or_else(would).or_else(by_policy).unwrap_or(&self.0[3])
+        denies.or_else(would).or_else(by_policy).unwrap_or(&self.0[2])
     }
 }
 

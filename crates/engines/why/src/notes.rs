@@ -2,13 +2,19 @@
 
 use crate::answer::{Note, Pairs};
 use crate::engines::Engines;
-use crate::fix::Wish;
+use crate::fix::{Change, Fix, Wish};
 use lictor_cluster::{BUILT_IN_ANNOTATION, ClusterService, ENROLL_ANNOTATION, Pod, Snapshot};
 use lictor_manifest::Code;
-use lictor_model::{By, Direction, Flow, Layer, Peer, Protocol, Trace};
+use lictor_model::{By, Cidr, Direction, Flow, Layer, Peer, Protocol, Trace};
 use std::sync::Arc;
 
-pub(crate) fn about(engines: &Engines<'_>, wish: &Wish<'_>, ladder: &Trace, pairs: Pairs, fixed: bool) -> Vec<Note> {
+pub(crate) fn about(
+    engines: &Engines<'_>,
+    wish: &Wish<'_>,
+    ladder: &Trace,
+    pairs: Pairs,
+    fix: Option<&Fix>,
+) -> Vec<Note> {
     let mut notes = Vec::new();
     if pairs.allowed > 0 && pairs.allowed < pairs.asked {
         let text = format!(
@@ -21,9 +27,10 @@ pub(crate) fn about(engines: &Engines<'_>, wish: &Wish<'_>, ladder: &Trace, pair
         notes.push(Note::plain(format!("{} of {} pairs of pods were looked at", pairs.asked, pairs.total)));
     }
     notes.extend(enrolment(engines, wish, ladder));
-    if ladder.would_be_denied_at().is_some() && !fixed {
+    if ladder.would_be_denied_at().is_some() && fix.is_none() {
         notes.push(Note::plain("no change of policies was found that allows this"));
     }
+    notes.extend(fix.and_then(|fix| passing_address(wish, fix)));
     notes.extend(dns(engines.snapshot, wish, ladder));
     notes
 }
@@ -45,6 +52,26 @@ fn enrolment(engines: &Engines<'_>, wish: &Wish<'_>, ladder: &Trace) -> Option<N
         "better than plaintext: take {} into the mesh (remove {ENROLL_ANNOTATION}: \"false\"); {then}",
         source.workload.name
     );
+    Some(Note::plain(text))
+}
+
+/// That a fix names a pod by its address, which its successor will not have.
+fn passing_address(wish: &Wish<'_>, fix: &Fix) -> Option<Note> {
+    let ends = [(wish.source, wish.flow.source.address), (wish.destination, wish.flow.destination.address)];
+    let named = |address: &str| {
+        fix.changes.iter().any(|change| match change {
+            Change::Apply { document, .. } => document.to_yaml().contains(address),
+            Change::Edit { edit, .. } => edit.contains(address),
+        })
+    };
+    let (pod, address) = ends.into_iter().find_map(|(pod, address)| {
+        let block = Cidr::host(address).to_string();
+        Some((pod.filter(|_| named(&block))?, address))
+    })?;
+    let text = match pod.host_network {
+        true => format!("{address} is the address of the node that {} is on", pod.name),
+        false => format!("{address} is the address of {} now; the pod that replaces it will have another", pod.name),
+    };
     Some(Note::plain(text))
 }
 

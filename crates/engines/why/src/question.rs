@@ -45,8 +45,10 @@ pub struct Question {
     pub protocol: Protocol,
     /// The port as it was asked for: a service's own port when it was reached by a service.
     pub port: u16,
-    /// The flows that the question is about: one for each pair of pods, at most [`Question::MAX_FLOWS`], at least one.
-    pub flows: Vec<Flow>,
+    /// The flow that the question is about, between the first two pods.
+    pub flow: Flow,
+    /// The flows between other pods of the same ends, so many that there are at most [`Question::MAX_FLOWS`].
+    pub others: Vec<Flow>,
     /// How many pairs there are in all.
     pub pairs: usize,
     /// The HTTP request.
@@ -56,6 +58,11 @@ pub struct Question {
 }
 
 impl Question {
+    /// Every flow.
+    pub fn flows(&self) -> impl Iterator<Item = &Flow> {
+        std::iter::once(&self.flow).chain(&self.others)
+    }
+
     /// A question about workloads of many pods looks at so many pairs.
     pub const MAX_FLOWS: usize = 64;
 }

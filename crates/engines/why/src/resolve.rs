@@ -36,8 +36,13 @@ impl Ask {
         if matches!(source.kind, EndKind::Identity) {
             remarks.push(format!("{} is the identity of {} pods", source.text, source.peers.len()));
         }
-        let (flows, pairs) = lookup.flows(&source, &end, &backends, protocol)?;
-        Ok(Question { source, destination: end, protocol, port, flows, pairs, request: self.request.clone(), remarks })
+        let (flows, pairs) = lookup.flows(&source, &backends, protocol);
+        let mut flows = flows.into_iter();
+        let Some(flow) = flows.next() else {
+            return Err(Unclear::NoCommonFamily { from: source.text, to: end.text });
+        };
+        let (others, request) = (flows.collect(), self.request.clone());
+        Ok(Question { source, destination: end, protocol, port, flow, others, pairs, request, remarks })
     }
 }
 
@@ -249,14 +254,9 @@ impl<'a> Lookup<'a> {
         Ok(Reached { end: End { text, kind: EndKind::Service, peers }, port, protocol, backends, remarks })
     }
 
-    /// The flows between the two ends: pairs of one family, a pod's traffic with itself only where there is no other.
-    fn flows(
-        &self,
-        source: &End,
-        end: &End,
-        backends: &[(Peer, u16)],
-        protocol: Protocol,
-    ) -> Result<(Vec<Flow>, usize), Unclear> {
+    /// The flows between the two ends, and how many there are in all: pairs of one family, a pod's traffic with itself
+    /// only where there is no other.
+    fn flows(&self, source: &End, backends: &[(Peer, u16)], protocol: Protocol) -> (Vec<Flow>, usize) {
         let pair = |from: &Peer, to: &Peer| -> Option<(Peer, Peer)> {
             let (sources, destinations) = (self.addresses(from), self.addresses(to));
             sources.iter().find_map(|source| {
@@ -276,12 +276,9 @@ impl<'a> Lookup<'a> {
         if others.is_empty() {
             others = own;
         }
-        if others.is_empty() {
-            return Err(Unclear::NoCommonFamily { from: source.text.clone(), to: end.text.clone() });
-        }
         let pairs = others.len();
         others.truncate(Question::MAX_FLOWS);
-        Ok((others, pairs))
+        (others, pairs)
     }
 
     fn addresses(&self, peer: &Peer) -> Vec<IpAddr> {

@@ -45,12 +45,16 @@ pub(crate) fn samples(snapshot: &Snapshot, pod: &Pod) -> Vec<RequestAsk> {
 /// What the rules about a pod name, as `METHOD pattern`, for a person.
 pub(crate) fn named(snapshot: &Snapshot, pod: &Pod) -> BTreeSet<String> {
     let operations = policies(snapshot, pod).flat_map(|policy| &policy.rules).flat_map(|rule| &rule.to);
-    let words = |operation: &Operation| {
-        let list = |values: &[String], any: &str| if values.is_empty() { any.to_owned() } else { values.join("|") };
-        (!operation.methods.is_empty() || !operation.paths.is_empty())
-            .then(|| format!("{} {}", list(&operation.methods, "any method"), list(&operation.paths, "any path")))
-    };
-    operations.filter_map(words).collect()
+    let mut named = BTreeSet::new();
+    for operation in operations.filter(|operation| !operation.methods.is_empty() || !operation.paths.is_empty()) {
+        let list =
+            |values: &[String], any: &str| if values.is_empty() { vec![any.to_owned()] } else { values.to_vec() };
+        let paths = list(&operation.paths, "any path");
+        for method in list(&operation.methods, "any method") {
+            named.extend(paths.iter().map(|path| format!("{method} {path}")));
+        }
+    }
+    named
 }
 
 fn of_operation(operation: &Operation, headers: &[(String, String)]) -> Vec<RequestAsk> {

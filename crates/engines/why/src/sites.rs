@@ -27,7 +27,7 @@ impl Site {
     pub(crate) fn label(&self) -> Arc<str> {
         match &self.workload {
             Some(workload) => workload.name.to_string().into(),
-            None => self.address.to_string().into(),
+            None => format!("outside, such as {}", self.address).into(),
         }
     }
 

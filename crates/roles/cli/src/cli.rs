@@ -1,0 +1,108 @@
+//! The words of the command line.
+
+use crate::commands::{completions, down, edges, explain, flows, probe, status, why};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lictor_report::Format;
+use std::path::PathBuf;
+
+/// Zero trust for Kubernetes: identities, mutual TLS, segmentation and authorization, and one answer to "why".
+#[derive(Debug, Parser)]
+#[command(name = "lictor", version, propagate_version = true, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 clean or allowed, 1 findings or denied, 2 usage or failure.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Verb,
+}
+
+/// Options of every verb.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Globals {
+    /// Colour the text
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", hide_possible_values = false)]
+    pub color: ColorWhen,
+    /// The lab to ask, as it was named with `lictor up --lab`
+    #[arg(long, global = true, default_value = "lab", env = "LICTOR_LAB", value_name = "NAME")]
+    pub lab: String,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// At a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// In any case
+    Always,
+    /// In no case
+    Never,
+}
+
+/// The verbs, in the order in which users meet them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Take a lab down
+    Down(down::Words),
+    /// Show a lab's workloads, identities and policies
+    Status(status::Words),
+    /// See whether this machine can run a lab, and whether one is well
+    Check(OutputOnly),
+    /// Explain why a connection or request is allowed or denied
+    Why(why::Words),
+    /// List who may talk to whom
+    Edges(edges::Words),
+    /// Open real connections and compare them with what the policies say
+    Probe(probe::Words),
+    /// Show decisions as they were made
+    Flows(flows::Words),
+    /// Explain a finding's code
+    Explain(explain::Words),
+    /// Print a shell's completion script
+    Completions(completions::Words),
+}
+
+/// The form of the output.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Output {
+    /// Form of the output
+    #[arg(short, long, default_value = "table", value_name = "FORMAT", value_parser = plain_format)]
+    pub output: Format,
+}
+
+/// A verb with nothing but an output.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct OutputOnly {
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Where manifests are read from, instead of a lab.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Files {
+    /// Ask about the manifests below this folder (or in this file, or `-`) instead of a running lab; may be repeated
+    #[arg(short, long = "filename", value_name = "DIR")]
+    pub files: Vec<PathBuf>,
+    /// The trust domain of identities in files
+    #[arg(long, default_value = "cluster.local", value_name = "NAME", requires = "files")]
+    pub trust_domain: lictor_model::TrustDomain,
+    /// Print warnings and notes about the files as well
+    #[arg(short, long, requires = "files")]
+    pub verbose: bool,
+}
+
+/// The namespace of names that have none.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Namespace {
+    /// The namespace of names that have none
+    #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
+    pub namespace: String,
+}
+
+/// A format that every verb has.
+pub(crate) fn plain_format(text: &str) -> Result<Format, String> {
+    match text.parse() {
+        Ok(format @ (Format::Text | Format::Wide | Format::Json | Format::Yaml)) => Ok(format),
+        _ => Err("expected one of table, wide, json, yaml".to_owned()),
+    }
+}

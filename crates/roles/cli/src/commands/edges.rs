@@ -1,0 +1,93 @@
+//! `lictor edges`.
+
+use crate::cli::{Files, Globals};
+use crate::client::{Client, Query};
+use crate::{offline, output};
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use http::Method;
+use lictor_report::{Format, Show};
+use lictor_why::{Scope, Unclear, pods_named};
+use std::process::ExitCode;
+
+/// List who may talk to whom, by workload and declared port.
+#[derive(Debug, Args)]
+pub(crate) struct Words {
+    #[command(flatten)]
+    files: Files,
+    /// Only connections with an end in this namespace
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// Only connections from this pod, workload or service
+    #[arg(long, value_name = "END")]
+    from: Option<String>,
+    /// Only connections to this pod, workload or service
+    #[arg(long, value_name = "END")]
+    to: Option<String>,
+    /// Which connections to list
+    #[arg(long, value_enum, default_value_t)]
+    show: ShowWord,
+    /// Count in the pods that lictor makes itself, such as the cluster's DNS
+    #[arg(short = 'A', long)]
+    all: bool,
+    /// Form of the output: table, wide, json, yaml, csv, markdown, dot or mermaid
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum ShowWord {
+    /// Those that are open, to some requests at least
+    #[default]
+    Allowed,
+    /// Those that are not
+    Denied,
+    /// All
+    All,
+}
+
+pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
+    let style = output::style(globals, words.output);
+    let show = match words.show {
+        ShowWord::Allowed => Show::Allowed,
+        ShowWord::Denied => Show::Denied,
+        ShowWord::All => Show::All,
+    };
+    if words.files.files.is_empty() {
+        let query = Query::default()
+            .with_some("namespace", words.namespace.as_ref())
+            .with_some("from", words.from.as_ref())
+            .with_some("to", words.to.as_ref())
+            .with("show", show.as_str())
+            .with("all", words.all);
+        let query = output::styled(query, words.output, style);
+        return Client::of(&globals.lab).ask(Method::GET, "/v1/edges", &query)?.print();
+    }
+    let snapshot = offline::snapshot(&words.files, globals)?;
+    let namespace = words.namespace.as_deref();
+    if let Some(unknown) = namespace.filter(|name| !snapshot.namespaces.contains_key(*name)) {
+        let known: Vec<&str> = snapshot.namespaces.keys().map(|name| &**name).collect();
+        bail!("there is no namespace {unknown}\n  help: there are {}", known.join(", "));
+    }
+    let pods = |end: &Option<String>| match end {
+        Some(text) => pods_named(&snapshot, text, namespace.unwrap_or("default")).map(Some).map_err(unclear),
+        None => Ok(None),
+    };
+    let scope = Scope {
+        sources: pods(&words.from)?,
+        destinations: pods(&words.to)?,
+        namespace: namespace.map(Into::into),
+        built_in: words.all,
+    };
+    let edges = lictor_why::edges(&snapshot, &scope);
+    output::print(&lictor_report::edges(&edges, show, words.output, style)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A name that names nothing, with what may have been meant.
+pub(crate) fn unclear(unclear: Unclear) -> anyhow::Error {
+    match unclear.hint() {
+        Some(hint) => anyhow::anyhow!("{unclear}\n  help: {hint}"),
+        None => anyhow::anyhow!("{unclear}"),
+    }
+}

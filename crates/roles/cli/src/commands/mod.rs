@@ -1,0 +1,31 @@
+//! One file for each verb.
+
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod down;
+pub(crate) mod edges;
+pub(crate) mod explain;
+pub(crate) mod flows;
+pub(crate) mod probe;
+pub(crate) mod status;
+pub(crate) mod why;
+
+use crate::cli::{Cli, Verb};
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Runs the verb.
+pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
+    let globals = &cli.globals;
+    match cli.command {
+        Verb::Down(words) => down::run(&words, globals),
+        Verb::Status(words) => status::run(&words, globals),
+        Verb::Check(words) => check::run(words, globals),
+        Verb::Why(words) => why::run(words, globals),
+        Verb::Edges(words) => edges::run(&words, globals),
+        Verb::Probe(words) => probe::run(&words, globals),
+        Verb::Flows(words) => flows::run(&words, globals),
+        Verb::Explain(words) => explain::run(&words),
+        Verb::Completions(words) => completions::run(&words),
+    }
+}
