@@ -123,7 +123,7 @@ fn exercise(text: &str) -> Reading {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_mutated_manifest_is_read_to_an_end(

@@ -53,7 +53,8 @@ fn token(source: &str, line: u32, column: u32) -> Option<Range<usize>> {
     };
     let rest = rest.get(..length)?;
     let length = rest.trim_end().strip_suffix(':').unwrap_or(rest.trim_end()).len();
-    Some(start + from..start + from + length.max(usize::from(!rest.is_empty())))
+    let least = rest.chars().next().map_or(0, char::len_utf8);
+    Some(start + from..start + from + length.max(least))
 }
 
 #[cfg(test)]
@@ -79,6 +80,15 @@ mod tests {
           |
           = help: did you mean `größe`?
         ");
+    }
+
+    #[test]
+    fn wide_white_space_is_not_cut_in_two() {
+        for text in ["\u{2000}", "a: \u{2003}\n", "\u{3000}: b"] {
+            for column in 1..6 {
+                assert!(render(&at(1, column), Some(text), false).contains("p.yaml"), "{text:?}");
+            }
+        }
     }
 
     #[test]

@@ -191,7 +191,8 @@ impl Rule<'_> {
         } else if values.is_empty() && not_values.is_empty() {
             problems.error(path, format!("at least one of `values` or `notValues` must be set for key {key}"));
         } else {
-            for (list, name) in [(values, "value"), (not_values, "notValue")] {
+            let halves = [(values, "value"), (not_values, "notValue")];
+            for (list, name) in halves.into_iter().filter(|(list, _)| !list.is_empty()) {
                 if let Err(why) = condition(key, &texts(list)) {
                     problems.error(&*path, format!("invalid `{name}` for `key` {key}: {why}"));
                 }
