@@ -1,11 +1,12 @@
 //! A connection that has arrived at its pod: what the policies say of it, and the way to the application.
 
-use crate::http::{Hop, serve_http};
+use crate::hop::{Hop, serve_http};
 use crate::live::Question;
 use crate::pod::Pod;
 use crate::policy::{Ask, Inbound, Ruling, Transport, View};
 use crate::record::{self, Subject};
 use crate::relay::{Sink, Stream, carry};
+use crate::sni::{Hello, server_name};
 use crate::sniff::{ENOUGH, Sniffed, sniff};
 use crate::socket;
 use crate::tunnel::Rewound;
@@ -16,6 +17,7 @@ use lictor_model::SpiffeId;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -48,6 +50,8 @@ enum Protocol {
     Http,
     /// The first bytes tell.
     PerhapsHttp,
+    /// Rules speak only of the server name that a TLS client asks for.
+    PerhapsTls,
 }
 
 /// A connection into a pod, and where it came from.
@@ -70,7 +74,7 @@ pub(crate) async fn deliver<A: Arrival>(
     let delivery = Delivery { worker, pod, inbound: Rc::new(inbound), peer };
     match delivery.protocol() {
         Protocol::Any => delivery.connection(arrival).await,
-        protocol => delivery.perhaps_http(arrival, protocol).await,
+        protocol => delivery.by_first_bytes(arrival, protocol).await,
     }
 }
 
@@ -78,13 +82,12 @@ impl Delivery {
     fn protocol(&self) -> Protocol {
         let (view, port) = (self.worker.view(), self.inbound.destination.port());
         let known = view.snapshot.pods.get(&self.pod.name);
-        match known.filter(|_| view.speaks_of_http(&self.pod.name, port)) {
-            None => Protocol::Any,
-            Some(pod) => match AppProtocol::of(&view.snapshot, pod, port) {
-                AppProtocol::Other => Protocol::Any,
-                AppProtocol::Http | AppProtocol::Http2 => Protocol::Http,
-                AppProtocol::Undeclared => Protocol::PerhapsHttp,
-            },
+        let declared = known.filter(|_| view.speaks_of_http(&self.pod.name, port));
+        match declared.map(|pod| AppProtocol::of(&view.snapshot, pod, port)) {
+            Some(AppProtocol::Http | AppProtocol::Http2) => Protocol::Http,
+            Some(AppProtocol::Undeclared) => Protocol::PerhapsHttp,
+            Some(AppProtocol::Other) | None if view.speaks_of_sni(&self.pod.name, port) => Protocol::PerhapsTls,
+            Some(AppProtocol::Other) | None => Protocol::Any,
         }
     }
 
@@ -107,8 +110,8 @@ impl Delivery {
         }
     }
 
-    /// Rules speak of requests here, so the connection is taken first and its first bytes are looked at.
-    async fn perhaps_http(self, arrival: impl Arrival, protocol: Protocol) {
+    /// Rules speak of what is within the connection, so it is taken first and its first bytes are looked at.
+    async fn by_first_bytes(mut self, arrival: impl Arrival, protocol: Protocol) {
         let view = self.worker.view();
         let ruling = view.inbound(&self.inbound, Ask::Later);
         if !ruling.verdict.is_allow() {
@@ -123,9 +126,18 @@ impl Delivery {
             () = carrier.ending.told() => return client.into_ends().sink.abort(),
             first = self.first(&mut client, &mut seen, protocol) => first,
         };
+        if let Ok((Sniffed::Tls, _)) = first {
+            let sni = tokio::select! {
+                biased;
+                () = carrier.ending.told() => return client.into_ends().sink.abort(),
+                sni = asked_for(&mut client, &mut seen) => sni,
+            };
+            self.inbound = Rc::new(Inbound { sni, ..(*self.inbound).clone() });
+        }
         let client = Rewound::new(seen.freeze(), client);
         let Ok((sniffed, server)) = first else { return client.into_ends().sink.abort() };
-        if protocol == Protocol::Http || matches!(sniffed, Sniffed::Http1 | Sniffed::Http2) {
+        let is_http = matches!(sniffed, Sniffed::Http1 | Sniffed::Http2) && protocol == Protocol::PerhapsHttp;
+        if is_http || protocol == Protocol::Http {
             let hop = Rc::new(Hop::new(self, server));
             tokio::select! {
                 biased;
@@ -222,6 +234,21 @@ async fn first_bytes(client: &mut (impl AsyncRead + Unpin), seen: &mut BytesMut)
         seen.reserve(4096.max(ENOUGH));
         if client.read_buf(seen).await? == 0 {
             return Ok(Sniffed::Other);
+        }
+    }
+}
+
+/// The server name that a TLS client asks for, once all of its greeting is in `seen`.
+async fn asked_for(client: &mut (impl AsyncRead + Unpin), seen: &mut BytesMut) -> Option<Arc<str>> {
+    loop {
+        match server_name(seen) {
+            Hello::Name(name) => return Some(name.into()),
+            Hello::NoName => return None,
+            Hello::Incomplete => {}
+        }
+        seen.reserve(4096);
+        if !matches!(client.read_buf(seen).await, Ok(1..)) {
+            return None;
         }
     }
 }

@@ -10,22 +10,20 @@ use std::os::fd::OwnedFd;
 /// A socket belongs for its whole life to the namespace that its thread was in when it was made, so the proxy
 /// enters a pod's namespace only to make a socket and leaves it again before anything else runs.
 #[derive(Debug)]
-pub struct Namespace(OwnedFd);
+pub(crate) struct Namespace(OwnedFd);
 
 /// The namespace of the calling thread, returned to when dropped.
 struct Home(File);
 
 impl Namespace {
     /// The namespace that a file descriptor refers to (`/proc/<pid>/ns/net`, or a bind mount of one).
-    pub const fn new(fd: OwnedFd) -> Self {
+    pub(crate) const fn new(fd: OwnedFd) -> Self {
         Self(fd)
     }
 
     /// Another descriptor of the same namespace.
-    ///
-    /// # Errors
-    /// When the process has no descriptor left.
-    pub fn try_clone(&self) -> io::Result<OwnedFd> {
+    #[cfg(test)]
+    pub(crate) fn try_clone(&self) -> io::Result<OwnedFd> {
         self.0.try_clone()
     }
 
@@ -38,7 +36,7 @@ impl Namespace {
     ///
     /// # Aborts
     /// When the way back fails: a thread in a foreign namespace would make every later socket in the wrong pod.
-    pub fn within<T>(&self, make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    pub(crate) fn within<T>(&self, make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let home = Home(File::open("/proc/thread-self/ns/net")?);
         setns(&self.0, CloneFlags::CLONE_NEWNET)?;
         let made = make();

@@ -159,6 +159,11 @@ impl View {
         self.authorization.workload(pod).is_some_and(|workload| workload.needs_http(port))
     }
 
+    /// Whether authorization at a port of a pod speaks of the server name within TLS.
+    pub(crate) fn speaks_of_sni(&self, pod: &Name, port: u16) -> bool {
+        self.authorization.workload(pod).is_some_and(|workload| workload.needs_sni(port))
+    }
+
     fn transport(&self, ruling: Ruling, connection: &Inbound) -> Ruling {
         let Inbound { pod, source, destination, transport, .. } = connection;
         if let Transport::Tunnel(proven) = transport

@@ -2,7 +2,7 @@
 
 use crate::body::Upload;
 use crate::deliver::Delivery;
-use crate::http::OnPod;
+use crate::hop::OnPod;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};

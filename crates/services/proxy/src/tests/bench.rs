@@ -14,7 +14,7 @@ use lictor_model::{Close, Decision, DecisionIds, Labels, Name, Record, Revision,
 use lictor_pki::tls::ConfigCache;
 use lictor_pki::{CertificateAuthority, Keyring};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -44,7 +44,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: web, namespace: shop, labels: {app: web}}
 spec: {serviceAccountName: web, containers: [{name: c, image: i}]}
-status: {podIP: 127.1.0.11}
+status: {podIP: 127.1.0.11, podIPs: [{ip: 127.1.0.11}, {ip: 'fd01::11'}]}
 ---
 apiVersion: v1
 kind: Pod
@@ -52,18 +52,28 @@ metadata: {name: db, namespace: shop, labels: {app: db}}
 spec:
   serviceAccountName: db
   containers: [{name: c, image: i, ports: [{name: http, containerPort: 8080}, {name: tcp, containerPort: 5432}, {name: any, containerPort: 9000}]}]
-status: {podIP: 127.1.0.12}
+status: {podIP: 127.1.0.12, podIPs: [{ip: 127.1.0.12}, {ip: 'fd01::12'}]}
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: side, namespace: out, labels: {app: side}}
 spec: {containers: [{name: c, image: i}]}
-status: {podIP: 127.1.0.13}
+status: {podIP: 127.1.0.13, podIPs: [{ip: 127.1.0.13}, {ip: 'fd01::13'}]}
 ";
 
 pub(crate) const WEB: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 1, 0, 11));
 pub(crate) const DB: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 1, 0, 12));
 pub(crate) const SIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 1, 0, 13));
+
+/// The second address of a pod.
+pub(crate) fn ipv6(of: IpAddr) -> IpAddr {
+    let host = match of {
+        SIDE => 0x13,
+        DB => 0x12,
+        _ => 0x11,
+    };
+    Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, host).into()
+}
 
 /// A small node: a namespace, a proxy with `shop/db` on it, and a worker for what other pods open.
 pub(crate) struct Bench {
@@ -81,8 +91,9 @@ pub(crate) struct Bench {
 pub(crate) fn view(policies: &str, revision: u64) -> Arc<View> {
     let reading = lictor_manifest::read("test.yaml", &format!("{PODS}---\n{policies}"));
     assert!(!reading.has_errors(), "{:#?}", reading.findings);
-    let block = "127.1.0.0/16".parse().expect("a block");
-    let mut addresses = AddressPool::new(&[block], &["10.96.0.0/16".parse().expect("a block")]);
+    let [pods, more_pods, services] =
+        ["127.1.0.0/16", "fd01::/64", "10.96.0.0/16"].map(|block| block.parse().expect("a block"));
+    let mut addresses = AddressPool::new(&[pods, more_pods], &[services]);
     let node = Node { name: "node".into(), labels: Labels::default(), addresses: vec![[192, 0, 2, 1].into()] };
     let cluster = Cluster {
         trust_domain: "cluster.local".parse().expect("a trust domain"),
@@ -100,7 +111,7 @@ pub(crate) fn view(policies: &str, revision: u64) -> Arc<View> {
 pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(LocalSet::new().run_until(async {
-        tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test takes too long");
+        tokio::time::timeout(Duration::from_secs(120), test).await.expect("the test takes too long");
     }));
 }
 
@@ -145,6 +156,11 @@ impl Bench {
         bench
     }
 
+    /// What another worker needs.
+    pub(crate) fn parts(&self) -> (Arc<ConfigCache>, watch::Receiver<Arc<View>>, Recorder) {
+        (Arc::clone(&self.worker.tls), self.policy.subscribe(), self.worker.recorder.clone())
+    }
+
     pub(crate) fn sockets(&self, name: &str) -> PodSockets {
         let name = Name::parse(name, "default");
         let view = self.policy.borrow();
@@ -177,8 +193,9 @@ impl Bench {
     /// A connection that a pod opens to somewhere, as the redirection hands it to the pod's proxy.
     pub(crate) async fn open_from(&self, pod: &str, destination: SocketAddr) -> TcpStream {
         let pod = Rc::new(Pod::new(u64::from(destination.port()), self.sockets(pod)));
-        let (client, accepted) = self.pair(pod.addresses[0]).await;
-        let peer = accepted.peer_addr().expect("an address");
+        let source = pod.address_like(destination.ip()).expect("an address of that family");
+        let (client, accepted) = self.pair(source).await;
+        let peer = socket::canonical(accepted.peer_addr().expect("an address"));
         let serve = outbound::serve(Rc::clone(&self.worker), Rc::clone(&pod), accepted, peer, destination);
         tokio::task::spawn_local(async move {
             serve.await;
@@ -189,16 +206,18 @@ impl Bench {
 
     /// A plaintext connection into `shop/db`, as the redirection hands it to the pod's proxy.
     pub(crate) async fn plaintext_from(&self, source: IpAddr, port: u16) -> TcpStream {
+        let to = if source.is_ipv4() { DB } else { ipv6(DB) };
         let pod = Rc::new(Pod::new(1, self.sockets("shop/db")));
         let (client, accepted) = self.pair(source).await;
         let peer = accepted.peer_addr().expect("an address");
-        let serve = plaintext::serve(Rc::clone(&self.worker), pod, accepted, peer, SocketAddr::new(DB, port));
+        let serve = plaintext::serve(Rc::clone(&self.worker), pod, accepted, peer, SocketAddr::new(to, port));
         tokio::task::spawn_local(serve);
         client
     }
 
     async fn pair(&self, source: IpAddr) -> (TcpStream, TcpStream) {
-        let listener = self.listener(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let loopback = if source.is_ipv4() { IpAddr::from([127, 0, 0, 1]) } else { Ipv6Addr::LOCALHOST.into() };
+        let listener = self.listener(SocketAddr::new(loopback, 0));
         let at = listener.local_addr().expect("an address");
         let connect = socket::connect(&self.namespace, Some(source), at, LIMIT);
         let (client, accepted) = tokio::join!(connect, listener.accept());

@@ -62,13 +62,18 @@ fn application(listener: TcpListener) {
                 let mut trailers = HeaderMap::new();
                 trailers.insert("grpc-status", "0".parse().expect("a value"));
                 let end = futures::stream::iter([Ok(Frame::trailers(trailers))]);
-                let frames = http_body_util::BodyStream::new(body).map(|frame| frame.map_err(std::io::Error::other)).chain(end);
+                let frames =
+                    http_body_util::BodyStream::new(body).map(|frame| frame.map_err(std::io::Error::other)).chain(end);
                 let response = Response::builder().header("x-line", line).header("x-lengths", lengths);
                 let response = host.into_iter().fold(response, |response, host| response.header("x-host", host));
-                Ok::<_, Infallible>(response.header("Trailer", "grpc-status").body(StreamBody::new(frames)).expect("a response"))
+                Ok::<_, Infallible>(
+                    response.header("Trailer", "grpc-status").body(StreamBody::new(frames)).expect("a response"),
+                )
             });
             tokio::task::spawn_local(async move {
-                let _ = hyper_util::server::conn::auto::Builder::new(Local).serve_connection(TokioIo::new(stream), service).await;
+                let _ = hyper_util::server::conn::auto::Builder::new(Local)
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
             });
         }
     });
@@ -116,7 +121,8 @@ fn each_request_is_judged_and_recorded() {
         let bench = Bench::new(RULES).await;
         application(bench.application(8080));
         let mut client = client1(bench.open_from("shop/web", DB_HTTP).await).await;
-        let post = Request::post("/public/a?q=1").header("host", "db:8080").body(Full::from("four")).expect("a request");
+        let post =
+            Request::post("/public/a?q=1").header("host", "db:8080").body(Full::from("four")).expect("a request");
         let allowed = client.send_request(post).await.expect("an answer");
         assert_eq!((allowed.status(), allowed.version()), (StatusCode::OK, Version::HTTP_11));
         assert_eq!(line(&allowed), "POST /public/a?q=1 HTTP/1.1 from 127.1.0.11");
@@ -125,7 +131,10 @@ fn each_request_is_judged_and_recorded() {
 
         let denied = client.send_request(get("/private?x=1")).await.expect("an answer");
         assert_eq!(denied.status(), StatusCode::FORBIDDEN);
-        assert_eq!(denied.headers().get("content-type").map(|value| value.as_bytes()), Some(&b"text/plain; charset=utf-8"[..]));
+        assert_eq!(
+            denied.headers().get("content-type").map(|value| value.as_bytes()),
+            Some(&b"text/plain; charset=utf-8"[..])
+        );
         assert_eq!(
             text(denied).await,
             "RBAC: access denied\n\
@@ -193,9 +202,13 @@ fn a_request_with_two_meanings_is_refused() {
             "GET /public/a HTTP/1.1\r\nhost: db\r\nx y: z\r\n\r\n",
             "\x16\x03\x01\x02\x00 this is TLS",
         ] {
-            let answer = exchange(bench.open_from("shop/web", DB_HTTP).await, head.as_bytes()).await.expect("an answer");
+            let answer =
+                exchange(bench.open_from("shop/web", DB_HTTP).await, head.as_bytes()).await.expect("an answer");
             assert!(answer.starts_with(b"HTTP/1.1 400 "), "{head:?}: {}", answer.escape_ascii());
         }
+        let long = format!("GET /public/a HTTP/1.1\r\nhost: db\r\nx: {}\r\n\r\n", "x".repeat(80_000));
+        let answer = exchange(bench.open_from("shop/web", DB_HTTP).await, long.as_bytes()).await.expect("an answer");
+        assert!(answer.starts_with(b"HTTP/1.1 431 "), "{}", answer.escape_ascii());
         // Of two lengths only the coding goes on, and the connection ends (RFC 9112, section 6.3).
         let both = "POST /public/a HTTP/1.1\r\nhost: db\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /";
         let answer = exchange(bench.open_from("shop/web", DB_HTTP).await, both.as_bytes()).await.expect("an answer");
@@ -203,7 +216,8 @@ fn a_request_with_two_meanings_is_refused() {
         assert!(answer.contains("x-lengths: 1\r\n") && answer.contains("connection: close\r\n"), "{answer}");
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 2, "one status line, one request line: {answer}");
         let absolute = "GET http://db/public/a HTTP/1.1\r\nhost: db\r\nconnection: close\r\n\r\n";
-        let answer = exchange(bench.open_from("shop/web", DB_HTTP).await, absolute.as_bytes()).await.expect("an answer");
+        let answer =
+            exchange(bench.open_from("shop/web", DB_HTTP).await, absolute.as_bytes()).await.expect("an answer");
         assert!(String::from_utf8_lossy(&answer).contains("GET /public/a HTTP/1.1 from"), "{}", answer.escape_ascii());
     });
 }
@@ -229,16 +243,22 @@ fn http2_streams_with_trailers() {
         }
         drop(sender);
         let last = answers.frame().await.expect("trailers").expect("trailers");
-        assert_eq!(last.trailers_ref().and_then(|map| map.get("grpc-status")).map(|value| value.as_bytes()), Some(&b"0"[..]));
+        assert_eq!(
+            last.trailers_ref().and_then(|map| map.get("grpc-status")).map(|value| value.as_bytes()),
+            Some(&b"0"[..])
+        );
         assert!(answers.frame().await.is_none());
 
         let requests = (0..20).map(|at| {
             let (_, body) = futures::channel::mpsc::unbounded();
             let path = if at % 2 == 0 { "public/a" } else { "admin" };
-            client.clone().send_request(Request::get(format!("http://db/{path}")).body(StreamBody::new(body)).expect("a request"))
+            client
+                .clone()
+                .send_request(Request::get(format!("http://db/{path}")).body(StreamBody::new(body)).expect("a request"))
         });
         let answers = futures::future::join_all(requests).await;
-        let statuses: Vec<u16> = answers.into_iter().map(|answer| answer.expect("an answer").status().as_u16()).collect();
+        let statuses: Vec<u16> =
+            answers.into_iter().map(|answer| answer.expect("an answer").status().as_u16()).collect();
         assert_eq!(statuses, [200, 403].repeat(10));
     });
 }
@@ -373,5 +393,36 @@ fn an_application_that_does_not_answer_is_said_so() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         until(|| (bench.decisions().len() == 4).then_some(())).await;
+    });
+}
+
+#[test]
+fn a_rule_on_the_server_name_sees_it() {
+    run(async {
+        let bench = Bench::new(
+            "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: by-name, namespace: shop}
+spec:
+  selector: {matchLabels: {app: db}}
+  rules: [{when: [{key: connection.sni, values: [shop.example]}]}]
+",
+        )
+        .await;
+        crate::tests::bench::echo(bench.application(9000));
+        for (name, wanted) in [("shop.example", true), ("other.example", false)] {
+            let greeting = crate::sni::tests::greeting(name);
+            let mut client = bench.open_from("shop/web", SocketAddr::new(DB, 9000)).await;
+            let (first, second) = greeting.split_at(greeting.len() / 2);
+            client.write_all(first).await.expect("room");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            client.write_all(second).await.expect("room");
+            let mut answer = vec![0; greeting.len()];
+            let answered = client.read_exact(&mut answer).await.is_ok();
+            assert_eq!((answered, answered && answer == greeting), (wanted, wanted), "{name}");
+        }
+        let client = bench.open_from("shop/web", SocketAddr::new(DB, 9000)).await;
+        assert!(exchange(client, b"not TLS").await.is_err());
     });
 }

@@ -7,6 +7,7 @@ pub(crate) mod bench;
 pub(crate) mod net;
 
 mod http;
+mod measure;
 mod rejudge;
 mod tls;
 mod tunnel;

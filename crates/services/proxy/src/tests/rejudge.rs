@@ -63,7 +63,11 @@ fn a_transfer_that_a_new_policy_denies_ends_and_the_others_go_on() {
         let mut late = bench.open_from("shop/web", SocketAddr::new(DB, 5432)).await;
         assert_eq!(turn(&mut late).await.expect_err("no byte").kind(), ErrorKind::ConnectionReset);
 
-        let decision = bench.decisions().into_iter().find(|one| one.destination.port == 5432 && one.encrypted).expect("a decision");
+        let decision = bench
+            .decisions()
+            .into_iter()
+            .find(|one| one.destination.port == 5432 && one.encrypted)
+            .expect("a decision");
         let close = bench.close_of(decision.id).await;
         assert!(matches!(&close.ended_by, Some(By::Isolation(by)) if by.len() == 1), "{close:?}");
         assert!(close.bytes_sent > 1 && close.bytes_received > 1, "{close:?}");

@@ -11,7 +11,9 @@ use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, KeyPa
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{AlertDescription, ClientConfig, DigitallySignedStruct, Error, NamedGroup, ProtocolVersion, SignatureScheme};
+use rustls::{
+    AlertDescription, ClientConfig, DigitallySignedStruct, Error, NamedGroup, ProtocolVersion, SignatureScheme,
+};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
@@ -102,7 +104,8 @@ fn the_key_exchange_is_hybrid_and_falls_back() {
     run(async {
         let bench = Bench::new("").await;
         let svid = svid(&bench, "web");
-        let classical = CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::X25519], ..aws_lc_rs::default_provider() };
+        let classical =
+            CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::X25519], ..aws_lc_rs::default_provider() };
         let ours = tls::client_config(&bench.keyring, &svid, &Peers::one(bench.id("db"))).expect("a configuration");
         for (config, group) in
             [(ours, NamedGroup::X25519MLKEM768), (client(classical, Some(&svid), &["h2"]), NamedGroup::X25519)]

@@ -1,7 +1,7 @@
 //! Connections by tunnel, from one application to the other.
 
 use crate::settings::Settings;
-use crate::tests::bench::{Bench, DB, SIDE, WEB, echo, exchange, run, until};
+use crate::tests::bench::{Bench, DB, SIDE, WEB, echo, exchange, ipv6, run, until};
 use lictor_model::{By, Layer, Name, Point, Protocol, Verdict};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -42,7 +42,10 @@ fn bytes_cross_and_one_record_tells_of_it() {
         assert_eq!(seen.get(), Some(WEB), "the application sees its client's address");
 
         let decision = bench.decision().await;
-        assert_eq!((decision.verdict, decision.would, decision.layer), (Verdict::Allow, Verdict::Allow, Layer::Authorization));
+        assert_eq!(
+            (decision.verdict, decision.would, decision.layer),
+            (Verdict::Allow, Verdict::Allow, Layer::Authorization)
+        );
         assert_eq!((&decision.by, decision.protocol, decision.point), (&By::NoPolicy, Protocol::Tcp, Point::Proxy));
         assert_eq!(decision.source.pod, Some(Name::new("shop", "web")));
         assert_eq!(decision.source.identity, Some(bench.id("web")));
@@ -52,6 +55,33 @@ fn bytes_cross_and_one_record_tells_of_it() {
         assert!(decision.encrypted && decision.method.is_none());
         let close = bench.close_of(decision.id).await;
         assert_eq!((close.bytes_sent, close.bytes_received, close.ended_by), (8, 4, None));
+    });
+}
+
+#[test]
+fn ipv6_works_like_ipv4() {
+    run(async {
+        let bench = Bench::new(
+            "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: from-web, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]
+",
+        )
+        .await;
+        let to = SocketAddr::new(ipv6(DB), 5432);
+        echo(bench.listener(to));
+        let client = bench.open_from("shop/web", to).await;
+        assert_eq!(exchange(client, b"ave").await.expect("an answer"), b"ave");
+        let decision = bench.decision().await;
+        assert_eq!((decision.source.address, decision.destination.address), (ipv6(WEB), ipv6(DB)));
+        assert!(decision.encrypted);
+        let client = bench.plaintext_from(ipv6(SIDE), 5432).await;
+        assert!(exchange(client, b"ave").await.is_err());
+        assert_eq!(bench.decisions().pop().expect("a decision").layer, Layer::Ingress);
     });
 }
 
@@ -123,7 +153,11 @@ fn a_denied_connection_is_reset_and_recorded_once() {
         assert_eq!(exchange(client, b"ave").await.expect_err("no answer").kind(), ErrorKind::ConnectionReset);
         let decision = bench.decision().await;
         assert_eq!((decision.verdict, decision.layer), (Verdict::Deny, Layer::Authorization));
-        assert!(matches!(&decision.by, By::Isolation(by) if *by.first().expect("one").name.name == *"only-db"), "{:?}", decision.by);
+        assert!(
+            matches!(&decision.by, By::Isolation(by) if *by.first().expect("one").name.name == *"only-db"),
+            "{:?}",
+            decision.by
+        );
     });
 }
 
@@ -169,7 +203,8 @@ spec:
         let shut = bench.open_from("shop/web", db(5433)).await;
         assert_eq!(exchange(shut, b"ave").await.expect_err("no answer").kind(), ErrorKind::ConnectionReset);
         let decisions = bench.decisions();
-        let said: Vec<_> = decisions.iter().map(|decision| (decision.destination.port, decision.layer, decision.verdict)).collect();
+        let said: Vec<_> =
+            decisions.iter().map(|decision| (decision.destination.port, decision.layer, decision.verdict)).collect();
         assert_eq!(said, [(5432, Layer::Authorization, Verdict::Allow), (5433, Layer::Ingress, Verdict::Deny)]);
     });
 }
@@ -205,7 +240,11 @@ fn nothing_is_let_out_in_plaintext_when_there_is_no_tunnel() {
         assert_eq!(exchange(client, b"ave").await.expect_err("no answer").kind(), ErrorKind::ConnectionReset);
         let decision = bench.decision().await;
         assert_eq!((decision.layer, decision.verdict), (Layer::Transport, Verdict::Deny));
-        assert!(matches!(&decision.by, By::Unknown(why) if why.starts_with("cannot reach 127.1.0.12:15008")), "{:?}", decision.by);
+        assert!(
+            matches!(&decision.by, By::Unknown(why) if why.starts_with("cannot reach 127.1.0.12:15008")),
+            "{:?}",
+            decision.by
+        );
     });
 }
 
