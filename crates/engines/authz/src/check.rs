@@ -119,7 +119,7 @@ impl Test {
         let within = |blocks: &[Cidr], address: IpAddr| blocks.iter().any(|block| block.contains(address));
         match self {
             Self::Principal(texts) => facts.principal().is_some_and(|principal| texts.matches(principal)),
-            Self::Namespace(texts) => facts.namespace.is_some_and(|namespace| texts.matches(namespace)),
+            Self::Namespace(texts) => facts.namespace().is_some_and(|namespace| texts.matches(namespace)),
             Self::TrustDomain(texts) => request.principal.is_some_and(|id| texts.matches(id.trust_domain_str())),
             Self::ServiceAccount(accounts) => request.principal.is_some_and(|id| {
                 accounts.iter().any(|(namespace, account)| is_service_account(id, namespace, account))
@@ -154,7 +154,7 @@ impl Test {
         }
         match self {
             Self::Principal(_) | Self::ServiceAccount(_) => facts.principal().map_or_else(identity, Arc::from),
-            Self::Namespace(_) => facts.namespace.map_or_else(identity, Arc::from),
+            Self::Namespace(_) => facts.namespace().map_or_else(identity, Arc::from),
             Self::TrustDomain(_) => request.principal.map_or_else(identity, |id| Arc::from(id.trust_domain_str())),
             Self::SourceIp(_) => request.source_ip.to_string().into(),
             Self::RemoteIp(_) => request.remote_ip.to_string().into(),

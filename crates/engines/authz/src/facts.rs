@@ -10,20 +10,22 @@ use std::cell::OnceCell;
 pub(crate) struct Facts<'a> {
     /// The request itself.
     pub(crate) request: &'a Request<'a>,
-    /// The namespace in the peer's identity.
-    pub(crate) namespace: Option<&'a str>,
     path: OnceCell<Cow<'a, str>>,
 }
 
 impl<'a> Facts<'a> {
     pub(crate) fn new(request: &'a Request<'a>) -> Self {
-        let namespace = request.principal.and_then(namespace_of);
-        Self { request, namespace, path: OnceCell::new() }
+        Self { request, path: OnceCell::new() }
     }
 
     /// The identity without its scheme, as policies write it.
     pub(crate) fn principal(&self) -> Option<&'a str> {
         self.request.principal.map(SpiffeId::principal)
+    }
+
+    /// The namespace in the peer's identity.
+    pub(crate) fn namespace(&self) -> Option<&'a str> {
+        self.request.principal.and_then(namespace_of)
     }
 
     /// The canonical path of the HTTP request, if it is one.
@@ -75,7 +77,7 @@ fn header_values<'a>(http: &Http<'a>, name: &str) -> impl Iterator<Item = &'a st
 /// The namespace of an identity of the form `/ns/<namespace>/…`.
 ///
 /// Source: istio/istio, `pilot/pkg/security/authz/model/generator.go`, `srcNamespaceGenerator`.
-pub(crate) fn namespace_of(id: &SpiffeId) -> Option<&str> {
+fn namespace_of(id: &SpiffeId) -> Option<&str> {
     let (namespace, _) = id.path().strip_prefix("/ns/")?.split_once('/')?;
     Some(namespace)
 }

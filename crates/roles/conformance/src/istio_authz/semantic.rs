@@ -27,7 +27,6 @@ pub struct Case {
 
 /// A request, and what must come of it.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Exchange {
     /// Its name within the case.
     pub name: String,
@@ -55,7 +54,6 @@ pub struct Exchange {
 
 /// The workload that a request is for.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Destination {
     /// Its namespace.
     pub namespace: String,
@@ -70,7 +68,6 @@ pub struct Destination {
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Source {
     /// The identity without its scheme; nothing on plaintext.
     pub principal: Option<String>,
@@ -83,7 +80,6 @@ pub struct Source {
 
 /// The HTTP part of a request.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct HttpRequest {
     /// The method.
     pub method: String,
@@ -108,13 +104,13 @@ pub enum HeaderValue {
 
 /// What must come of a request.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Expectation {
     /// `ALLOW` or `DENY`.
     pub verdict: String,
     /// The step that decides.
     pub stage: String,
     /// Every policy that matches at that step, as `namespace/name`.
+    #[serde(default)]
     pub policies: BTreeSet<String>,
     /// Whether an AUDIT policy matches, where the case says so.
     #[serde(default)]

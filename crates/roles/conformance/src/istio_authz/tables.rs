@@ -111,6 +111,7 @@ pub(super) fn ambient_status(folder: &Path, report: &mut SuiteReport) {
 struct ValidationCase {
     case: String,
     kind: String,
+    #[serde(default)]
     annotations: BTreeMap<String, String>,
     spec: Value,
     valid: bool,
