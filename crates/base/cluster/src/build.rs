@@ -42,7 +42,7 @@ impl Snapshot {
     /// stay the addresses that they had; keep a copy of it where a snapshot may be thrown away.
     ///
     /// Findings: two objects of one name (the first is kept), a service account that does not exist, a Service
-    /// that selects nothing, no address left. A pod that cannot be made is left out, with an error.
+    /// that selects nothing, a Stance that decides nothing, no address left. A pod that cannot be made is left out, with an error.
     pub fn build(
         objects: &[Object],
         settings: &Settings,
@@ -69,6 +69,7 @@ impl Snapshot {
             pods_by_address: placement.by_address,
             nodes_by_address: nodes.by_address,
         };
+        findings.extend(snapshot.idle_stances());
         (snapshot, findings)
     }
 }

@@ -25,6 +25,7 @@ mod pod;
 mod service;
 mod services;
 mod snapshot;
+mod stances;
 
 pub use addresses::{AddressPool, Addresses, Exhausted};
 pub use build::{BUILT_IN_ANNOTATION, ENROLL_ANNOTATION, RUN_ANNOTATION, Settings};

@@ -89,3 +89,11 @@ pub(crate) fn endpoints_alone(meta: &Meta, service: &Name) -> Finding {
     let message = format!("{} belongs to Service {service}, which is not declared", meta.name);
     finding(Code::EndpointsWithoutService, meta, "metadata.name", message)
 }
+
+/// A Stance that decides nothing.
+pub(crate) fn stance_idle(meta: &Meta) -> Finding {
+    let message =
+        format!("Stance {} decides nothing: it selects no pod, or a narrower or stricter one does", meta.name);
+    finding(Code::IneffectiveStance, meta, "spec", message)
+        .with_hint("remove it, or give it the selector that it is meant for")
+}

@@ -1,7 +1,8 @@
 //! Segmentation: which flows the network policies of a snapshot allow, and the compiled form of that.
 //!
 //! **Purpose.** [`judge`] evaluates one flow against the policies themselves and explains it;
-//! [`compile`] turns all of them into a [`Program`] that the kernel and the proxy look verdicts up in.
+//! [`compile`] turns all of them into a [`Program`] that the kernel and the proxy look verdicts up in;
+//! [`findings`] tells what in them does nothing.
 //!
 //! **Invariants.**
 //! - For every flow, `compile(snapshot).judge(flow) = judge(snapshot, flow)`: prediction is enforcement.
@@ -14,6 +15,7 @@
 mod addressing;
 mod classes;
 mod compile;
+mod findings;
 mod gates;
 mod groups;
 mod judge;
@@ -24,5 +26,6 @@ mod rules;
 mod terms;
 
 pub use compile::{Compiler, compile};
+pub use findings::findings;
 pub use judge::judge;
 pub use program::{Address, ClassId, Endpoint, Entry, Gate, Judgement, Outcome, Program, RuleId, RuleSet, RuleSetId};

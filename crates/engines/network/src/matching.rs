@@ -76,10 +76,9 @@ impl Far<'_> {
     pub(crate) fn is_peer(&self, snapshot: &Snapshot, policy: &NetworkPolicy, term: &PeerTerm) -> bool {
         match term {
             PeerTerm::Block(block) => block.contains(self.address),
-            PeerTerm::Pods { namespaces, pods } => self.pod.is_some_and(|pod| {
-                in_namespaces(snapshot, policy, namespaces.as_ref(), pod)
-                    && pods.as_ref().is_none_or(|pods| pods.matches(&pod.labels))
-            }),
+            PeerTerm::Pods { namespaces, pods } => {
+                self.pod.is_some_and(|pod| are_pods(snapshot, policy, namespaces.as_ref(), pods.as_ref(), pod))
+            }
         }
     }
 
@@ -184,6 +183,17 @@ impl Far<'_> {
         }
         fields
     }
+}
+
+/// Whether a pod is among those of a peer term.
+pub(crate) fn are_pods(
+    snapshot: &Snapshot,
+    policy: &NetworkPolicy,
+    namespaces: Option<&Selector>,
+    pods: Option<&Selector>,
+    pod: &Pod,
+) -> bool {
+    in_namespaces(snapshot, policy, namespaces, pod) && pods.is_none_or(|pods| pods.matches(&pod.labels))
 }
 
 fn in_namespaces(snapshot: &Snapshot, policy: &NetworkPolicy, selector: Option<&Selector>, pod: &Pod) -> bool {

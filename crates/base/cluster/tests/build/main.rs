@@ -6,6 +6,7 @@ mod order;
 mod placement;
 mod pods;
 mod services;
+mod stances;
 
 use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
 use lictor_manifest::{Object, read};
