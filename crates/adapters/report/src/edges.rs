@@ -5,73 +5,33 @@ use crate::format::Format;
 use crate::style::{Style, Tone};
 use crate::table::{Cell, Table};
 use lictor_model::By;
-use lictor_why::{Edge, Reach};
+use lictor_why::{Edge, Edges, Reach};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-
-/// Which edges to show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Show {
-    /// Those that are open, to some requests at least.
-    #[default]
-    Allowed,
-    /// Those that are not, or that would not be had every layer enforced.
-    Denied,
-    /// All.
-    All,
-}
-
-impl Show {
-    /// Every choice.
-    pub const ALL: [Self; 3] = [Self::Allowed, Self::Denied, Self::All];
-
-    /// The word that names it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allowed => "allowed",
-            Self::Denied => "denied",
-            Self::All => "all",
-        }
-    }
-
-    /// The choice that a word names.
-    pub fn of(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|show| show.as_str() == word)
-    }
-
-    /// Whether an edge is among them.
-    pub fn takes(self, edge: &Edge) -> bool {
-        match self {
-            Self::Allowed => edge.verdict != Reach::Denied,
-            Self::Denied => edge.verdict != Reach::Allowed || edge.would != Reach::Allowed,
-            Self::All => true,
-        }
-    }
-}
 
 /// The edges in the form that was asked for; a text ends with a line that counts them all.
 ///
 /// # Errors
 /// When JSON or YAML cannot be written; edges always can.
-pub fn edges(all: &[Edge], show: Show, format: Format, style: Style) -> Result<String, serde_json::Error> {
-    let shown: Vec<&Edge> = all.iter().filter(|edge| show.takes(edge)).collect();
-    if let Some(document) = format.document(&shown)? {
+pub fn edges(edges: &Edges, format: Format, style: Style) -> Result<String, serde_json::Error> {
+    let shown = &edges.edges;
+    if let Some(document) = format.document(shown)? {
         return Ok(document);
     }
     Ok(match format {
-        Format::Csv => csv(&shown),
-        Format::Markdown => markdown(&shown),
-        Format::Dot => dot(&shown),
-        Format::Mermaid => mermaid(&shown),
-        _ => table(&shown, all, Style { wide: style.wide || format == Format::Wide, ..style }),
+        Format::Csv => csv(shown),
+        Format::Markdown => markdown(shown),
+        Format::Dot => dot(shown),
+        Format::Mermaid => mermaid(shown),
+        _ => table(edges, Style { wide: style.wide || format == Format::Wide, ..style }),
     })
 }
 
-fn table(shown: &[&Edge], all: &[Edge], style: Style) -> String {
+fn table(edges: &Edges, style: Style) -> String {
     let titles = ["FROM", "TO", "VERDICT", "TLS", "DECIDED BY"];
     let wide = ["LAYER", "MODE", "WHERE", "REQUESTS"];
     let mut table = Table::new(titles.into_iter().chain(wide.into_iter().filter(|_| style.wide)));
-    for edge in shown {
+    for edge in &edges.edges {
         let mut row: Vec<Cell> = vec![
             edge.source.to_string().into(),
             endpoint(&edge.destination, edge.port, edge.protocol).into(),
@@ -87,18 +47,17 @@ fn table(shown: &[&Edge], all: &[Edge], style: Style) -> String {
         }
         table.row(row);
     }
-    let mut out = if shown.is_empty() { String::new() } else { table.render(style) + "\n" };
-    let count = |reach: Reach| all.iter().filter(|edge| edge.verdict == reach).count();
-    let partly = match count(Reach::Partly) {
+    let mut out = if edges.edges.is_empty() { String::new() } else { table.render(style) + "\n" };
+    let partly = match edges.partly {
         0 => String::new(),
         partly => format!("{partly} partly, "),
     };
     let _ = writeln!(
         out,
         "{} pairs of workload and port: {} allowed, {partly}{} denied",
-        all.len(),
-        count(Reach::Allowed),
-        count(Reach::Denied)
+        edges.total(),
+        edges.allowed,
+        edges.denied
     );
     out
 }
@@ -136,7 +95,7 @@ pub(crate) fn by_words(by: &By) -> String {
     }
 }
 
-fn csv(edges: &[&Edge]) -> String {
+fn csv(edges: &[Edge]) -> String {
     let mut out = "source,destination,port,protocol,verdict,would,encrypted,layer,mode,by\n".to_owned();
     for edge in edges {
         let cells = [
@@ -161,7 +120,7 @@ fn quoted(cell: &str) -> String {
     if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
 }
 
-fn markdown(edges: &[&Edge]) -> String {
+fn markdown(edges: &[Edge]) -> String {
     let mut out = "| from | to | verdict | TLS | decided by |\n|---|---|---|---|---|\n".to_owned();
     for edge in edges {
         let tls = if edge.encrypted { "mutual" } else { "-" };
@@ -173,7 +132,7 @@ fn markdown(edges: &[&Edge]) -> String {
 }
 
 /// The edges between each two workloads as one arrow: its ports, and whether all of them are open.
-fn arrows<'a>(edges: &[&'a Edge]) -> BTreeMap<(&'a str, &'a str), (Vec<String>, Reach)> {
+fn arrows(edges: &[Edge]) -> BTreeMap<(&str, &str), (Vec<String>, Reach)> {
     let mut arrows: BTreeMap<(&str, &str), (Vec<String>, Reach)> = BTreeMap::new();
     for edge in edges {
         let arrow = arrows.entry((&edge.source, &edge.destination)).or_insert_with(|| (Vec::new(), edge.verdict));
@@ -183,7 +142,7 @@ fn arrows<'a>(edges: &[&'a Edge]) -> BTreeMap<(&'a str, &'a str), (Vec<String>, 
     arrows
 }
 
-fn dot(edges: &[&Edge]) -> String {
+fn dot(edges: &[Edge]) -> String {
     let mut out = "digraph lictor {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n".to_owned();
     for ((source, destination), (ports, reach)) in arrows(edges) {
         let style = match reach {
@@ -196,7 +155,7 @@ fn dot(edges: &[&Edge]) -> String {
     out + "}\n"
 }
 
-fn mermaid(edges: &[&Edge]) -> String {
+fn mermaid(edges: &[Edge]) -> String {
     let arrows = arrows(edges);
     let mut ids: BTreeMap<&str, usize> = BTreeMap::new();
     for (source, destination) in arrows.keys() {

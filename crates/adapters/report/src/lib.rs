@@ -23,7 +23,7 @@ mod table;
 
 pub use answer::answer;
 pub use checklist::{Category, CheckList, CheckRow, CheckState, checklist};
-pub use edges::{Show, edges};
+pub use edges::edges;
 pub use flows::flow;
 pub use format::{Format, UnknownFormat};
 pub use probe::{Observed, ProbeReport, Probed, probe};

@@ -5,7 +5,7 @@ use crate::engines::Engines;
 use crate::lookup::{Pair, Rulings};
 use crate::notes::is_built_in;
 use crate::question::RequestAsk;
-use crate::samples::samples;
+use crate::quick::{Door, Ready};
 use crate::sites::{Site, blocks, sites};
 use lictor_cluster::{NamedPort, Snapshot};
 use lictor_manifest::Position;
@@ -88,10 +88,6 @@ impl Reach {
         }
     }
 
-    fn and(self, other: Self) -> Self {
-        if self == other { self } else { Self::Partly }
-    }
-
     /// The word that outputs use.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -102,40 +98,85 @@ impl Reach {
     }
 }
 
-/// A destination's port, with what is to be asked on it.
-pub(crate) struct Door<'a> {
-    pub port: &'a NamedPort,
-    /// The requests to try; nothing where connections are judged.
-    pub requests: Vec<RequestAsk>,
+/// Which edges to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Show {
+    /// Those that are open, to some requests at least.
+    #[default]
+    Allowed,
+    /// Those that are not, or that would not be had every layer enforced.
+    Denied,
+    /// All.
+    All,
+}
+
+impl Show {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Allowed, Self::Denied, Self::All];
+
+    /// The word that names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::All => "all",
+        }
+    }
+
+    /// The choice that a word names.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|show| show.as_str() == word)
+    }
+
+    fn takes(self, verdict: Reach, would: Reach) -> bool {
+        match self {
+            Self::Allowed => verdict != Reach::Denied,
+            Self::Denied => verdict != Reach::Allowed || would != Reach::Allowed,
+            Self::All => true,
+        }
+    }
+}
+
+/// The edges that were asked for, and how many there are of each sort.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Edges {
+    /// The edges, by source, destination and port.
+    pub edges: Vec<Edge>,
+    /// Pairs of workload and port that are open.
+    pub allowed: usize,
+    /// Those that are open to some requests, or some pods.
+    pub partly: usize,
+    /// Those that are not open.
+    pub denied: usize,
+}
+
+impl Edges {
+    /// Every pair of workload and port that was looked at.
+    pub fn total(&self) -> usize {
+        self.allowed + self.partly + self.denied
+    }
 }
 
 /// Every pair of workloads, for each port that the second declares: what happens, and who decided.
 ///
-/// Sorted by source, destination and port. Pods of one workload that policies cannot tell apart are looked at once;
-/// verdicts are looked up in the compiled programs.
-pub fn edges(snapshot: &Snapshot, scope: &Scope) -> Vec<Edge> {
+/// Pods of one workload that policies cannot tell apart are looked at once; verdicts are looked up in the compiled
+/// programs.
+pub fn edges(snapshot: &Snapshot, scope: &Scope, show: Show) -> Edges {
     let engines = Engines::new(snapshot);
     let sites = scope.sites(snapshot);
-    let doors: Vec<Vec<Door<'_>>> = sites.iter().map(|site| engines.doors(site)).collect();
-    let mut edges: BTreeMap<(Arc<str>, Arc<str>, u16, Protocol), Edge> = BTreeMap::new();
-    let labels: Vec<Arc<str>> = sites.iter().map(Site::label).collect();
-    for (source, from) in sites.iter().zip(&labels) {
-        for ((destination, doors), to) in sites.iter().zip(&doors).zip(&labels) {
-            if !scope.takes(source, destination) {
-                continue;
-            }
-            let Some(pair) = Pair::of(source, destination) else { continue };
-            for door in doors {
-                let edge = engines.edge(pair, door, from, to);
-                let key = (Arc::clone(from), Arc::clone(to), door.port.port, door.port.protocol);
-                match edges.entry(key) {
-                    std::collections::btree_map::Entry::Vacant(entry) => drop(entry.insert(edge)),
-                    std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().merge(edge),
-                }
-            }
+    let workloads: Vec<Vec<Ready<'_>>> = sites
+        .chunk_by(|one, other| one.workload == other.workload)
+        .map(|sites| sites.iter().map(|site| engines.ready(site)).collect())
+        .collect();
+    let mut edges = Edges::default();
+    for sources in &workloads {
+        for destinations in &workloads {
+            engines.between(sources, destinations, scope, show, &mut edges);
         }
     }
-    edges.into_values().collect()
+    let key = |edge: &Edge| (Arc::clone(&edge.source), Arc::clone(&edge.destination), edge.port, edge.protocol);
+    edges.edges.sort_by_cached_key(key);
+    edges
 }
 
 impl Scope {
@@ -156,58 +197,63 @@ impl Scope {
     }
 }
 
+/// A pair of sites, with one of the destination's ports.
+type Way<'a> = (&'a Ready<'a>, &'a Ready<'a>, Pair<'a>, &'a Door<'a>);
+
 impl Engines<'_> {
-    /// The declared ports of a site.
-    pub(crate) fn doors<'s>(&self, site: &'s Site) -> Vec<Door<'s>> {
-        let Some(pod) = site.pod() else { return Vec::new() };
-        let mut ports: Vec<&NamedPort> = pod.ports.iter().collect();
-        ports.sort_by_key(|port| (port.port, port.protocol));
-        ports.dedup_by_key(|port| (port.port, port.protocol));
-        let door = |port: &'s NamedPort| {
-            let judged = self.judges_requests(pod, port.protocol, port.port);
-            Door { port, requests: if judged { samples(self.snapshot, pod) } else { Vec::new() } }
-        };
-        ports.into_iter().map(door).collect()
+    /// Every edge between two workloads.
+    fn between(&self, sources: &[Ready<'_>], destinations: &[Ready<'_>], scope: &Scope, show: Show, edges: &mut Edges) {
+        let mut ways: BTreeMap<(u16, Protocol), Vec<Way<'_>>> = BTreeMap::new();
+        for source in sources {
+            for destination in destinations.iter().filter(|destination| scope.takes(source.site, destination.site)) {
+                let Some(pair) = Pair::of(source.site, destination.site) else { continue };
+                for door in &destination.doors {
+                    let way = (source, destination, pair, door);
+                    ways.entry((door.port.port, door.port.protocol)).or_default().push(way);
+                }
+            }
+        }
+        for ways in ways.into_values() {
+            let all = || ways.iter().flat_map(|(from, to, pair, door)| self.quick(from, to, *pair, door));
+            let verdict = Reach::of(all().map(|quick| quick.verdict));
+            let would = Reach::of(all().map(|quick| quick.would));
+            *match verdict {
+                Reach::Allowed => &mut edges.allowed,
+                Reach::Partly => &mut edges.partly,
+                Reach::Denied => &mut edges.denied,
+            } += 1;
+            if show.takes(verdict, would) {
+                edges.edges.extend(self.edge(&ways, verdict, would));
+            }
+        }
     }
 
-    fn edge(&self, pair: Pair<'_>, door: &Door<'_>, from: &Arc<str>, to: &Arc<str>) -> Edge {
+    fn edge(&self, ways: &[Way<'_>], verdict: Reach, would: Reach) -> Option<Edge> {
+        // Of a port that is open to some, the way that is open is the one to show.
+        let open =
+            |(from, to, pair, door): &&Way<'_>| self.quick(from, to, *pair, door).any(|quick| quick.verdict.is_allow());
+        let &(from, to, pair, door) = ways.iter().find(open).or(ways.first())?;
         let NamedPort { name, protocol, port } = door.port;
         let ask = |request: Option<&RequestAsk>| self.rulings(pair, *protocol, *port, request);
-        let all: Vec<Rulings> = match door.requests.as_slice() {
-            [] => vec![ask(None)],
-            requests => requests.iter().map(|request| ask(Some(request))).collect(),
-        };
-        let verdict = Reach::of(all.iter().map(Rulings::verdict));
-        let would = Reach::of(all.iter().map(Rulings::would));
-        // Of a port that is open to some requests, the rule that opens it is the one to show.
-        let telling = all.iter().find(|rulings| verdict != Reach::Partly || rulings.verdict().is_allow());
-        let deciding = telling.or(all.first()).map(Rulings::deciding).cloned();
-        let (layer, mode, by) = deciding.map_or((Layer::Authorization, Mode::Enforce, By::NoPolicy), |ruling| {
-            (ruling.layer, ruling.mode, ruling.by)
-        });
-        let allowed = door.requests.iter().zip(&all).filter(|(_, rulings)| rulings.verdict().is_allow());
-        Edge {
-            source: Arc::clone(from),
-            destination: Arc::clone(to),
+        let requests: Vec<(&RequestAsk, Rulings)> =
+            door.requests.iter().map(|request| (request, ask(Some(request)))).collect();
+        let allowed = || requests.iter().filter(|(_, rulings)| rulings.verdict().is_allow());
+        let telling = allowed().next().or(requests.first()).map(|(_, rulings)| rulings.clone());
+        let deciding = telling.unwrap_or_else(|| ask(None)).deciding().clone();
+        Some(Edge {
+            source: from.site.label(),
+            destination: to.site.label(),
             protocol: *protocol,
             port: *port,
             port_name: Arc::clone(name),
             verdict,
             would,
             encrypted: self.encrypted(pair, *protocol),
-            layer,
-            mode,
-            at: by.policies().first().and_then(|policy| place(self.snapshot, policy)),
-            by,
-            requests: allowed.map(|(request, _)| request.clone()).collect(),
-        }
-    }
-}
-
-impl Edge {
-    /// Takes in what other pods of the same two workloads give.
-    fn merge(&mut self, other: Self) {
-        self.verdict = self.verdict.and(other.verdict);
-        self.would = self.would.and(other.would);
+            layer: deciding.layer,
+            mode: deciding.mode,
+            at: deciding.by.policies().first().and_then(|policy| place(self.snapshot, policy)),
+            by: deciding.by,
+            requests: allowed().map(|(request, _)| (*request).clone()).collect(),
+        })
     }
 }

@@ -23,13 +23,14 @@ mod lookup;
 mod notes;
 mod predict;
 mod question;
+mod quick;
 mod resolve;
 mod samples;
 mod sites;
 mod tree;
 
 pub use answer::{Answer, Connection, Note, Pairs, Rung, Side, place};
-pub use edges::{Edge, Reach, Scope, edges};
+pub use edges::{Edge, Edges, Reach, Scope, Show, edges};
 pub use effect::{Effect, Opening};
 pub use explain::answer;
 pub use fix::{Change, Fix};

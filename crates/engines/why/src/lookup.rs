@@ -47,19 +47,6 @@ impl Rulings {
     }
 }
 
-/// The two addresses of a pair that are of one family.
-pub(crate) fn addresses(source: &Site, destination: &Site, other: bool) -> Option<(IpAddr, IpAddr)> {
-    let own = |site: &Site, at: usize| -> Vec<IpAddr> {
-        site.pods.get(at).or(site.pods.first()).map_or_else(|| vec![site.address], |pod| pod.addresses.clone())
-    };
-    let sources = own(source, 0);
-    let destinations = own(destination, usize::from(other));
-    sources.into_iter().find_map(|source| {
-        let like = destinations.iter().find(|address| address.is_ipv4() == source.is_ipv4())?;
-        Some((source, *like))
-    })
-}
-
 /// One question to the compiled programs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pair<'a> {
@@ -76,9 +63,16 @@ impl<'a> Pair<'a> {
         if same && destination.pods.len() < 2 {
             return None;
         }
-        let (from, to) = addresses(source, destination, same)?;
-        let destination = if same { destination.pods.get(1) } else { destination.pod() };
-        Some(Self { source: source.pod(), destination, from, to })
+        let other = if same { destination.pods.get(1) } else { destination.pod() };
+        let own = |pod: Option<&'a Arc<Pod>>, outside: &'a IpAddr| -> &'a [IpAddr] {
+            pod.map_or(std::slice::from_ref(outside), |pod| &pod.addresses)
+        };
+        let destinations = own(other, &destination.address);
+        let (from, to) = own(source.pod(), &source.address).iter().find_map(|from| {
+            let like = destinations.iter().find(|to| to.is_ipv4() == from.is_ipv4())?;
+            Some((*from, *like))
+        })?;
+        Some(Self { source: source.pod(), destination: other, from, to })
     }
 }
 

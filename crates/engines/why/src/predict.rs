@@ -3,7 +3,7 @@
 use crate::answer::place;
 use crate::edges::Scope;
 use crate::engines::Engines;
-use crate::lookup::Pair;
+use crate::lookup::{Pair, default_host};
 use crate::question::RequestAsk;
 use crate::sites::Site;
 use lictor_cluster::{Pod, Snapshot};
@@ -76,7 +76,7 @@ pub enum Denial {
 pub fn predict(snapshot: &Snapshot, scope: &Scope) -> Vec<Check> {
     let engines = Engines::new(snapshot);
     let sites = scope.sites(snapshot);
-    let doors: Vec<_> = sites.iter().map(|site| engines.doors(site)).collect();
+    let doors: Vec<_> = sites.iter().map(|site| engines.ready(site).doors).collect();
     let mut checks = Vec::new();
     for source in sites.iter().filter(|site| site.pod().is_some_and(|pod| !pod.host_network)) {
         for (destination, doors) in sites.iter().zip(&doors) {
@@ -98,6 +98,12 @@ pub fn predict(snapshot: &Snapshot, scope: &Scope) -> Vec<Check> {
         }
     }
     checks
+}
+
+/// The request with its host, as it has to be made.
+fn spelled(request: &RequestAsk, pair: Pair<'_>) -> RequestAsk {
+    let own = || pair.destination.map(|pod| default_host(&pod.workload.name));
+    RequestAsk { host: request.host.clone().or_else(own), ..request.clone() }
 }
 
 impl Engines<'_> {
@@ -125,7 +131,7 @@ impl Engines<'_> {
             destination: end(destination, pair.destination, pair.to)?,
             protocol,
             port,
-            request: request.cloned(),
+            request: request.map(|request| spelled(request, pair)),
             expected: rulings.verdict(),
             would: rulings.would(),
             denial,

@@ -6,8 +6,8 @@ use crate::{offline, output};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use http::Method;
-use lictor_report::{Format, Show};
-use lictor_why::{Scope, Unclear, pods_named};
+use lictor_report::Format;
+use lictor_why::{Scope, Show, Unclear, pods_named};
 use std::process::ExitCode;
 
 /// List who may talk to whom, by workload and declared port.
@@ -79,8 +79,8 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
         namespace: namespace.map(Into::into),
         built_in: words.all,
     };
-    let edges = lictor_why::edges(&snapshot, &scope);
-    output::print(&lictor_report::edges(&edges, show, words.output, style)?)?;
+    let edges = lictor_why::edges(&snapshot, &scope, show);
+    output::print(&lictor_report::edges(&edges, words.output, style)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
