@@ -158,13 +158,13 @@ fn headers() {
     let empty = with(&[("x-role", "")]);
     check(
         &when("request.headers[X-Role]", "values: [dev]"),
-        &[dev.clone()],
+        std::slice::from_ref(&dev),
         &[none.clone(), with(&[("x-role", "Dev")])],
     );
     check(
         &when("request.headers[x-role]", "values: ['d*', '*z']"),
         &[dev.clone(), with(&[("x-role", "z")])],
-        &[empty.clone()],
+        std::slice::from_ref(&empty),
     );
     check(&when("request.headers[x-role]", "values: ['*']"), &[dev.clone(), empty], std::slice::from_ref(&none));
     check(&when("request.headers[x-role]", "notValues: [guest]"), &[none, dev], &[with(&[("x-role", "guest")])]);
@@ -224,7 +224,7 @@ fn tokens() {
             assert_eq!(rule_matches(&when(key, &format!("notValues: [{value}]")), ask), !expected, "not {key} {value}");
         }
     }
-    check(&from("requestPrincipals: ['*']"), &[plain.clone()], std::slice::from_ref(&none));
+    check(&from("requestPrincipals: ['*']"), std::slice::from_ref(&plain), std::slice::from_ref(&none));
     check(&from("notRequestPrincipals: ['*']"), &[none], &[plain]);
 }
 

@@ -199,6 +199,14 @@ fn ports_whose_traffic_must_be_understood() {
     assert!(!needs(by_condition, 80) && needs(by_condition, 81));
 }
 
+#[test]
+fn ports_whose_server_name_must_be_seen() {
+    let sni = "{rules: [{to: [{operation: {ports: ['443']}}], when: [{key: connection.sni, values: [a]}]}]}";
+    let (program, _) = Program::compile(&with_policies(&[("a", sni)]), Capabilities::default());
+    let workload = program.workload(&app()).expect("the pod is in the mesh");
+    assert!(workload.needs_sni(443) && !workload.needs_sni(80) && !workload.needs_http(443));
+}
+
 const PEERS: &str = "
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
