@@ -19,7 +19,7 @@ struct report {
 	__u8 pad[5];
 };
 
-static __noinline int tell(struct packet *packet, struct endpoint *own, struct report *report)
+__noinline int tell(struct packet *packet, struct endpoint *own, struct report *report)
 {
 	if (!packet || !own || !report)
 		return 0;
@@ -64,7 +64,7 @@ static __noinline int tell(struct packet *packet, struct endpoint *own, struct r
 }
 
 /* Whether a drop is worth telling: it has not just been told. */
-static __noinline int is_news(struct packet *packet)
+__noinline int is_news(struct packet *packet)
 {
 	if (!packet)
 		return 0;

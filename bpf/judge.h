@@ -70,7 +70,7 @@ static __always_inline __u32 port_class(__u32 set, __u32 port)
 
 /* Judges a flow between `endpoint` and `peer` in one direction. `port` is the destination port, 0 where the
  * protocol has none. */
-static __noinline __u64 judge(__u32 endpoint, __u32 direction, const struct address *peer, __u32 protocol,
+__noinline __u64 judge(__u32 endpoint, __u32 direction, const struct address *peer, __u32 protocol,
 			      __u32 port)
 {
 	struct endpoint *own = bpf_map_lookup_elem(&ENDPOINTS, &endpoint);

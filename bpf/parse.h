@@ -266,7 +266,7 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *pack
 	return 1;
 }
 
-static __noinline int parse(struct __sk_buff *skb, struct packet *packet, struct endpoint *own)
+__noinline int parse(struct __sk_buff *skb, struct packet *packet, struct endpoint *own)
 {
 	if (!packet || !own)
 		return DROP;

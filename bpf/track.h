@@ -41,7 +41,7 @@ static __always_inline __u64 new_serial(void)
 /* Judges the flow that this packet is of, as `direction` of the endpoint; and of two enrolled pods, that they
  * speak through the tunnel. A plaintext connection that the destination's policies refuse is told as that,
  * here, since nothing of it goes there. */
-static __noinline __u64 decide(struct packet *packet, struct endpoint *own, __u32 direction,
+__noinline __u64 decide(struct packet *packet, struct endpoint *own, __u32 direction,
 			       struct report *report)
 {
 	if (!packet || !own || !report)
@@ -104,7 +104,7 @@ static __always_inline int is_local(struct packet *packet)
 	return peer && peer->endpoint != NONE;
 }
 
-static __noinline int begin(struct packet *packet, struct endpoint *own)
+__noinline int begin(struct packet *packet, struct endpoint *own)
 {
 	if (!packet || !own)
 		return TCX_DROP;
@@ -163,7 +163,7 @@ static __noinline int begin(struct packet *packet, struct endpoint *own)
 	return TCX_NEXT;
 }
 
-static __noinline int close(struct packet *packet, struct endpoint *own, struct flow *flow, struct report *report)
+__noinline int close(struct packet *packet, struct endpoint *own, struct flow *flow, struct report *report)
 {
 	if (!packet || !own || !flow || !report)
 		return 0;
@@ -176,7 +176,7 @@ static __noinline int close(struct packet *packet, struct endpoint *own, struct 
 }
 
 /* A packet of a flow that the present policies do not know yet. Whether it may go on. */
-static __noinline int judge_again(struct packet *packet, struct endpoint *own, struct flow *flow)
+__noinline int judge_again(struct packet *packet, struct endpoint *own, struct flow *flow)
 {
 	if (!packet || !own || !flow)
 		return 0;

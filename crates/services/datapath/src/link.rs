@@ -7,8 +7,7 @@
 use crate::netlink::Requests;
 use crate::netns::Netns;
 use crate::sysctl;
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::{InterfaceFlags, if_nametoindex};
+use nix::net::if_::if_nametoindex;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rtnetlink::packet_route::link::{InfoData, InfoVeth};
 use rtnetlink::packet_route::neighbour::{
@@ -16,9 +15,8 @@ use rtnetlink::packet_route::neighbour::{
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{LinkBridge, LinkBridgePort, LinkUnspec, LinkVeth, RouteMessageBuilder};
-use std::collections::HashSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,6 +79,7 @@ pub fn loopback(netns: &Netns) -> io::Result<()> {
 pub fn bridge(node: &Netns, bridge: &Bridge<'_>) -> io::Result<u32> {
     let _inside = node.enter_now()?;
     sysctl::quiet_ipv6()?;
+    sysctl::no_own_ipv6()?;
     let link = LinkBridge::new(bridge.name)
         .stp_state(rtnetlink::packet_route::link::BridgeStpState::Disabled)
         .mcast_snooping(false)
@@ -100,9 +99,8 @@ pub fn bridge(node: &Netns, bridge: &Bridge<'_>) -> io::Result<u32> {
     Ok(index)
 }
 
-/// Joins a pod's namespace to the bridge with index `bridge`. Returns the index of the node's end.
-///
-/// The link may take a moment until it carries traffic: see [`wait_until_up`].
+/// Joins a pod's namespace to the bridge with index `bridge`. Returns the index of the node's end, once the
+/// link carries traffic.
 pub fn pod(node: &Netns, bridge: u32, pod: &Netns, link: &PodLink<'_>) -> io::Result<u32> {
     {
         let _inside = pod.enter_now()?;
@@ -112,6 +110,16 @@ pub fn pod(node: &Netns, bridge: u32, pod: &Netns, link: &PodLink<'_>) -> io::Re
         let _inside = node.enter_now()?;
         node_end(bridge, pod, link)?
     };
+    pod_end(pod, link)?;
+    wait_until_up(pod, &[POD_LINK.to_owned()])?;
+    let _inside = node.enter_now()?;
+    let host = link.host_name();
+    wait_for(&host, || Ok(carries(&host)? && !has_tentative_addresses(bridge)?))?;
+    Ok(index)
+}
+
+/// The pod's part of [`pod`].
+fn pod_end(pod: &Netns, link: &PodLink<'_>) -> io::Result<()> {
     let _inside = pod.enter_now()?;
     let eth0 = if_nametoindex(POD_LINK)?;
     let mut requests = Requests::default();
@@ -124,8 +132,7 @@ pub fn pod(node: &Netns, bridge: u32, pod: &Netns, link: &PodLink<'_>) -> io::Re
         requests.replace(format!("pin gateway {gateway}"), neighbour(eth0, *gateway, BRIDGE_HARDWARE));
         requests.create(format!("route by {gateway}"), default_route(*gateway));
     }
-    requests.send()?;
-    Ok(index)
+    requests.send()
 }
 
 /// The node's part of [`pod`], in the calling thread's namespace.
@@ -183,23 +190,77 @@ pub fn forget(node: &Netns, bridge: u32, addresses: &[IpAddr]) -> io::Result<()>
     Ok(())
 }
 
-/// Waits until links carry traffic (RFC 2863 operational state), or fails after five seconds.
+/// Waits until links carry traffic, or fails after five seconds.
 ///
-/// The kernel takes a link up in its own time; what is sent before is lost without an error, and a first
-/// SYN then costs its sender a second. For pods it is enough to wait for the node's ends, all at once.
+/// What is sent before that is lost without an error, and a first SYN then costs its sender a second. The same
+/// goes for an IPv6 address until the kernel has found it usable, which it does in its own time even when it
+/// is to look for no duplicate.
 pub fn wait_until_up(netns: &Netns, names: &[String]) -> io::Result<()> {
-    let limit = Instant::now() + Duration::from_secs(5);
-    let wanted = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
     let _inside = netns.enter_now()?;
-    loop {
-        let up: HashSet<String> =
-            getifaddrs()?.filter(|link| link.flags.contains(wanted)).map(|link| link.interface_name).collect();
-        let Some(down) = names.iter().find(|name| !up.contains(*name)) else { return Ok(()) };
-        if Instant::now() > limit {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("link {down} does not come up")));
-        }
-        thread::sleep(Duration::from_millis(1));
+    for name in names {
+        let index = if_nametoindex(name.as_str())?;
+        wait_for(name, || Ok(carries(name)? && !has_tentative_addresses(index)?))?;
     }
+    Ok(())
+}
+
+fn wait_for(name: &str, is_up: impl Fn() -> io::Result<bool>) -> io::Result<()> {
+    let limit = Instant::now() + Duration::from_secs(5);
+    while !is_up()? {
+        if Instant::now() > limit {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("link {name} does not come up")));
+        }
+        thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
+}
+
+/// Whether a link of the calling thread's namespace has a carrier.
+///
+/// The kernel makes the consequences of a new carrier (queues, the bridge's port, IPv6) in its own time; this
+/// question (`ETHTOOL_GLINK`) has it finish them first.
+fn carries(name: &str) -> io::Result<bool> {
+    const ETHTOOL_GLINK: u32 = 0x0a;
+    const SIOCETHTOOL: libc::Ioctl = 0x8946;
+    #[repr(C)]
+    struct Value {
+        command: u32,
+        data: u32,
+    }
+    #[repr(C)]
+    struct Request {
+        name: [u8; libc::IFNAMSIZ],
+        value: *mut Value,
+        // The rest of the kernel's union, which is as long as `struct ifmap`.
+        rest: [u64; 2],
+    }
+    let mut request = Request { name: [0; libc::IFNAMSIZ], value: std::ptr::null_mut(), rest: [0; 2] };
+    let place = request.name.get_mut(..name.len()).filter(|place| place.len() < libc::IFNAMSIZ);
+    let place =
+        place.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("link name {name} is too long")))?;
+    place.copy_from_slice(name.as_bytes());
+    let mut value = Value { command: ETHTOOL_GLINK, data: 0 };
+    request.value = &raw mut value;
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    // SAFETY: the request is laid out as `struct ifreq` and names a `struct ethtool_value`; both live through
+    // the call, and the kernel writes only into the latter.
+    #[allow(unsafe_code)]
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
+    if result == 0 { Ok(value.data != 0) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether an IPv6 address of the link is not usable yet, in the calling thread's namespace.
+fn has_tentative_addresses(link: u32) -> io::Result<bool> {
+    const IFA_F_TENTATIVE: u32 = 0x40;
+    let shown = match std::fs::read_to_string("/proc/thread-self/net/if_inet6") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        shown => shown?,
+    };
+    // Address, index, prefix length, scope, flags (all hexadecimal), name.
+    Ok(shown.lines().any(|line| {
+        let mut fields = line.split_ascii_whitespace().map(|field| u32::from_str_radix(field, 16).unwrap_or_default());
+        fields.nth(1) == Some(link) && fields.nth(2).is_some_and(|flags| flags & IFA_F_TENTATIVE != 0)
+    }))
 }
 
 /// One end of a veth pair outside of any bridge.

@@ -26,6 +26,13 @@ pub(crate) fn quiet_ipv6() -> io::Result<()> {
     Ok(())
 }
 
+/// Links of a node's namespace get no IPv6 address but those that we give them: its ends of the pods' links are
+/// only ports of the bridge.
+pub(crate) fn no_own_ipv6() -> io::Result<()> {
+    const NONE: &str = "1";
+    if has_ipv6() { set("ipv6/conf/default/addr_gen_mode", NONE) } else { Ok(()) }
+}
+
 /// Whether the kernel speaks IPv6.
 pub(crate) fn has_ipv6() -> bool {
     fs::exists("/proc/sys/net/ipv6").unwrap_or(false)

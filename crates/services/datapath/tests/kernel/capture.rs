@@ -94,11 +94,11 @@ fn tunnels_probes_and_the_pods_own_traffic_are_left_alone() {
         server.connect(to, 80).unwrap();
         drop((tunnel, application));
     }
-    let application = server.listen(v4(3), 80);
-    connect_as(&node.netns, Some(PROBE_V4.into()), 0, (v4(3), 80).into()).unwrap();
+    let application = server.listen(v4(3), 81);
+    connect_as(&node.netns, Some(PROBE_V4.into()), 0, (v4(3), 81).into()).unwrap();
     let (_, seen) = application.accept().unwrap();
     assert_eq!(seen.ip(), IpAddr::V4(PROBE_V4));
-    assert!(connect(&node.netns, (v4(3), 80).into()).is_err(), "the node's other addresses are no probe");
+    assert!(connect(&node.netns, (v4(3), 81).into()).is_err(), "the node's other addresses are no probe");
 }
 
 #[test]

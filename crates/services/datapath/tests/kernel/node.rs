@@ -51,8 +51,8 @@ impl Node {
         Self { netns, bridge, numbers: AtomicU32::new(1) }
     }
 
-    /// A pod at 10.77.0.`last` and fd77::`last`, not waited for.
-    pub fn pod_soon(&self, last: u8) -> Pod {
+    /// A pod at 10.77.0.`last` and fd77::`last`.
+    pub fn pod(&self, last: u8) -> Pod {
         let netns = Netns::anonymous().unwrap();
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let gateways: Vec<IpAddr> = vec![v4(1), v6(1)];
@@ -60,13 +60,6 @@ impl Node {
         let pod_link = PodLink { number, addresses: &addresses, gateways: &gateways, mtu: 1500 };
         let host = link::pod(&self.netns, self.bridge, &netns, &pod_link).unwrap();
         Pod { netns, addresses: vec![v4(last), v6(last)], host, host_name: pod_link.host_name() }
-    }
-
-    /// A pod at 10.77.0.`last` and fd77::`last`.
-    pub fn pod(&self, last: u8) -> Pod {
-        let pod = self.pod_soon(last);
-        link::wait_until_up(&self.netns, std::slice::from_ref(&pod.host_name)).unwrap();
-        pod
     }
 }
 
