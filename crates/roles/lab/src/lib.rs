@@ -2,6 +2,7 @@
 
 pub mod dns;
 pub mod process;
+pub mod readiness;
 pub mod standin;
 #[cfg(test)]
 mod testing;

@@ -5,7 +5,7 @@
 //! [`cleanup`] takes away what a lab that was killed could not.
 //!
 //! **Invariants.**
-//! - A process is in its pod's cgroup before its first instruction: nothing in a pod is ever without identity.
+//! - A process is in its pod's cgroup before it does anything: nothing in a pod is ever without identity.
 //! - A pod's process sees its own processes, network interfaces, host name and `/etc/resolv.conf`, and
 //!   neither the cgroup tree nor the lab's state, but for the workload socket.
 //! - It cannot load BPF, trace a process, mount, or change its network: [`pod_capabilities`] is all it has.
@@ -27,5 +27,5 @@ pub use capabilities::pod_capabilities;
 pub use cgroup::{Cgroup, Cgroups, cgroup2_mount};
 pub use exec::{ExecError, Target, exec};
 pub use state::{ClaimError, PodFiles, STATE, StateDir, cleanup};
-pub use supervise::{Backoff, Phase, Place, Restart, Supervised, supervise};
+pub use supervise::{Backoff, Control, Phase, Place, Restart, Supervised, supervise};
 pub use zygote::{Exit, Launch, LaunchError, Running, Stage, Work, Zygote, run};

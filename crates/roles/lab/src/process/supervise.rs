@@ -4,7 +4,6 @@ use super::cgroup::Cgroup;
 use super::zygote::{Exit, Launch, LaunchError, Running, Work, Zygote};
 use nix::sys::signal::Signal;
 use std::fs::{File, OpenOptions};
-use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -94,30 +93,60 @@ pub enum Phase {
 /// A process that is kept running; dropping this stops it.
 #[derive(Debug)]
 pub struct Supervised {
-    phase: watch::Receiver<Phase>,
-    wish: Arc<Wish>,
-    zygote: Arc<Zygote>,
-    cgroup: Arc<Cgroup>,
+    control: Control,
+    stop: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
-#[derive(Debug, Default)]
-struct Wish {
-    restart: Notify,
-    stop: Notify,
+/// A hand on a process that another keeps running.
+#[derive(Debug, Clone)]
+pub struct Control {
+    phase: watch::Receiver<Phase>,
+    zygote: Arc<Zygote>,
+    cgroup: Arc<Cgroup>,
 }
 
 /// Starts a process and keeps it running.
 pub fn supervise(zygote: Arc<Zygote>, launch: Launch, place: Place, restart: Restart) -> Supervised {
     let (phase, phases) = watch::channel(Phase::Starting);
-    let wish = Arc::new(Wish::default());
-    let cgroup = place.cgroup.clone();
-    let task = tokio::spawn(keep(zygote.clone(), launch, place, restart, phase, wish.clone()));
-    Supervised { phase: phases, wish, zygote, cgroup, task }
+    let stop = Arc::new(Notify::new());
+    let cgroup = Arc::clone(&place.cgroup);
+    let task = tokio::spawn(keep(Arc::clone(&zygote), launch, place, restart, phase, Arc::clone(&stop)));
+    Supervised { control: Control { phase: phases, zygote, cgroup }, stop, task }
 }
 
 impl Supervised {
     /// Where it is, and news of that.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.control.phase()
+    }
+
+    /// The process, while it runs.
+    pub fn running(&self) -> Option<Arc<Running>> {
+        self.control.running()
+    }
+
+    /// Another hand on it, for probes; it does not keep the process running, but does keep its cgroup's descriptor.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Kills the process and waits until it is gone.
+    pub async fn stop(mut self) {
+        self.stop.notify_one();
+        // It ends by itself unless it panicked, and then there is nothing to wait for.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+    }
+}
+
+impl Control {
+    /// Where it is, and news of that; the sender is gone when it is not supervised any more.
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.clone()
     }
@@ -125,14 +154,14 @@ impl Supervised {
     /// The process, while it runs.
     pub fn running(&self) -> Option<Arc<Running>> {
         match &*self.phase.borrow() {
-            Phase::Running { process, .. } => Some(process.clone()),
+            Phase::Running { process, .. } => Some(Arc::clone(process)),
             _ => None,
         }
     }
 
-    /// Kills the process, to be started again after its pause: what a failed liveness probe does.
-    pub fn restart(&self) {
-        self.wish.restart.notify_one();
+    /// Kills the process that runs now, if one does, to be started again after its pause.
+    pub fn restart(&self) -> io::Result<()> {
+        self.running().map_or(Ok(()), |process| process.signal(Signal::SIGKILL))
     }
 
     /// Runs a command beside the process and waits for its end, at most this long; then it is killed.
@@ -145,30 +174,22 @@ impl Supervised {
         limit: Duration,
     ) -> Result<Option<Exit>, LaunchError> {
         let Some(beside) = self.running() else { return Ok(None) };
-        let output =
-            File::options().write(true).open("/dev/null").map_err(|error| LaunchError::Process(error.to_string()))?;
+        let output = File::options().write(true).open("/dev/null");
+        let output = output.map_err(|error| LaunchError::Process(error.to_string()))?;
         let work = Work::Command { arguments, environment };
-        let process = self.zygote.launch_beside(&beside, work, &*self.cgroup, output).await?;
-        match tokio::time::timeout(limit, process.exited()).await {
-            Ok(exit) => Ok(Some(exit)),
-            Err(_) => {
-                let _ = process.signal(Signal::SIGKILL);
-                Ok(None)
-            }
-        }
-    }
-
-    /// Kills the process and waits until it is gone.
-    pub async fn stop(mut self) {
-        self.wish.stop.notify_one();
-        // It ends by itself unless it panicked, and then there is nothing to wait for.
-        let _ = (&mut self.task).await;
+        let process = KilledOnDrop(self.zygote.launch_beside(&beside, work, &*self.cgroup, output).await?);
+        Ok(tokio::time::timeout(limit, process.0.exited()).await.ok())
     }
 }
 
-impl Drop for Supervised {
+/// A process that ends with the interest in it; one that has ended already is not touched.
+struct KilledOnDrop(Running);
+
+impl Drop for KilledOnDrop {
     fn drop(&mut self) {
-        self.wish.stop.notify_one();
+        if self.0.exit().is_none() {
+            kill(&self.0);
+        }
     }
 }
 
@@ -178,11 +199,11 @@ async fn keep(
     place: Place,
     restart: Restart,
     phase: watch::Sender<Phase>,
-    wish: Arc<Wish>,
+    stop: Arc<Notify>,
 ) {
     let mut backoff = Backoff::default();
     let mut restarts = 0;
-    let stopped = wish.stop.notified();
+    let stopped = stop.notified();
     tokio::pin!(stopped);
     loop {
         let begun = Instant::now();
@@ -190,10 +211,14 @@ async fn keep(
             Ok(process) => {
                 let process = Arc::new(process);
                 phase.send_replace(Phase::Running { process: process.clone(), restarts });
-                let (exit, stop) = end(&process, &wish, stopped.as_mut()).await;
-                if stop {
-                    break;
-                }
+                let exit = tokio::select! {
+                    exit = process.exited() => exit,
+                    () = stopped.as_mut() => {
+                        kill(&process);
+                        process.exited().await;
+                        break;
+                    }
+                };
                 if restart == Restart::Never {
                     phase.send_replace(Phase::Ended(exit));
                     return;
@@ -221,17 +246,10 @@ fn open_log(place: &Place) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(&place.log)
 }
 
-/// Waits for the end of a process, which it is brought to if that is wished; and whether it is to stay ended.
-async fn end(process: &Running, wish: &Wish, stopped: impl Future<Output = ()>) -> (Exit, bool) {
-    let stop = tokio::select! {
-        exit = process.exited() => return (exit, false),
-        () = wish.restart.notified() => false,
-        () = stopped => true,
-    };
+fn kill(process: &Running) {
     if let Err(error) = process.signal(Signal::SIGKILL) {
         tracing::error!(pid = process.pid, %error, "a process cannot be killed");
     }
-    (process.exited().await, stop)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod bench;
 mod cases;
+mod probes;
 mod rooms;
 mod setting;
 
@@ -25,6 +26,9 @@ const CASES: &[Case] = &[
     ("stopping_ends_it_and_its_children", cases::stopping_ends_it_and_its_children),
     ("another_zygote_follows_a_killed_one", cases::another_zygote_follows_a_killed_one),
     ("a_killed_lab_leaves_no_process", cases::a_killed_lab_leaves_no_process),
+    ("a_stand_in_is_ready_once_it_listens", probes::a_stand_in_is_ready_once_it_listens),
+    ("a_command_is_ready_when_its_own_probe_says_so", probes::a_command_is_ready_when_its_own_probe_says_so),
+    ("what_is_not_alive_is_started_again", probes::what_is_not_alive_is_started_again),
     ("a_machine_without_its_files_in_etc_will_do", rooms::a_machine_without_its_files_in_etc_will_do),
     ("a_chroot_will_do_and_nothing_shows_outside", rooms::a_chroot_will_do_and_nothing_shows_outside),
     ("two_hundred_stand_ins_start_fast_and_stay_small", bench::two_hundred_stand_ins_start_fast_and_stay_small),

@@ -9,6 +9,7 @@
 //! lab ends, however it ends, the zygote reads the end of the socket and ends too, and with it every pod.
 
 mod client;
+mod fork;
 mod protocol;
 mod server;
 

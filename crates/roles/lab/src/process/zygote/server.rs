@@ -1,27 +1,18 @@
 //! The zygote itself: one thread that forks what it is asked for and says what became of it.
 
+use super::fork::{Started, start};
 use super::protocol::{LONGEST, Launch, Reply, Request, Work, receive, send};
 use crate::process::sandbox;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::pipe2;
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
-use std::mem::size_of;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-
-/// The exit status of a child that failed before its work began: a shell's for a command that it cannot run.
-const NOT_STARTED: i32 = 127;
-
-/// linux/sched.h; wider than the constant of the libc crate.
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Runs the zygote on the socket that is its standard input, until the lab closes the other end.
 ///
@@ -71,12 +62,6 @@ struct Zygote {
     socket: OwnedFd,
     pods: PathBuf,
     own_pids: OwnedFd,
-}
-
-/// A child that works.
-struct Started {
-    pid: u32,
-    pidfd: OwnedFd,
 }
 
 impl Zygote {
@@ -156,61 +141,4 @@ fn work(work: &Work, tell: &mut Option<File>) -> io::Result<Infallible> {
         Work::StandIn(stand_in) => sandbox::stand_in(stand_in, tell),
         Work::Command { arguments, environment } => sandbox::execute(arguments, environment),
     }
-}
-
-/// Forks a child into a cgroup and waits until its work has begun.
-///
-/// The child runs `child` with the end of a pipe that is closed when that is so; what `child` returns is an
-/// error, and is returned here.
-fn start(
-    new: libc::c_int,
-    cgroup: BorrowedFd<'_>,
-    child: impl FnOnce(&mut Option<File>) -> io::Result<Infallible>,
-) -> io::Result<Started> {
-    let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-    let Some(process) = fork_into(new, cgroup)? else {
-        // The child. It must not go back to where it was forked from, whatever happens.
-        let mut tell = Some(File::from(write));
-        let ended = catch_unwind(AssertUnwindSafe(|| child(&mut tell)));
-        let problem = match ended {
-            Ok(Ok(never)) => match never {},
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the process panicked before its work began".to_owned(),
-        };
-        match tell {
-            Some(mut tell) => drop(tell.write_all(problem.as_bytes())),
-            None => eprintln!("{problem}"),
-        }
-        // SAFETY: ends the process at once, without what its parent registered to run at exit.
-        #[allow(unsafe_code)]
-        unsafe {
-            libc::_exit(NOT_STARTED)
-        }
-    };
-    drop(write);
-    let mut problem = String::new();
-    File::from(read).read_to_string(&mut problem)?;
-    if problem.is_empty() { Ok(process) } else { Err(io::Error::other(problem)) }
-}
-
-/// A fork of this process with new namespaces, in a cgroup from its first instruction on; nothing in the child.
-#[allow(unsafe_code)]
-fn fork_into(new: libc::c_int, cgroup: BorrowedFd<'_>) -> io::Result<Option<Started>> {
-    let mut pidfd = -1_i32;
-    // SAFETY: all-zero bytes are valid clone3(2) arguments: no flag, no pointer.
-    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    arguments.flags = u64::from((new | libc::CLONE_PIDFD).cast_unsigned()) | CLONE_INTO_CGROUP;
-    arguments.pidfd = (&raw mut pidfd) as u64;
-    arguments.exit_signal = libc::SIGCHLD as u64;
-    arguments.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
-    // SAFETY: without CLONE_VM and without a stack this is fork(2). The process has one thread, so no lock is
-    // held by another and the child may run any code; the arguments are whole and outlive the call.
-    let pid =
-        Errno::result(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) })?;
-    if pid == 0 {
-        return Ok(None);
-    }
-    // SAFETY: the kernel has just made this descriptor for the parent, and nothing else knows of it.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Some(Started { pid: u32::try_from(pid).map_err(io::Error::other)?, pidfd }))
 }
