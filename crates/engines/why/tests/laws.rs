@@ -1,0 +1,138 @@
+//! Laws that hold for every cluster.
+
+mod clusters;
+mod world;
+
+use clusters::{PORTS, cluster};
+use lictor_cluster::Snapshot;
+use lictor_model::{Protocol, Verdict};
+use lictor_why::{Answer, Change, Effect, Opening, Reach, Scope, Show, edges, predict};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use world::{allowed, ladder, objects, pods, snapshot_of, why, would_be_allowed};
+
+/// A connection between two pods.
+type Wire = (String, String, String, String, Protocol, u16);
+
+/// Every connection that all layers would allow, on each port that anything speaks of and its neighbours.
+fn open(snapshot: &Snapshot) -> BTreeSet<Wire> {
+    let mut open = BTreeSet::new();
+    let ports: BTreeSet<u16> = PORTS.iter().flat_map(|port| [port - 1, *port, port + 1]).chain([1, 500, 501]).collect();
+    for from in pods(snapshot) {
+        for to in pods(snapshot).filter(|to| to.name != from.name) {
+            for protocol in Protocol::WITH_PORTS {
+                for port in &ports {
+                    if would_be_allowed(&ladder(snapshot, from, to, protocol, *port)) {
+                        let label = |pod: &lictor_cluster::Pod| pod.workload.name.to_string();
+                        open.insert((
+                            label(from),
+                            label(to),
+                            from.name.to_string(),
+                            to.name.to_string(),
+                            protocol,
+                            *port,
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    open
+}
+
+fn tells(list: &[Opening], wire: &Wire) -> bool {
+    let (from, to, _, _, protocol, port) = wire;
+    list.iter().any(|told| {
+        *told.source == **from && *told.destination == **to && told.protocol == *protocol && told.ports.contains(*port)
+    })
+}
+
+/// The change of a fix, put into the objects as a person would put it into the folder; nothing for an edit.
+fn applied(text: &str, answer: &Answer) -> Option<(Snapshot, Effect)> {
+    let fix = answer.fix.as_ref()?;
+    let mut all = text.to_owned();
+    for change in &fix.changes {
+        let Change::Apply { document, .. } = change else { return None };
+        all.push_str("---\n");
+        all.push_str(&document.to_yaml());
+    }
+    Some((snapshot_of(&objects(&all)), fix.effect.clone()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_fix_opens_what_it_is_for_and_nothing_that_it_does_not_tell(
+        text in cluster(), picks in any::<[prop::sample::Index; 2]>()
+    ) {
+        let before = snapshot_of(&objects(&text));
+        let all: Vec<_> = pods(&before).collect();
+        let [from, to] = picks.map(|pick| all[pick.index(all.len())]);
+        prop_assume!(from.name != to.name);
+        let (from, to) = (from.name.to_string(), format!("{}:80/TCP", to.name));
+        let answer = why(&before, &from, &to);
+        if let Some((after, effect)) = applied(&text, &answer) {
+            let again = why(&after, &from, &to);
+            prop_assert_eq!(again.would, Verdict::Allow, "{}", text);
+            let (was, is) = (open(&before), open(&after));
+            let wanted = |wire: &Wire| {
+                let source = before.pods[&lictor_model::Name::parse(&from, "")].workload.name.to_string();
+                let target = answer.connection.destination.pod.as_ref().map(|pod| before.pods[pod].workload.name.to_string());
+                wire.0 == source && Some(&wire.1) == target.as_ref() && (wire.4, wire.5) == (Protocol::Tcp, 80)
+            };
+            for wire in is.difference(&was) {
+                prop_assert!(wanted(wire) || tells(&effect.opens, wire), "not told to open: {wire:?}\n{text}");
+            }
+            for wire in was.difference(&is) {
+                prop_assert!(tells(&effect.closes, wire), "not told to close: {wire:?}\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn edges_and_predictions_say_what_the_engines_say(text in cluster()) {
+        let snapshot = snapshot_of(&objects(&text));
+        for edge in edges(&snapshot, &Scope::default(), Show::All).edges {
+            let ends = |name: &str| pods(&snapshot).filter(|pod| pod.workload.name.to_string() == name).collect::<Vec<_>>();
+            let mut verdicts = BTreeSet::new();
+            for from in ends(&edge.source) {
+                for to in ends(&edge.destination).iter().filter(|to| to.name != from.name) {
+                    verdicts.insert(allowed(&ladder(&snapshot, from, to, edge.protocol, edge.port)));
+                }
+            }
+            let wanted = match verdicts.into_iter().collect::<Vec<_>>().as_slice() {
+                [true] => Reach::Allowed,
+                [false] => Reach::Denied,
+                _ => Reach::Partly,
+            };
+            prop_assert_eq!(edge.verdict, wanted, "{:?}\n{}", edge, text);
+        }
+        for check in predict(&snapshot, &Scope::default()) {
+            let steps = ladder(
+                &snapshot,
+                &snapshot.pods[&check.source.pod],
+                &snapshot.pods[&check.destination.pod],
+                check.protocol,
+                check.port,
+            );
+            prop_assert_eq!(check.expected.is_allow(), allowed(&steps), "{:?}\n{}", check, text);
+            prop_assert_eq!(check.would.is_allow(), would_be_allowed(&steps), "{:?}\n{}", check, text);
+        }
+    }
+
+    #[test]
+    fn an_answer_says_what_the_engines_say(text in cluster(), pick in any::<prop::sample::Index>()) {
+        let snapshot = snapshot_of(&objects(&text));
+        let all: Vec<_> = pods(&snapshot).collect();
+        let from = all[pick.index(all.len())];
+        for to in all.iter().filter(|to| to.name != from.name) {
+            for (port, protocol) in [(80, Protocol::Tcp), (443, Protocol::Udp)] {
+                let answer = why(&snapshot, &from.name.to_string(), &format!("{}:{port}/{protocol}", to.name));
+                let steps = ladder(&snapshot, from, to, protocol, port);
+                prop_assert_eq!(answer.verdict.is_allow(), allowed(&steps), "{}", text);
+                prop_assert_eq!(answer.would.is_allow(), would_be_allowed(&steps), "{}", text);
+            }
+        }
+    }
+}
