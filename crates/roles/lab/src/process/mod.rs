@@ -17,6 +17,7 @@
 mod capabilities;
 mod cgroup;
 mod exec;
+mod expand;
 mod sandbox;
 mod stage;
 mod state;
@@ -26,6 +27,7 @@ mod zygote;
 pub use capabilities::pod_capabilities;
 pub use cgroup::{Cgroup, Cgroups, cgroup2_mount};
 pub use exec::{ExecError, Target, exec};
+pub use expand::command;
 pub use state::{ClaimError, PodFiles, STATE, StateDir, cleanup};
 pub use supervise::{Backoff, Control, Phase, Place, Restart, Supervised, supervise};
 pub use zygote::{Exit, Launch, LaunchError, Running, Stage, Work, Zygote, run};

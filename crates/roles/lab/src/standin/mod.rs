@@ -24,11 +24,13 @@
 mod config;
 mod echo;
 pub mod http;
+mod ports;
 mod serve;
 mod websocket;
 
 pub use config::{Kind, Port, StandIn, kind};
 pub use echo::{Sighting, WHOAMI};
+pub use ports::ports;
 pub use serve::{Bound, run};
 
 #[cfg(test)]
