@@ -103,11 +103,9 @@ impl Page<'_> {
         let laid: Vec<(Line, Vec<String>)> = lines
             .into_iter()
             .map(|line| {
-                let text = if line.place.is_empty() && self.style.width.is_none() {
-                    vec![line.text.clone()]
-                } else {
-                    wrapped(&line.text, room)
-                };
+                // A line without a place has the places' room as well.
+                let whole = self.style.width.map_or(usize::MAX, |width| width.saturating_sub(SENTENCE_AT).max(36));
+                let text = wrapped(&line.text, if line.place.is_empty() { whole } else { room });
                 (line, text)
             })
             .collect();

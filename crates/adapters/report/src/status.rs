@@ -124,7 +124,7 @@ fn text(status: &Status, style: Style) -> String {
     );
     let _ = write!(
         out,
-        "\nlab {}, revision {}: {ready} of {} ready, {}",
+        "\n{} (revision {}): {ready} of {} ready, {}",
         status.lab,
         status.revision,
         plural(pods, "pod"),
@@ -161,7 +161,7 @@ fn workloads(status: &Status, style: Style) -> String {
         table.row(vec![
             view.workload.to_string().into(),
             Cell::toned(tone, ready),
-            if view.enrolled { view.identity.to_string() } else { "-".to_owned() }.into(),
+            view.identity.to_string().into(),
             transport(view).into(),
             named(&view.policies, &view.workload, style.wide).into(),
         ]);

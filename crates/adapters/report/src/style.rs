@@ -56,6 +56,9 @@ pub(crate) fn padded(text: &str, width: usize) -> String {
 /// Breaks a text at spaces into lines of at most `width` columns; a word that is longer has a line of its own, so
 /// that names stay whole.
 pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    if columns(text) <= width {
+        return vec![text.to_owned()];
+    }
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {

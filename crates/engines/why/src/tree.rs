@@ -135,7 +135,9 @@ fn write_list(out: &mut String, items: &[Tree], indent: usize) {
 /// doubt, otherwise quoted as in JSON.
 fn scalar(text: &str) -> String {
     const WORDS: [&str; 10] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan"];
-    let body = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-' | '@' | ':' | '(' | ')' | ';');
+    let body = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-' | '@' | ':' | '(' | ')' | ';' | '=' | '[' | ']')
+    };
     let starts_as_text = match text.chars().next() {
         Some(first) if first.is_ascii_alphabetic() || matches!(first, '/' | '_') => true,
         Some(first) => first.is_ascii_digit() && text.contains('/'),
