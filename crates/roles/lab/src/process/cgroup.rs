@@ -146,7 +146,8 @@ pub(super) fn remove_left(lab: &str) -> io::Result<()> {
 /// Takes away the mount that [`Cgroups::open`] made, if it did and nobody else uses it.
 pub(super) fn unmount_own() {
     if umount2(OWN_MOUNT, MntFlags::empty()).is_ok() {
-        let _ = fs::remove_dir(OWN_MOUNT);
+        // Labs that live keep the folder above it.
+        let _ = fs::remove_dir(OWN_MOUNT).and_then(|()| fs::remove_dir(super::STATE));
     }
 }
 

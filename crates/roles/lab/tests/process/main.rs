@@ -30,6 +30,7 @@ const CASES: &[Case] = &[
     ("a_command_is_ready_when_its_own_probe_says_so", probes::a_command_is_ready_when_its_own_probe_says_so),
     ("what_is_not_alive_is_started_again", probes::what_is_not_alive_is_started_again),
     ("a_machine_without_its_files_in_etc_will_do", rooms::a_machine_without_its_files_in_etc_will_do),
+    ("a_machine_without_a_cgroup_tree_gets_one", rooms::a_machine_without_a_cgroup_tree_gets_one),
     ("a_chroot_will_do_and_nothing_shows_outside", rooms::a_chroot_will_do_and_nothing_shows_outside),
     ("two_hundred_stand_ins_start_fast_and_stay_small", bench::two_hundred_stand_ins_start_fast_and_stay_small),
 ];

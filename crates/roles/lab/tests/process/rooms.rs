@@ -1,8 +1,8 @@
 //! Machines that are not as they should be: each is a mount namespace that this program enters and goes on in.
 
 use crate::setting::{Setting, block_on, shell};
-use lictor_lab::process::Exit;
-use nix::mount::{MsFlags, mount};
+use lictor_lab::process::{Exit, cgroup2_mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,6 +11,10 @@ use std::process::{Command, ExitCode};
 
 pub(crate) fn a_machine_without_its_files_in_etc_will_do() {
     go_into("bare-etc");
+}
+
+pub(crate) fn a_machine_without_a_cgroup_tree_gets_one() {
+    go_into("no-cgroups");
 }
 
 pub(crate) fn a_chroot_will_do_and_nothing_shows_outside() {
@@ -34,6 +38,14 @@ pub(crate) fn enter(room: &str) -> ExitCode {
             symlink("/run/nowhere/resolv.conf", "/etc/resolv.conf").expect("linked");
             run_a_pod(&["root:x:0:0::/root:/bin/sh"]);
             assert!(!Path::new("/etc/hosts").exists(), "the machine's own folder is left as it was");
+        }
+        "no-cgroups" => {
+            while let Some(tree) = cgroup2_mount().expect("mounts") {
+                umount2(&tree, MntFlags::MNT_DETACH).expect("unmounted");
+            }
+            let passwd = fs::read_to_string("/etc/passwd").expect("a file");
+            run_a_pod(&passwd.lines().collect::<Vec<_>>());
+            assert_eq!(cgroup2_mount().expect("mounts"), None, "what was mounted is unmounted");
         }
         "chroot" => in_a_chroot(),
         other => panic!("no room {other}"),
