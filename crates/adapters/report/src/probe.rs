@@ -53,21 +53,22 @@ pub struct Probed {
     pub check: Check,
     /// What came of it.
     pub observed: Observed,
-    /// Whether that is what was predicted, down to how a denial shows itself.
-    pub agrees: bool,
+    /// Whether that is what was predicted, down to how a denial shows itself; nothing when it could not be tried.
+    pub agrees: Option<bool>,
 }
 
 impl Probed {
     /// Compares what came of a check with what it expects.
     pub fn new(check: Check, observed: Observed) -> Self {
         let agrees = match (check.expected, check.denial) {
-            (Verdict::Allow, _) => observed == Observed::Reached,
+            // Where nobody listens, the packet arrived and was answered: no policy stopped it.
+            (Verdict::Allow, _) => matches!(observed, Observed::Reached | Observed::Refused),
             (Verdict::Deny, Some(Denial::Dropped)) => observed == Observed::Dropped,
-            (Verdict::Deny, Some(Denial::Closed)) => matches!(observed, Observed::Ended | Observed::Refused),
+            (Verdict::Deny, Some(Denial::Closed)) => matches!(observed, Observed::Ended | Observed::Dropped),
             (Verdict::Deny, Some(Denial::Forbidden)) => observed == Observed::Forbidden,
             (Verdict::Deny, None) => matches!(observed, Observed::Dropped | Observed::Ended | Observed::Forbidden),
         };
-        Self { check, observed, agrees }
+        Self { check, observed, agrees: (observed != Observed::Broken).then_some(agrees) }
     }
 }
 
@@ -78,6 +79,8 @@ pub struct ProbeReport {
     pub made: usize,
     /// How many went as predicted.
     pub agreed: usize,
+    /// How many could not be tried.
+    pub broken: usize,
     /// How long it took, in seconds.
     pub seconds: f64,
     /// Each of them.
@@ -87,11 +90,11 @@ pub struct ProbeReport {
 impl ProbeReport {
     /// A report of these checks.
     pub fn new(checks: Vec<Probed>, seconds: f64) -> Self {
-        let agreed = checks.iter().filter(|probed| probed.agrees).count();
-        Self { made: checks.len(), agreed, seconds, checks }
+        let count = |agrees| checks.iter().filter(|probed| probed.agrees == agrees).count();
+        Self { made: checks.len(), agreed: count(Some(true)), broken: count(None), seconds, checks }
     }
 
-    /// The process's exit code: 1 when anything went otherwise than predicted.
+    /// The process's exit code: 1 when anything went otherwise than predicted, or could not be tried.
     pub fn exit_code(&self) -> u8 {
         u8::from(self.agreed != self.made)
     }
@@ -114,21 +117,24 @@ enum Mark {
     Allowed,
     Denied,
     Partly,
+    Broken,
     Disagrees,
 }
 
 impl Mark {
     fn of(probed: &Probed) -> Self {
         match (probed.agrees, probed.check.expected) {
-            (false, _) => Self::Disagrees,
-            (true, Verdict::Allow) => Self::Allowed,
-            (true, Verdict::Deny) => Self::Denied,
+            (None, _) => Self::Broken,
+            (Some(false), _) => Self::Disagrees,
+            (Some(true), Verdict::Allow) => Self::Allowed,
+            (Some(true), Verdict::Deny) => Self::Denied,
         }
     }
 
     fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Disagrees, _) | (_, Self::Disagrees) => Self::Disagrees,
+            (Self::Broken, _) | (_, Self::Broken) => Self::Broken,
             (one, two) if one == two => one,
             _ => Self::Partly,
         }
@@ -139,6 +145,7 @@ impl Mark {
             Self::Allowed => ("✓", Tone::Good),
             Self::Denied => ("✗", Tone::Faint),
             Self::Partly => ("◐", Tone::Doubtful),
+            Self::Broken => ("?", Tone::Bad),
             Self::Disagrees => ("!", Tone::Bad),
         }
     }
@@ -150,7 +157,7 @@ fn text(report: &ProbeReport, style: Style) -> String {
         out.push_str(&matrix(report, style));
         out.push('\n');
     }
-    let wrong: Vec<&Probed> = report.checks.iter().filter(|probed| !probed.agrees).collect();
+    let wrong: Vec<&Probed> = report.checks.iter().filter(|probed| probed.agrees != Some(true)).collect();
     for probed in wrong.iter().take(MAX_SHOWN) {
         out.push_str(&disagreement(probed, style));
     }
@@ -161,12 +168,14 @@ fn text(report: &ProbeReport, style: Style) -> String {
         out.push('\n');
     }
     let allowed = report.checks.iter().filter(|probed| probed.check.expected.is_allow()).count();
-    let (word, tone) = if wrong.is_empty() { ("0 disagreements", Tone::Good) } else { ("", Tone::Bad) };
-    let verdict = match wrong.len() {
-        0 => word.to_owned(),
+    let tone = if wrong.is_empty() { Tone::Good } else { Tone::Bad };
+    let mut verdict = match wrong.len() - report.broken {
         1 => "1 disagreement".to_owned(),
         count => format!("{count} disagreements"),
     };
+    if report.broken > 0 {
+        let _ = write!(verdict, ", {} could not be tried", report.broken);
+    }
     let _ = writeln!(
         out,
         "{} connections in {:.1} s: {allowed} predicted to be allowed, {} denied; {}",
@@ -211,6 +220,9 @@ fn matrix(report: &ProbeReport, style: Style) -> String {
         let _ = writeln!(out, "{}  {target}", style.paint(Tone::Strong, &number(at)));
     }
     out.push_str("\n✓ allowed   ✗ denied   ◐ some requests   ! not as predicted   · itself\n");
+    if report.broken > 0 {
+        out.push_str("? could not be tried\n");
+    }
     out
 }
 
@@ -234,7 +246,7 @@ fn disagreement(probed: &Probed, style: Style) -> String {
     };
     format!(
         "{}  {} -> {to}{request}\n  predicted {expected}; there was {}\n  {}\n",
-        style.paint(Tone::Bad, "DISAGREES"),
+        style.paint(Tone::Bad, if probed.agrees.is_none() { "NOT TRIED" } else { "DISAGREES" }),
         check.source.workload,
         probed.observed.words(),
         again(check)
