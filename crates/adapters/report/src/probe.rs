@@ -169,7 +169,7 @@ fn text(report: &ProbeReport, style: Style) -> String {
     }
     let allowed = report.checks.iter().filter(|probed| probed.check.expected.is_allow()).count();
     let tone = if wrong.is_empty() { Tone::Good } else { Tone::Bad };
-    let mut verdict = match wrong.len() - report.broken {
+    let mut verdict = match wrong.len().saturating_sub(report.broken) {
         1 => "1 disagreement".to_owned(),
         count => format!("{count} disagreements"),
     };
@@ -181,7 +181,7 @@ fn text(report: &ProbeReport, style: Style) -> String {
         "{} connections in {:.1} s: {allowed} predicted to be allowed, {} denied; {}",
         report.made,
         report.seconds,
-        report.made - allowed,
+        report.made.saturating_sub(allowed),
         style.paint(tone, &verdict)
     );
     out
