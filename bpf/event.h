@@ -69,7 +69,7 @@ __noinline int is_news(struct packet *packet)
 	if (!packet)
 		return 0;
 	__u64 now = bpf_ktime_get_ns();
-	int opening = packet->key.protocol == PROTO_TCP && (packet->tcp & TCP_SYN);
+	int opening = packet->key.protocol == PROTO_TCP && packet->opens;
 	struct told *before = bpf_map_lookup_elem(&TOLD, &packet->key);
 	if (before) {
 		__u64 ago = now - before->at;

@@ -25,6 +25,8 @@ struct packet {
 	__u32 sequence;
 	__u32 fragment; /* identification, when `fragmented` */
 	__u8 fragmented, direction, tcp, reason;
+	__u8 opens; /* no answer to anything: a first SYN, an echo request */
+	__u8 pad[3];
 };
 
 /* Where the transport header is, and what it is. */
@@ -172,6 +174,7 @@ static __always_inline int parse_ports(struct __sk_buff *skb, struct packet *pac
 	if ((tcp.flags & TCP_SYN) && (tcp.flags & (TCP_FIN | TCP_RST)))
 		return 0;
 	packet->tcp = tcp.flags;
+	packet->opens = (tcp.flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 	packet->sequence = bpf_ntohl(tcp.sequence);
 	*header = (tcp.offset >> 4) * 4;
 	return 1;
@@ -273,6 +276,9 @@ __noinline int parse(struct __sk_buff *skb, struct packet *packet, struct endpoi
 	struct transport transport = {};
 	struct address source, destination;
 	int ipv4 = skb->protocol == bpf_htons(ETH_IPV4);
+	/* The kernel takes a VLAN's tag out of the frame before it shows it. */
+	if (skb->vlan_present)
+		return refuse(packet, PROTOCOL);
 	if (skb->protocol == bpf_htons(ETH_ARP))
 		return parse_arp(skb, packet, own);
 	if (ipv4) {
@@ -312,6 +318,7 @@ __noinline int parse(struct __sk_buff *skb, struct packet *packet, struct endpoi
 		if (echo && !LOAD(skb, transport.at + 4, &id))
 			return refuse(packet, MALFORMED);
 		packet->key.own_port = packet->key.peer_port = bpf_ntohs(id);
+		packet->opens = type == (ipv4 ? 8 : 128);
 		header = 8;
 	}
 	packet->payload = transport.length > header ? transport.length - header : 0;

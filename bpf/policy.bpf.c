@@ -28,7 +28,7 @@ static __always_inline int verdict(struct __sk_buff *skb, __u8 direction)
 	struct packet packet = { .direction = direction, .key.endpoint = *endpoint };
 	__u32 slot = *endpoint;
 	struct endpoint *own = bpf_map_lookup_elem(&ENDPOINTS, &slot);
-	if (!own) {
+	if (!own || !(own->flags & ENDPOINT_ACTIVE)) {
 		count(UNKNOWN);
 		return TCX_DROP;
 	}

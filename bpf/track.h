@@ -110,7 +110,7 @@ __noinline int begin(struct packet *packet, struct endpoint *own)
 		return TCX_DROP;
 	int isolated = GATE_SET(gate_of(packet->key.endpoint, INGRESS)) ||
 		       GATE_SET(gate_of(packet->key.endpoint, EGRESS));
-	if (packet->key.protocol == PROTO_TCP && (packet->tcp & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN) {
+	if (packet->key.protocol == PROTO_TCP && !packet->opens) {
 		if (!isolated && own->flags & ENDPOINT_ACTIVE && !(own->flags & ENDPOINT_ENROLLED))
 			return TCX_NEXT;
 		count(UNTRACKED);
@@ -225,20 +225,18 @@ static __always_inline int track(struct packet *packet, struct endpoint *own)
 		return begin(packet, own);
 	__u64 now = bpf_ktime_get_ns();
 	int from_opener = packet->direction == flow->direction;
-	int opens = packet->key.protocol == PROTO_TCP &&
-		    (packet->tcp & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 	if (is_idle(flow, packet->key.protocol, now))
 		return begin(packet, own);
 	__u32 generation = GATE_GENERATION(gate_of(packet->key.endpoint, flow->direction));
 	if (flow->state & FLOW_ENDED) {
 		/* Only a new attempt is judged anew, or anything once the policies have changed again. */
-		if (from_opener && (opens || (generation != flow->generation &&
-					      packet->key.protocol != PROTO_TCP)))
+		if (from_opener && (packet->opens || (generation != flow->generation &&
+						      packet->key.protocol != PROTO_TCP)))
 			return begin(packet, own);
 		flow->seen = now;
 		return TCX_DROP;
 	}
-	if (opens && from_opener && flow->state & (FLOW_ASSURED | FLOW_CLOSED)) {
+	if (packet->opens && from_opener && flow->state & (FLOW_ASSURED | FLOW_CLOSED)) {
 		/* The same ports once more. */
 		if (!(flow->state & (FLOW_CLOSED | FLOW_QUIET))) {
 			struct report report = {};
@@ -246,8 +244,8 @@ static __always_inline int track(struct packet *packet, struct endpoint *own)
 		}
 		return begin(packet, own);
 	}
-	if (opens && !from_opener) {
-		/* No reply: the other side opens a connection of its own between the same ports. */
+	if (packet->opens && !from_opener) {
+		/* No answer: the other side opens a connection of its own between the same ports. */
 		struct report report = { .kind = EVENT_JUDGED, .direction = packet->direction };
 		__u64 word = decide(packet, own, packet->direction, &report);
 		if (denies(word)) {

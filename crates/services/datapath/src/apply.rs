@@ -55,12 +55,13 @@ impl Datapath {
             return Err(error);
         }
         let judged_again = self.turn(&plan, program)?;
+        let new_rule_sets = plan.rule_sets.new_ones();
         self.rule_sets.commit(&mut plan.rule_sets);
         self.columns.turn();
         self.program = Some(program.clone());
         self.tables.revision.set(0, program.revision.0)?;
 
-        let (new_rule_sets, old_rule_sets) = plan.rule_sets.counts();
+        let old_rule_sets = plan.rule_sets.old_ones();
         let addresses = plan.columns.writes();
         self.rule_sets.clean(plan.rule_sets, &mut self.tables)?;
         self.columns.clean(plan.columns, &mut self.tables)?;

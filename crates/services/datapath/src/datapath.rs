@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::events::Events;
 use crate::names::Resolver;
 use crate::netns::Netns;
+use crate::rcu::Expedited;
 use crate::rule_sets::RuleSets;
 use crate::services::Services;
 use crate::slots::{Link, Slots};
@@ -43,11 +44,18 @@ const SOCKET_PROGRAMS: [&str; 8] = [
     "lictor_getpeername6",
 ];
 
+/// Every program.
+pub(crate) const PROGRAMS: [&str; 10] = {
+    let [connect4, connect6, sendmsg4, sendmsg6, recvmsg4, recvmsg6, getpeername4, getpeername6] = SOCKET_PROGRAMS;
+    let [(egress, _), (ingress, _)] = LINK_PROGRAMS;
+    [egress, ingress, connect4, connect6, sendmsg4, sendmsg6, recvmsg4, recvmsg6, getpeername4, getpeername6]
+};
+
 /// Segmentation in the kernel: loaded programs, their maps, and the links that they judge.
 ///
 /// Dropping it detaches and unloads everything; nothing is pinned.
 pub struct Datapath {
-    object: Ebpf,
+    pub(crate) object: Ebpf,
     pub(crate) tables: Tables,
     pub(crate) limits: Limits,
     pub(crate) slots: Slots,
@@ -118,22 +126,28 @@ impl Datapath {
         if self.slots.find(name).is_none() && self.slots.room() == 0 {
             self.sweep()?;
         }
+        let _expedited = Expedited::hold();
         let namespace = pod.run(cookie).map_err(Error::io("cannot tell the pod's network namespace"))?;
         let number = self.slots.take(name)?.number;
         let (index, programs) = {
             let _inside = node.enter_now().map_err(Error::io("cannot enter the node's network namespace"))?;
             let index = if_nametoindex(host).map_err(|error| Error::io("cannot find the pod's link")(error.into()))?;
             self.tables.links.insert(index, number)?;
-            (index, attach_link(&mut self.object, host)?)
+            let programs = attach_link(&mut self.object, host);
+            if programs.is_err() {
+                self.tables.links.remove(&index)?;
+            }
+            (index, programs?)
         };
-        self.tables.namespaces.insert(namespace, number)?;
         self.slots.take(name)?.link = Some(Link { index, namespace, programs });
+        self.tables.namespaces.insert(namespace, number)?;
         self.locate(name, Some(number))
     }
 
     /// Takes the programs off a pod's link, which may be gone already. What it still sends is dropped if a
     /// program is left; the connections that it had are closed by the next [`Datapath::sweep`].
     pub fn detach_pod(&mut self, name: &Name) -> Result<(), Error> {
+        let _expedited = Expedited::hold();
         self.locate(name, None)?;
         let Some(slot) = self.slots.find_mut(name) else { return Ok(()) };
         let Some(link) = slot.link.take() else { return Ok(()) };
@@ -179,9 +193,15 @@ fn attach_link(object: &mut Ebpf, host: &str) -> Result<[SchedClassifierLinkId; 
         let options = TcAttachOptions::TcxOrder(LinkOrder::default());
         link_program(object, name)?.attach_with_options(host, at, options).map_err(Error::program(name))
     };
-    let [egress, ingress] = LINK_PROGRAMS;
-    let egress = attach(egress)?;
-    Ok([egress, attach(ingress)?])
+    let [first, second] = LINK_PROGRAMS;
+    let egress = attach(first)?;
+    match attach(second) {
+        Ok(ingress) => Ok([egress, ingress]),
+        Err(error) => {
+            link_program(object, first.0)?.detach(egress).map_err(Error::program(first.0))?;
+            Err(error)
+        }
+    }
 }
 
 /// The cookie of the calling thread's network namespace (`SO_NETNS_COOKIE`).

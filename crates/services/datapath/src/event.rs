@@ -268,4 +268,24 @@ mod tests {
         assert_eq!(changed(76, 9), Err(Malformed::Kind(9)));
         assert_eq!(changed(84, 13), Err(Malformed::Reason(13)));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_are_too_strange(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            if let Ok(event) = Event::decode(&bytes) {
+                proptest::prop_assert_eq!(bytes.len(), LENGTH);
+                proptest::prop_assert!(event.layers().count() <= 2);
+            }
+        }
+
+        #[test]
+        fn an_event_that_is_read_says_no_more_than_its_bytes(bytes in proptest::array::uniform32(0_u8..14)) {
+            let whole = [bytes, bytes, bytes].concat();
+            let read = Event::decode(&whole);
+            proptest::prop_assert_eq!(read.clone(), Event::decode(&whole));
+            if let Ok(event) = read {
+                proptest::prop_assert_eq!(event.flow, u64::from_ne_bytes(*whole[8..].first_chunk().expect("eight bytes")));
+            }
+        }
+    }
 }

@@ -18,6 +18,7 @@
 mod apply;
 pub mod capture;
 mod columns;
+mod cost;
 mod datapath;
 mod error;
 mod event;
@@ -28,6 +29,7 @@ mod netlink;
 pub mod netns;
 pub mod nft;
 mod ranges;
+mod rcu;
 mod read_back;
 mod record;
 mod rule_sets;
@@ -39,6 +41,7 @@ mod tables;
 mod wire;
 
 pub use apply::Applied;
+pub use cost::Cost;
 pub use datapath::Datapath;
 pub use error::Error;
 pub use event::{Ended, Event, Judged, LENGTH as EVENT_LENGTH, Malformed, Reason, What};

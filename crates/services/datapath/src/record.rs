@@ -101,7 +101,10 @@ impl Recorder {
     }
 
     fn remember(&mut self, flow: u64, id: u64) {
-        if self.order.len() >= OPEN
+        if self.order.len() >= 2 * OPEN {
+            self.order.retain(|flow| self.open.contains_key(flow));
+        }
+        while self.open.len() >= OPEN
             && let Some(oldest) = self.order.pop_front()
         {
             self.open.remove(&oldest);
@@ -140,3 +143,6 @@ fn deciding(egress: Option<Judged>, ingress: Option<Judged>) -> Option<(Layer, J
         .or_else(|| asked().find(|(_, judged)| would_deny(*judged)))
         .or_else(|| asked().next_back())
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,9 +47,14 @@ impl Change {
         id.and_then(|id| self.numbers.get(&id)).copied().unwrap_or_default()
     }
 
-    /// New rule sets, and ones that stay no longer.
-    pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.new.len(), self.old.len())
+    /// Rule sets that are yet to be committed.
+    pub(crate) fn new_ones(&self) -> usize {
+        self.new.len()
+    }
+
+    /// Rule sets that the commit has put out of force.
+    pub(crate) fn old_ones(&self) -> usize {
+        self.old.len()
     }
 }
 

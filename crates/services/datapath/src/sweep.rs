@@ -19,7 +19,7 @@ impl Datapath {
     /// Forgets connections on which nothing has been seen for as long as their state allows (a UDP exchange:
     /// a minute), and those of pods that have left. Returns that they are closed, as the kernel would have told.
     ///
-    /// To be called every few seconds; takes about a microsecond a connection.
+    /// To be called every few seconds; takes a few microseconds a connection.
     pub fn sweep(&mut self) -> Result<Vec<Event>, Error> {
         let now = now();
         let mut closed = Vec::new();

@@ -3,7 +3,12 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod capture;
+mod frames;
 mod links;
+mod measure;
+mod mesh;
 mod node;
+mod packets;
 mod policy;
 mod program;
+mod services;

@@ -219,7 +219,7 @@ impl Guarded {
     }
 }
 
-/// A cgroup of its own, removed with what is in it.
+/// A cgroup of its own for threads of this process, removed with its owner.
 pub struct Cgroup(pub PathBuf);
 
 impl Cgroup {
@@ -231,10 +231,21 @@ impl Cgroup {
             let path = fields.nth(1)?;
             (fields.next() == Some("cgroup2")).then(|| PathBuf::from(path))
         });
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = root.unwrap().join(format!("lictor-test-{}-{number}", std::process::id()));
+        let path = root.unwrap().join(own).join(format!("lictor-test-{}-{number}", std::process::id()));
         std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("cgroup.type"), "threaded").unwrap();
         Self(path)
+    }
+
+    /// Runs something in a network namespace and this cgroup, as a process of a pod would.
+    pub fn run<T: Send>(&self, netns: &Netns, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        netns.run(|| {
+            std::fs::write(self.0.join("cgroup.threads"), nix::unistd::gettid().to_string())?;
+            work()
+        })
     }
 }
 

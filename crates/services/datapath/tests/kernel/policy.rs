@@ -236,3 +236,112 @@ fn rules_are_named_by_their_policy_whatever_their_number() {
         .collect();
     assert_eq!(names, [By::Policy(policy(80)), By::Policy(policy(81))]);
 }
+
+#[test]
+fn blocks_and_port_ranges_are_looked_up_as_the_program_does() {
+    use lictor_network::{ClassId, Entry, Outcome, RuleId, RuleSet};
+    use std::sync::Arc;
+    let mut node = Guarded::new(&[2, 3]);
+    let blocks = [("0.0.0.0/0", 11), ("10.0.0.0/8", 12), ("10.1.0.0/16", 13), ("::/0", 21), ("fd00::/8", 22)];
+    let mut draft =
+        blocks.into_iter().fold(Draft::open(1, &[2, 3]), |draft, (block, class)| draft.block(block, ClassId(class)));
+    draft = draft.isolate(3, Direction::Ingress, &[]).isolate(2, Direction::Egress, &[(class(3), Protocol::Udp, 53)]);
+    let id = draft.0.endpoints[&name(3)].ingress.rule_set.unwrap();
+    let mut set = RuleSet { bounds: vec![0, 80, 81, 1000, 2001, 65_535], ..RuleSet::default() };
+    draft.0.rules = (0..4).map(policy).collect();
+    let outcome = |verdict, rule| Outcome { verdict, rule: RuleId(rule) };
+    let entry = |class, port| Entry { class: ClassId(class), port };
+    set.entries.insert(entry(12, Some((Protocol::Tcp, 1))), outcome(Verdict::Allow, 0));
+    set.entries.insert(entry(12, Some((Protocol::Udp, 3))), outcome(Verdict::Allow, 1));
+    set.entries.insert(entry(13, None), outcome(Verdict::Deny, 2));
+    set.entries.insert(entry(22, None), outcome(Verdict::Allow, 3));
+    set.entries.insert(Entry { class: ClassId::ANY, port: Some((Protocol::Sctp, 5)) }, outcome(Verdict::Allow, 0));
+    draft.0.rule_sets.insert(id, Arc::new(set));
+    let program = draft.done();
+    node.datapath.apply(&program).unwrap();
+
+    let peers = [
+        "10.2.3.4",
+        "10.1.2.3",
+        "192.0.2.1",
+        "10.77.0.2",
+        "fd77::3",
+        "fd12::1",
+        "2001:db8::1",
+        "10.77.0.3",
+        "10.77.0.1",
+    ];
+    let ports = [0, 1, 79, 80, 81, 999, 1000, 2000, 2001, 65_534, 65_535];
+    let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp, Protocol::Other(1)];
+    let mut compared = 0;
+    for endpoint in [name(2), name(3), name(4)] {
+        for direction in Direction::BOTH {
+            for peer in peers {
+                for (port, protocol) in ports.iter().flat_map(|port| protocols.map(|protocol| (*port, protocol))) {
+                    let peer = peer.parse().unwrap();
+                    let wanted = program.judge(&endpoint, direction, peer, protocol, port);
+                    let found = node.datapath.read_back(&endpoint, direction, peer, protocol, port).unwrap();
+                    assert_eq!(found, wanted, "{endpoint} {direction} {peer} {protocol}/{port}");
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(compared, 3 * 2 * 9 * 44);
+}
+
+#[test]
+fn a_program_that_does_not_fit_leaves_the_last_one_in_force() {
+    use lictor_datapath::{Error, Limits};
+    let limits = Limits { rules: 4, bounds: 64, rule_sets: 4, ..Limits::default() };
+    let mut node = Guarded::with_limits(&[2, 3], limits);
+    let rules = |revision, count: u16| {
+        let rules: Vec<_> = (1..=count).map(|port| (class(2), Protocol::Tcp, port * 10)).collect();
+        Draft::open(revision, &[2, 3]).isolate(3, Direction::Ingress, &rules)
+    };
+    node.apply(rules(1, 2));
+    let error = node.datapath.apply(&rules(2, 5).done()).unwrap_err();
+    assert!(matches!(error, Error::NoRoom { what: "rules", wanted: 7, room: 4 }), "{error}");
+    assert_eq!(error.to_string(), "the program needs 7 rules, and there is room for 4");
+    node.tcp(2, v4(3), 20).unwrap();
+    assert!(is_silent(&node.tcp(2, v4(3), 50).unwrap_err()));
+    // Again and again: nothing that was given up stays behind.
+    for revision in 3..40 {
+        node.datapath.apply(&rules(revision, 5).done()).unwrap_err();
+        assert!(node.apply(rules(revision, if revision % 2 == 0 { 2 } else { 1 })).rules <= 2);
+    }
+}
+
+#[test]
+fn only_what_differs_is_written() {
+    let mut node = Guarded::new(&[2, 3, 4]);
+    let base =
+        |revision| Draft::open(revision, &[2, 3, 4]).isolate(3, Direction::Ingress, &[(class(2), Protocol::Tcp, 80)]);
+    let first = node.apply(base(1));
+    assert_eq!((first.new_rule_sets, first.addresses, first.rules), (1, 6, 1));
+    let second = node.apply(base(2));
+    assert_eq!((second.new_rule_sets, second.old_rule_sets, second.judged_again), (0, 0, 0), "{second:?}");
+    let third = node.apply(base(3).isolate(4, Direction::Egress, &[]));
+    assert_eq!((third.new_rule_sets, third.old_rule_sets, third.judged_again), (1, 0, 1), "{third:?}");
+}
+
+#[test]
+fn a_pod_whose_class_changes_is_judged_by_its_new_one() {
+    let mut node = Guarded::new(&[2, 3]);
+    let rule = [(class(2), Protocol::Tcp, 80)];
+    node.apply(Draft::open(1, &[2, 3]).isolate(3, Direction::Ingress, &rule));
+    let (mut client, mut server) = node.open(2, v4(3), 80);
+    pass(&mut client, &mut server, b"salve").unwrap();
+    let mut relabelled = Draft::open(2, &[2, 3]).isolate(3, Direction::Ingress, &rule);
+    relabelled
+        .0
+        .addresses
+        .values_mut()
+        .filter(|address| address.class == class(2))
+        .for_each(|address| address.class = class(9));
+    node.apply(relabelled);
+    assert!(pass(&mut client, &mut server, b"salve").is_err());
+    assert!(is_silent(&node.tcp(2, v4(3), 80).unwrap_err()));
+    node.apply(Draft::open(3, &[2, 3]).isolate(3, Direction::Ingress, &rule));
+    node.tcp(2, v4(3), 80).unwrap();
+}
