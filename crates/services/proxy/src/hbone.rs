@@ -4,6 +4,7 @@
 
 use crate::tunnel::{Slot, TunnelStream};
 use crate::window::{self, Taken, Window};
+use crate::wire::Wire;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::client::SendRequest;
@@ -18,12 +19,9 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-/// rustls reads 4 KiB at a time; this saves it the system calls.
-const READ_AHEAD: usize = 64 << 10;
 /// The largest frame that this end takes. A frame is passed on only once it is here as a whole.
 const FRAME: u32 = 64 << 10;
 /// What one stream may have waiting to be sent.
@@ -33,8 +31,6 @@ const HEADERS: u32 = 64 << 10;
 /// Memory for the frames (not the bytes) that wait: applications that write little at a time are slow ones' company.
 const FRAME_BUDGET: usize = 64 << 20;
 
-/// TCP under TLS.
-type Wire = BufReader<TcpStream>;
 /// The opening end's TLS connection.
 type ClientTls = client::TlsStream<Wire>;
 /// The accepting end's TLS connection.
@@ -68,7 +64,7 @@ pub(crate) struct Tunnel {
 impl Tunnel {
     /// Handshakes with a peer's proxy. `tcp` is connected.
     pub(crate) async fn open(tcp: TcpStream, peer: SocketAddr, config: Arc<ClientConfig>) -> Result<Self, TunnelError> {
-        let wire = BufReader::with_capacity(READ_AHEAD, tcp);
+        let wire = Wire::new(tcp);
         let tls = TlsConnector::from(config).connect(no_name(), wire).await;
         let tls = tls.map_err(|error| TunnelError::Handshake { peer, error })?;
         let handshake = h2::client::Builder::new()
@@ -155,7 +151,7 @@ pub(crate) struct Accepted {
 /// # Errors
 /// What TLS or HTTP/2 object to; the peer was told by an alert.
 pub(crate) async fn accept(tcp: TcpStream, config: Arc<ServerConfig>, streams: u32) -> io::Result<Accepted> {
-    let wire = BufReader::with_capacity(READ_AHEAD, tcp);
+    let wire = Wire::new(tcp);
     let tls = TlsAcceptor::from(config).accept(wire).await?;
     let session = tls.get_ref().1;
     // ALPN is only settled where the client offered one: HTTP/1 on this port is nobody's.

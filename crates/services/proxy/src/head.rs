@@ -2,10 +2,10 @@
 //!
 //! A request that names two hosts, or two lengths, means one thing to the policy and another to the application.
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use std::borrow::Cow;
 
 /// Why a request's head is refused with 400.
@@ -74,6 +74,33 @@ fn same_host(target: &str, named: &str, method: &Method) -> bool {
     target.eq_ignore_ascii_case(named) || (*method == Method::CONNECT && without_port())
 }
 
+/// Takes away an offer to go on in another version of HTTP, or in TLS, on the same connection (`Upgrade: h2c`).
+///
+/// What follows such an upgrade would be requests that no rule sees. A server that does not see the offer answers in the
+/// version of the request (RFC 9110, section 7.8). Other upgrades, WebSocket first, are one exchange and stay.
+pub fn withdraw_upgrade_to_http(headers: &mut HeaderMap) {
+    let words = |value: &HeaderValue| value.to_str().map(str::to_ascii_lowercase).unwrap_or_default();
+    let is_http = |word: &str| {
+        let name = word.trim().split('/').next().unwrap_or_default();
+        matches!(name, "h2c" | "h2" | "http" | "tls")
+    };
+    let offered = headers.get_all(UPGRADE).iter().any(|value| words(value).split(',').any(is_http));
+    if !offered && !headers.contains_key("http2-settings") {
+        return;
+    }
+    headers.remove(UPGRADE);
+    headers.remove("http2-settings");
+    let rest: Vec<String> = headers.get_all(CONNECTION).iter().map(words).collect();
+    headers.remove(CONNECTION);
+    let about_it = |word: &&str| matches!(*word, "" | "upgrade" | "http2-settings");
+    let rest = rest.iter().flat_map(|value| value.split(',').map(str::trim)).filter(|word| !about_it(word));
+    for word in rest {
+        if let Ok(value) = HeaderValue::from_str(word) {
+            headers.append(CONNECTION, value);
+        }
+    }
+}
+
 /// Every header as text, in order; bytes that are no UTF-8 are replaced, so that a rule on presence still sees them.
 pub fn header_texts(headers: &HeaderMap) -> Vec<(&str, Cow<'_, str>)> {
     headers.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))).collect()
@@ -81,7 +108,7 @@ pub fn header_texts(headers: &HeaderMap) -> Vec<(&str, Cow<'_, str>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{InvalidHead, header_texts, host};
+    use super::{InvalidHead, header_texts, host, withdraw_upgrade_to_http};
     use http::request::Parts;
     use http::{HeaderValue, Request, Version};
     use proptest::prelude::*;
@@ -130,6 +157,26 @@ mod tests {
         ] {
             assert_eq!(host(&parts).err(), Some(wanted), "{parts:?}");
         }
+    }
+
+    #[test]
+    fn no_connection_goes_on_in_another_http() {
+        for (upgrade, connection, stays, rest) in [
+            ("websocket", "Upgrade", true, "Upgrade"),
+            ("h2c", "Upgrade, HTTP2-Settings", false, ""),
+            ("websocket, H2C", "close, upgrade", false, "close"),
+            ("TLS/1.2, HTTP/1.1", "upgrade", false, ""),
+            ("SPDY/3.1", "Upgrade", true, "Upgrade"),
+        ] {
+            let given = [("upgrade", upgrade), ("connection", connection)];
+            let mut parts = head(Version::HTTP_11, "GET", "/", &given);
+            withdraw_upgrade_to_http(&mut parts.headers);
+            let left = parts.headers.get("connection").map(|value| value.to_str().expect("text")).unwrap_or_default();
+            assert_eq!((parts.headers.contains_key("upgrade"), left), (stays, rest), "{upgrade}");
+        }
+        let mut parts = head(Version::HTTP_11, "GET", "/", &[("http2-settings", "x"), ("upgrade", "x")]);
+        withdraw_upgrade_to_http(&mut parts.headers);
+        assert!(parts.headers.is_empty());
     }
 
     #[test]

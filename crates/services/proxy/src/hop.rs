@@ -6,11 +6,12 @@
 use crate::body::{Download, Reply, Upload};
 use crate::deliver::Delivery;
 use crate::denial;
+use crate::head::withdraw_upgrade_to_http;
 use crate::live::{Open, Question};
 use crate::pod::Pod;
-use crate::policy::{Inbound, View};
+use crate::policy::{Inbound, Ruling, View};
 use crate::relay::{Stream, carry};
-use crate::request::Facts;
+use crate::request::{Facts, InvalidRequest};
 use crate::sniff::Sniffed;
 use crate::tunnel::Rewound;
 use crate::upstream::{Unanswered, Upstream};
@@ -23,8 +24,10 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use lictor_model::Layer;
 use std::convert::Infallible;
 use std::rc::Rc;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 /// One client connection that carries HTTP.
@@ -90,13 +93,11 @@ impl Hop {
     async fn answer<S: Stream>(self: Rc<Self>, request: Request<Incoming>) -> Response<Reply> {
         let worker = &self.delivery.worker;
         worker.metrics().requests.increment();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let offer = Offer { upgrade: parts.extensions.remove(), pod: Rc::clone(&self.delivery.pod) };
         let facts = match Facts::read(&parts) {
             Ok(facts) => Rc::new(facts),
-            Err(error) => {
-                worker.metrics().malformed_requests.increment();
-                return text(StatusCode::BAD_REQUEST, format!("{error}\n"));
-            }
+            Err(error) => return self.malformed(&parts, &error),
         };
         let view = worker.view();
         let ruling = facts.ask(&view, &self.delivery.inbound);
@@ -108,7 +109,18 @@ impl Hop {
         }
         let inbound = Rc::clone(&self.delivery.inbound);
         let open = worker.open(&view, Question::Request(inbound, Rc::clone(&facts)), Some(decision));
-        self.forward::<S>(parts, body, &facts, open).await
+        self.forward::<S>(parts, body, &facts, offer, open).await
+    }
+
+    /// Refuses a request whose meaning is not certain.
+    fn malformed(&self, parts: &Parts, error: &InvalidRequest) -> Response<Reply> {
+        let worker = &self.delivery.worker;
+        worker.metrics().malformed_requests.increment();
+        let (view, ruling) = (worker.view(), Ruling::refusal(Layer::Authorization, error.to_string()));
+        let host = parts.uri.host().unwrap_or_default();
+        let request = (parts.method.as_str(), parts.uri.path(), host);
+        worker.record(&view, ruling, self.delivery.subject(&view, Some(request)));
+        text(StatusCode::BAD_REQUEST, format!("{error}\n"))
     }
 
     async fn forward<S: Stream>(
@@ -116,11 +128,12 @@ impl Hop {
         mut parts: Parts,
         body: Incoming,
         facts: &Facts,
+        mut offer: Offer,
         open: Open,
     ) -> Response<Reply> {
-        let wants = parts.method == Method::CONNECT || parts.headers.contains_key(UPGRADE);
-        let upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| wants);
+        withdraw_upgrade_to_http(&mut parts.headers);
         let connect = parts.method == Method::CONNECT;
+        let upgrades = connect || parts.headers.contains_key(UPGRADE);
         match target(&parts, facts) {
             Some(uri) => parts.uri = uri,
             None => return text(StatusCode::BAD_REQUEST, "expected a request target\n".to_owned()),
@@ -141,7 +154,10 @@ impl Hop {
         };
         let switched =
             response.status() == StatusCode::SWITCHING_PROTOCOLS || (connect && response.status().is_success());
-        if let (true, Some(client)) = (switched, upgrade) {
+        if switched
+            && upgrades
+            && let Some(client) = offer.upgrade.take()
+        {
             let server = hyper::upgrade::on(&mut response);
             self.delivery.pod.spawn(carry_upgraded::<S>(client, server, open));
             return response.map(|_| Reply::empty());
@@ -149,10 +165,33 @@ impl Hop {
         response.map(|body| Reply::through(Download::new(body, open)))
     }
 
-    fn denial(&self, view: &View, ruling: &crate::policy::Ruling, facts: &Facts) -> String {
+    fn denial(&self, view: &View, ruling: &Ruling, facts: &Facts) -> String {
         let Inbound { pod, source, destination, .. } = &*self.delivery.inbound;
         let source = view.snapshot.pod_at(*source).map_or_else(|| source.to_string(), |pod| pod.name.to_string());
         denial::text(ruling, &source, &format!("{pod}:{}", destination.port()), &facts.method, facts.path())
+    }
+}
+
+/// A client's connection after an upgrade that it asks for, whether or not it gets it.
+///
+/// hyper hands the connection over at its end even when there was none, and whoever does not take it leaves it to be dropped
+/// in the middle: a tunnel's client would see that as a reset.
+#[derive(Debug)]
+struct Offer {
+    upgrade: Option<OnUpgrade>,
+    pod: Rc<Pod>,
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        if let Some(upgrade) = self.upgrade.take() {
+            self.pod.spawn(async move {
+                if let Ok(client) = upgrade.await {
+                    // The client may be gone already.
+                    let _ = TokioIo::new(client).shutdown().await;
+                }
+            });
+        }
     }
 }
 

@@ -34,6 +34,7 @@ pub mod head;
 mod hop;
 mod inbound;
 mod live;
+mod memory;
 mod metrics;
 mod netns;
 mod outbound;
@@ -53,6 +54,7 @@ mod socket;
 mod tunnel;
 mod upstream;
 mod window;
+mod wire;
 mod worker;
 
 pub use metrics::{Counter, Metrics};

@@ -1,6 +1,7 @@
 //! A pod's network namespace, entered for the moment in which a socket is made.
 
 use nix::sched::{CloneFlags, setns};
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,8 +13,13 @@ use std::os::fd::OwnedFd;
 #[derive(Debug)]
 pub(crate) struct Namespace(OwnedFd);
 
-/// The namespace of the calling thread, returned to when dropped.
-struct Home(File);
+thread_local! {
+    /// The namespace that this thread is in whenever it is in none of the pods'.
+    static HOME: OnceCell<OwnedFd> = const { OnceCell::new() };
+}
+
+/// Returns the thread to its own namespace when dropped.
+struct Return<'a>(&'a OwnedFd);
 
 impl Namespace {
     /// The namespace that a file descriptor refers to (`/proc/<pid>/ns/net`, or a bind mount of one).
@@ -37,17 +43,24 @@ impl Namespace {
     /// # Aborts
     /// When the way back fails: a thread in a foreign namespace would make every later socket in the wrong pod.
     pub(crate) fn within<T>(&self, make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let home = Home(File::open("/proc/thread-self/ns/net")?);
-        setns(&self.0, CloneFlags::CLONE_NEWNET)?;
-        let made = make();
-        drop(home);
-        made
+        HOME.with(|home| {
+            let home = match home.get() {
+                Some(home) => home,
+                None => {
+                    let opened = File::open("/proc/thread-self/ns/net")?.into();
+                    home.get_or_init(|| opened)
+                }
+            };
+            setns(&self.0, CloneFlags::CLONE_NEWNET)?;
+            let _return = Return(home);
+            make()
+        })
     }
 }
 
-impl Drop for Home {
+impl Drop for Return<'_> {
     fn drop(&mut self) {
-        if let Err(error) = setns(&self.0, CloneFlags::CLONE_NEWNET) {
+        if let Err(error) = setns(self.0, CloneFlags::CLONE_NEWNET) {
             tracing::error!(%error, "cannot return from a pod's network namespace");
             std::process::abort();
         }

@@ -85,7 +85,10 @@ impl Outbound {
         let open = self.worker.open(&self.view, self.question(), Some(decision));
         let limit = self.worker.settings.connect_time;
         match socket::connect(&self.pod.namespace, None, self.destination, limit).await {
-            Ok(server) => carry(&open, client.into_ends(), server.into_ends()).await,
+            Ok(server) => {
+                socket::watch(&server);
+                carry(&open, client.into_ends(), server.into_ends()).await;
+            }
             Err(error) => {
                 socket::reset_on_close(&client);
                 self.metrics().unreachable.increment();

@@ -23,6 +23,7 @@ pub(crate) async fn serve(
         socket::reset_on_close(&client);
         return;
     }
+    socket::watch(&client);
     let (name, source) = (pod.name.clone(), peer.ip());
     let inbound = Inbound { pod: name, source, destination, transport: Transport::Plaintext, sni: None };
     deliver(worker, pod, client, inbound, peer).await;

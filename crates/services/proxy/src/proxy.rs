@@ -1,5 +1,6 @@
 //! The proxy from outside: workers, and which pod is on which.
 
+use crate::memory::keep_freed_memory;
 use crate::metrics::Metrics;
 use crate::pod::PodSockets;
 use crate::policy::View;
@@ -66,6 +67,7 @@ impl Proxy {
     /// When a thread or its runtime cannot be made.
     pub fn start(inputs: Inputs) -> io::Result<Self> {
         let Inputs { settings, keyring, view, records, ids } = inputs;
+        keep_freed_memory();
         let metrics = Arc::<Metrics>::default();
         let tls = Arc::new(ConfigCache::new(keyring));
         let recorder = Recorder::new(records, ids, Arc::clone(&metrics));

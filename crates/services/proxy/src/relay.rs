@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -105,18 +104,15 @@ const LARGEST: usize = 256 << 10;
 impl Source for TcpSource {
     async fn read(&mut self) -> io::Result<Option<Bytes>> {
         let Self { half, buffer, size } = self;
-        buffer.reserve(*size);
         let count = poll_fn(|cx| {
+            buffer.reserve(*size);
             let read = pin!(half.read_buf(buffer)).poll(cx);
             if read.is_pending() {
                 // An idle connection holds no buffer.
                 *buffer = BytesMut::new();
                 *size = SMALLEST;
             }
-            match read {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(result) => Poll::Ready(result),
-            }
+            read
         })
         .await?;
         if count >= *size {

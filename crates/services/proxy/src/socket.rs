@@ -66,7 +66,6 @@ pub(crate) async fn connect(
         let socket = Socket::new(Domain::for_address(destination), Type::STREAM.nonblocking().cloexec(), None)?;
         socket.set_mark(MARK)?;
         socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_keepalive(&KEEPALIVE)?;
         if let Some(source) = source {
             match source {
                 IpAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
@@ -99,12 +98,15 @@ fn bind_without_port(socket: &Socket) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Prepares a connection that was accepted: no delay, and a dead peer is noticed.
+/// Sends what is small at once.
 pub(crate) fn prepare(stream: &TcpStream) {
-    let socket = SockRef::from(stream);
-    // A peer that is already gone makes these fail; the first read says so.
-    let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_tcp_keepalive(&KEEPALIVE);
+    // A peer that is already gone makes this fail; the first read says so.
+    let _ = SockRef::from(stream).set_tcp_nodelay(true);
+}
+
+/// Notices a peer on another machine that is dead. One in the same pod cannot die without a word.
+pub(crate) fn watch(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_tcp_keepalive(&KEEPALIVE);
 }
 
 /// Lets a tunnel's peer that vanished (its pod was removed) be noticed soon: by what it does not acknowledge, or,

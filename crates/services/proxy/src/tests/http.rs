@@ -3,12 +3,14 @@
 use crate::tests::bench::{Bench, DB, SIDE, WEB, exchange, run, until};
 use bytes::Bytes;
 use futures::StreamExt;
-use http::{HeaderMap, Request, Response, StatusCode, Version};
-use http_body_util::{BodyExt, Full, StreamBody};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use lictor_model::{Layer, Name, Point, Verdict};
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -49,34 +51,32 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
     }
 }
 
-/// Answers with the request line and the peer; a body is sent back, and the trailers after it.
+/// Serves [`answer`].
 fn application(listener: TcpListener) {
     tokio::task::spawn_local(async move {
         while let Ok((stream, peer)) = listener.accept().await {
-            let service = service_fn(move |request: Request<Incoming>| async move {
-                let line = format!("{} {} {:?} from {}", request.method(), request.uri(), request.version(), peer.ip());
-                let host = request.headers().get("host").cloned();
-                let lengths = ["content-length", "transfer-encoding"].map(|name| request.headers().contains_key(name));
-                let lengths = lengths.into_iter().filter(|length| *length).count();
-                let body = request.into_body();
-                let mut trailers = HeaderMap::new();
-                trailers.insert("grpc-status", "0".parse().expect("a value"));
-                let end = futures::stream::iter([Ok(Frame::trailers(trailers))]);
-                let frames =
-                    http_body_util::BodyStream::new(body).map(|frame| frame.map_err(std::io::Error::other)).chain(end);
-                let response = Response::builder().header("x-line", line).header("x-lengths", lengths);
-                let response = host.into_iter().fold(response, |response, host| response.header("x-host", host));
-                Ok::<_, Infallible>(
-                    response.header("Trailer", "grpc-status").body(StreamBody::new(frames)).expect("a response"),
-                )
-            });
+            let service = service_fn(move |request| async move { Ok::<_, Infallible>(answer(request, peer)) });
             tokio::task::spawn_local(async move {
-                let _ = hyper_util::server::conn::auto::Builder::new(Local)
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
+                let _ = auto::Builder::new(Local).serve_connection(TokioIo::new(stream), service).await;
             });
         }
     });
+}
+
+/// Tells what was asked by whom in headers, sends the body back, and trailers after it.
+fn answer(request: Request<Incoming>, peer: SocketAddr) -> Response<BoxBody<Bytes, hyper::Error>> {
+    let line = format!("{} {} {:?} from {}", request.method(), request.uri(), request.version(), peer.ip());
+    let (parts, body) = request.into_parts();
+    let value = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("none").to_owned();
+    let lengths = ["content-length", "transfer-encoding"].map(|name| parts.headers.contains_key(name));
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let end = futures::stream::iter([Ok(Frame::trailers(trailers))]);
+    let body = BodyExt::boxed(StreamBody::new(BodyStream::new(body).chain(end)));
+    let response = Response::builder().header("x-line", line).header("x-host", value("host"));
+    let response = response.header("x-upgrade", value("upgrade")).header("trailer", "grpc-status");
+    let lengths = lengths.into_iter().filter(|length| *length).count();
+    response.header("x-lengths", lengths).body(body).expect("a response")
 }
 
 async fn client1(stream: TcpStream) -> http1::SendRequest<Full<Bytes>> {
@@ -185,6 +185,9 @@ fn two_readings_of_a_path_never_differ() {
             text(response).await;
         }
         assert_eq!(bench.proxy.metrics().malformed_requests.value(), 3);
+        let refused = bench.decisions().into_iter().find(|one| one.path.as_deref() == Some("/public/..;/admin"));
+        let why = "expected a path whose dot segments mean the same to every reader";
+        assert_eq!(refused.map(|one| (one.verdict, one.by.to_string())), Some((Verdict::Deny, why.to_owned())));
     });
 }
 
@@ -303,6 +306,19 @@ fn a_websocket_goes_through() {
         let id = bench.decision().await.id;
         let close = bench.close_of(id).await;
         assert_eq!((close.bytes_sent, close.bytes_received, close.ended_by.is_some()), (6, 11, true));
+    });
+}
+
+#[test]
+fn an_upgrade_to_http2_is_not_offered_on() {
+    run(async {
+        let bench = Bench::new(RULES).await;
+        application(bench.application(8080));
+        let head = "GET /public/a HTTP/1.1\r\nhost: db\r\nconnection: Upgrade, HTTP2-Settings, close\r\n\
+                    upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n";
+        let answer = exchange(bench.open_from("shop/web", DB_HTTP).await, head.as_bytes()).await.expect("an answer");
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("x-upgrade: none\r\n"), "{answer}");
     });
 }
 

@@ -3,6 +3,7 @@
 //! Source and destination are on a worker each; CPU is theirs alone, kernel time included.
 
 use crate::pod::Pod;
+use crate::settings::Settings;
 use crate::tests::bench::{Bench, DB, WEB, run};
 use crate::worker::Worker;
 use crate::{outbound, socket};
@@ -12,7 +13,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 const PORT: u16 = 5432;
-const ENTRY: SocketAddr = SocketAddr::new(WEB, 15001);
+const ENTRY: SocketAddr = SocketAddr::new(WEB, 25001);
+/// The same, with a tunnel for each connection.
+const SINGLE: SocketAddr = SocketAddr::new(WEB, 25002);
 
 /// CPU time of the workers' threads.
 fn workers() -> Duration {
@@ -25,11 +28,16 @@ fn workers() -> Duration {
     Duration::from_nanos(spent.sum())
 }
 
+/// Memory of the process, in bytes.
+fn resident() -> f64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").expect("the sizes");
+    pages.split(' ').nth(1).and_then(|pages| pages.parse::<f64>().ok()).expect("pages") * 4096.0
+}
+
 /// A thread that takes what is redirected out of `shop/web`.
-fn source(bench: &Bench) {
+fn source(bench: &Bench, port: u16, settings: Settings) {
     let (tls, view, recorder) = bench.parts();
     let sockets = bench.sockets("shop/web");
-    let settings = bench.worker.settings;
     std::thread::Builder::new()
         .name("lictor-source".to_owned())
         .spawn(move || {
@@ -37,7 +45,7 @@ fn source(bench: &Bench) {
                 let metrics = std::sync::Arc::default();
                 let worker = Worker::new(settings, tls, view, recorder, metrics);
                 let pod = Rc::new(Pod::new(0, sockets));
-                let listener = socket::listen(&pod.namespace, ENTRY.port()).expect("a listener");
+                let listener = socket::listen(&pod.namespace, port).expect("a listener");
                 while let Ok((client, peer)) = listener.accept().await {
                     socket::prepare(&client);
                     let to = SocketAddr::new(DB, PORT);
@@ -60,9 +68,8 @@ fn connect(bench: &Bench, to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// What one way of reaching the application costs.
-fn measure(bench: &Bench, what: &str, to: SocketAddr) -> [f64; 3] {
-    // Bulk.
+/// CPU seconds for a gigabyte.
+fn bulk(bench: &Bench, what: &str, to: SocketAddr) -> f64 {
     let total: u64 = 2_000_000_000;
     let (cpu, began) = (workers(), Instant::now());
     let mut stream = connect(bench, to);
@@ -79,12 +86,17 @@ fn measure(bench: &Bench, what: &str, to: SocketAddr) -> [f64; 3] {
     stream.read_exact(&mut count).expect("the count");
     assert_eq!(u64::from_be_bytes(count), total);
     let (cpu, took) = ((workers() - cpu).as_secs_f64(), began.elapsed().as_secs_f64());
-    let bulk = cpu / (total as f64 / 1e9);
-    println!("{what:<8} bulk        {:6.2} Gb/s   {bulk:5.2} CPU s/GB", total as f64 * 8e-9 / took);
-    // Round trips.
+    let cpu = cpu / (total as f64 / 1e9);
+    println!("{what:<8} bulk        {:6.2} Gb/s   {cpu:5.2} CPU s/GB", total as f64 * 8e-9 / took);
+    cpu
+}
+
+/// Microseconds for half of the round trips of 1 KiB.
+fn round_trip(bench: &Bench, what: &str, to: SocketAddr) -> f64 {
     let mut stream = connect(bench, to);
     stream.write_all(b"e").expect("room");
     let mut block = [0; 1024];
+    let cpu = workers();
     let mut times: Vec<f64> = (0..20_000)
         .map(|_| {
             let began = Instant::now();
@@ -95,18 +107,44 @@ fn measure(bench: &Bench, what: &str, to: SocketAddr) -> [f64; 3] {
         .collect();
     times.sort_by(f64::total_cmp);
     let p50 = times[times.len() / 2];
-    println!("{what:<8} round trip  p50 {p50:6.1} us  p99 {:6.1} us", times[times.len() * 99 / 100]);
-    // Connections.
+    let each = (workers() - cpu).as_secs_f64() * 1e6 / times.len() as f64;
+    println!("{what:<8} round trip  p50 {p50:6.1} us  p99 {:6.1} us  {each:5.1} CPU us", times[times.len() * 99 / 100]);
+    p50
+}
+
+/// CPU milliseconds for a connection that sends and gets one byte.
+fn connection(bench: &Bench, what: &str, to: SocketAddr) -> f64 {
     let many = 3000;
+    let mut block = [0];
     let cpu = workers();
     for _ in 0..many {
         let mut stream = connect(bench, to);
         stream.write_all(b"ex").expect("room");
-        stream.read_exact(&mut block[..1]).expect("an echo");
+        stream.read_exact(&mut block).expect("an echo");
     }
     let each = (workers() - cpu).as_secs_f64() * 1e3 / f64::from(many);
     println!("{what:<8} connection  {each:5.3} CPU ms");
-    [bulk, p50, each]
+    each
+}
+
+/// What connections cost that are opened and stay: CPU once, memory as long.
+fn idle(bench: &Bench, what: &str, to: SocketAddr, many: usize) {
+    let (cpu, memory) = (workers(), resident());
+    let open: Vec<TcpStream> = (0..many)
+        .map(|_| {
+            let mut stream = connect(bench, to);
+            stream.write_all(b"ex").expect("room");
+            stream.read_exact(&mut [0]).expect("an echo");
+            stream
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let each = (workers() - cpu).as_secs_f64() * 1e3 / many as f64;
+    let memory = (resident() - memory) / many as f64 / 1024.0;
+    println!(
+        "{what:<8} idle        {each:5.3} CPU ms, {memory:.1} KiB each, of {} (the application's thread included)",
+        open.len()
+    );
 }
 
 #[test]
@@ -114,7 +152,8 @@ fn measure(bench: &Bench, what: &str, to: SocketAddr) -> [f64; 3] {
 fn measure_the_path() {
     run(async {
         let bench = Bench::new("").await;
-        source(&bench);
+        source(&bench, ENTRY.port(), bench.worker.settings);
+        source(&bench, SINGLE.port(), Settings { streams_per_tunnel: 1, ..bench.worker.settings });
         let listener = bench.namespace.within(|| TcpListener::bind(SocketAddr::new(DB, PORT))).expect("a listener");
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -122,9 +161,25 @@ fn measure_the_path() {
             }
         });
         std::thread::sleep(Duration::from_millis(200));
-        let direct = measure(&bench, "direct", SocketAddr::new(DB, PORT));
-        let tunnel = measure(&bench, "tunnel", ENTRY);
-        println!("ratio of round trips: {:.2}", tunnel[1] / direct[1]);
+        // One of them alone, to be looked at with a profiler.
+        let only = std::env::var("LICTOR_MEASURE").unwrap_or_default();
+        let application = SocketAddr::new(DB, PORT);
+        if matches!(&*only, "" | "bulk") {
+            bulk(&bench, "direct", application);
+            bulk(&bench, "tunnel", ENTRY);
+        }
+        if matches!(&*only, "" | "round-trip") {
+            let direct = round_trip(&bench, "direct", application);
+            println!("ratio    round trip  {:.2}", round_trip(&bench, "tunnel", ENTRY) / direct);
+        }
+        if matches!(&*only, "" | "connection") {
+            connection(&bench, "direct", application);
+            connection(&bench, "tunnel", ENTRY);
+        }
+        if matches!(&*only, "" | "idle") {
+            idle(&bench, "tunnel", ENTRY, 1000);
+            idle(&bench, "1 each", SINGLE, 300);
+        }
     });
 }
 
