@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Zero trust for Kubernetes: identities, mutual TLS, segmentation and authorization, and one answer to "why".
 #[derive(Debug, Parser)]
-#[command(name = "lictor", version, propagate_version = true, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "lictor", version, disable_help_subcommand = true, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 clean or allowed, 1 findings or denied, 2 usage or failure.")]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -19,18 +19,36 @@ pub(crate) struct Cli {
 /// Options of every verb.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Globals {
-    /// Colour the text
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", hide_possible_values = false)]
+    /// Colour the text: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        hide_possible_values = true,
+        help_heading = "Options of every command",
+        display_order = 100
+    )]
     pub color: ColorWhen,
     /// The lab to ask, as it was named with `lictor up --lab`
-    #[arg(long, global = true, default_value = "lab", env = "LICTOR_LAB", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "lab",
+        env = "LICTOR_LAB",
+        hide_env_values = true,
+        value_name = "NAME",
+        help_heading = "Options of every command",
+        display_order = 101
+    )]
     pub lab: String,
 }
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum ColorWhen {
-    /// At a terminal, unless NO_COLOR is set
+    /// At a terminal, unless NO_COLOR is set.
     #[default]
     Auto,
     /// In any case
@@ -65,7 +83,7 @@ pub(crate) enum Verb {
 /// The form of the output.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Output {
-    /// Form of the output
+    /// Form of the output: table, wide, json or yaml
     #[arg(short, long, default_value = "table", value_name = "FORMAT", value_parser = plain_format)]
     pub output: Format,
 }

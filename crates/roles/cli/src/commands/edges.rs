@@ -24,8 +24,8 @@ pub(crate) struct Words {
     /// Only connections to this pod, workload or service
     #[arg(long, value_name = "END")]
     to: Option<String>,
-    /// Which connections to list
-    #[arg(long, value_enum, default_value_t)]
+    /// Which connections to list: allowed, denied or all
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     show: ShowWord,
     /// Count in the pods that lictor makes itself, such as the cluster's DNS
     #[arg(short = 'A', long)]

@@ -21,8 +21,8 @@ pub(crate) struct Words {
     /// Only those of this pod or workload, at either end
     #[arg(long, value_name = "END")]
     pod: Option<String>,
-    /// Only those with this verdict
-    #[arg(long, value_enum)]
+    /// Only those with this verdict: allowed, denied or audited
+    #[arg(long, value_enum, hide_possible_values = true)]
     verdict: Option<VerdictWord>,
     /// Only those for this destination port
     #[arg(long)]

@@ -12,10 +12,14 @@ use std::process::ExitCode;
 
 /// Explain why a connection or request is allowed or denied.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-An end is namespace/name of a pod, a workload or a service, a service's DNS name, an address, or (FROM) a SPIFFE ID.
+#[command(
+    after_help = "An end is namespace/name of a pod, a workload or a service, a service's DNS name, an address, or a SPIFFE ID.
+
+Examples:
+  lictor why production/api production/db:5432
   lictor why -f examples/shop production/api production/db:5432
-  lictor why -f examples/shop checkout/storefront checkout/checkout-service:http --method GET --path /carts/1")]
+  lictor why -f examples/shop checkout/storefront checkout/checkout-service:http -X GET --path /carts/1"
+)]
 pub(crate) struct Words {
     /// Who opens the connection
     from: String,
