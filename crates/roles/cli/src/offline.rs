@@ -4,7 +4,7 @@ use crate::cli::{Files, Globals};
 use crate::output::stderr_colour;
 use anyhow::{Context, Result, bail};
 use lictor_cluster::Snapshot;
-use lictor_manifest::{Finding, Level, render};
+use lictor_manifest::{Code, Finding, Level, render};
 use lictor_sources::{Cluster, Sources, Texts};
 
 /// The cluster that the files describe.
@@ -28,16 +28,39 @@ pub(crate) fn snapshot(files: &Files, globals: &Globals) -> Result<Snapshot> {
     }
 }
 
-/// Prints findings with the lines that they are about, and counts those that it leaves out.
+/// Kinds that are not acted on are named up to this many times.
+const NAMED: usize = 5;
+
+/// Prints findings with the lines that they are about, and counts those that it leaves out. What is not acted on is
+/// named in any case: an answer that leaves a policy out must say so.
 pub(crate) fn tell(findings: &[&Finding], texts: &Texts, all: bool, colour: bool) {
     for finding in findings.iter().filter(|finding| all || finding.is_error()) {
         let text = texts.get(&finding.position.file).map(String::as_str);
         eprintln!("{}\n", render(finding, text, colour));
     }
-    let count = |level: Level| findings.iter().filter(|finding| finding.level == level).count();
-    let (warnings, notes) = (count(Level::Warning), count(Level::Note));
-    if !all && warnings > 0 {
-        let more = if notes > 0 { format!(" and {notes} notes") } else { String::new() };
-        eprintln!("{warnings} warnings{more} about the manifests; -v shows them\n");
+    if all {
+        return;
+    }
+    let left: Vec<&&Finding> = findings.iter().filter(|finding| !finding.is_error()).collect();
+    let (passed, left): (Vec<&&Finding>, Vec<&&Finding>) =
+        left.into_iter().partition(|finding| finding.code == Code::NotActedOn);
+    for finding in passed.iter().take(NAMED) {
+        eprintln!("{} {}: {}", finding.level, finding.code, finding.message);
+    }
+    if let Some(more) = passed.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        eprintln!("and {more} more that are not acted on");
+    }
+    let count = |level: Level, word: &str| match left.iter().filter(|finding| finding.level == level).count() {
+        0 => None,
+        1 => Some(format!("1 {word}")),
+        count => Some(format!("{count} {word}s")),
+    };
+    let counts: Vec<String> =
+        [count(Level::Warning, "warning"), count(Level::Note, "note")].into_iter().flatten().collect();
+    if !counts.is_empty() {
+        eprintln!("{} about the manifests; -v shows them", counts.join(" and "));
+    }
+    if !passed.is_empty() || !counts.is_empty() {
+        eprintln!();
     }
 }

@@ -194,6 +194,19 @@ fn manifests_come_from_the_standard_input_too() {
 }
 
 #[test]
+fn a_policy_that_is_not_acted_on_is_named_in_any_case() {
+    let other = "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\nmetadata: {name: x}\n---\n\
+                 apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c, image: i}]}\n";
+    let run = lictor_with(&["edges", "-f", "-"], other);
+    assert_eq!(run.code, 0);
+    assert_eq!(
+        run.err,
+        "note LIC1008: AdminNetworkPolicy x (policy.networking.k8s.io/v1alpha1) is read, not acted on\n\
+         1 warning about the manifests; -v shows them\n\n"
+    );
+}
+
+#[test]
 fn a_request_is_judged_by_its_method_and_path() {
     let ask = |method: &str, path: &str| {
         lictor(&[
