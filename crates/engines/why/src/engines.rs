@@ -4,6 +4,7 @@ use crate::lookup::{Pair, with_request};
 use crate::question::RequestAsk;
 use lictor_authz::Capabilities;
 use lictor_cluster::{Pod, Snapshot};
+use lictor_manifest::Finding;
 use lictor_model::{By, Direction, Flow, Layer, Peer, Protocol, Request, Step, Trace, Verdict};
 use std::sync::Arc;
 
@@ -12,6 +13,13 @@ pub(crate) struct Engines<'a> {
     pub snapshot: &'a Snapshot,
     pub network: lictor_network::Program,
     pub authorization: lictor_authz::Program,
+}
+
+/// What the engines find in the policies of a snapshot: those that are refused, select nothing, or have parts without
+/// effect. An error here refuses one policy, which then fails closed; it makes no answer wrong.
+pub fn findings(snapshot: &Snapshot) -> Vec<Finding> {
+    let (_, about_authorization) = lictor_authz::Program::compile(snapshot, Capabilities::default());
+    lictor_network::findings(snapshot).into_iter().chain(about_authorization).collect()
 }
 
 impl<'a> Engines<'a> {

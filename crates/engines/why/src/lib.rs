@@ -32,6 +32,7 @@ mod tree;
 pub use answer::{Answer, Connection, Note, Pairs, Rung, Side, place};
 pub use edges::{Edge, Edges, Reach, Scope, Show, edges};
 pub use effect::{Effect, Opening};
+pub use engines::findings;
 pub use explain::answer;
 pub use fix::{Change, Fix};
 pub use inventory::{WorkloadView, workloads};

@@ -10,8 +10,9 @@ use lictor_sources::{Cluster, Sources, Texts};
 /// The cluster that the files describe.
 ///
 /// # Errors
-/// When a file has an error: a question on half of the policies has a wrong answer. The findings are on the standard
-/// error then; warnings and notes only when asked for.
+/// When a file has an error: a question on half of the policies has a wrong answer. Errors are on the standard error
+/// then; warnings and notes only when asked for. A policy that an engine refuses is an error that is told, and no
+/// hindrance: the answer is that it fails closed.
 pub(crate) fn snapshot(files: &Files, globals: &Globals) -> Result<Snapshot> {
     let sources = Sources::new(files.files.iter().cloned()).context("cannot read the standard input")?;
     let loaded = sources.load();
@@ -19,8 +20,10 @@ pub(crate) fn snapshot(files: &Files, globals: &Globals) -> Result<Snapshot> {
     let cluster = Cluster::new(files.trust_domain.clone(), defaults.pods, defaults.services)?;
     let (snapshot, about_objects) = cluster.snapshot(&loaded.objects);
     let findings: Vec<&Finding> = loaded.findings.iter().chain(&about_objects).collect();
-    tell(&findings, &loaded.texts, files.verbose, stderr_colour(globals));
     let errors = findings.iter().filter(|finding| finding.is_error()).count();
+    let about_policies = if errors == 0 { lictor_why::findings(&snapshot) } else { Vec::new() };
+    let findings: Vec<&Finding> = findings.into_iter().chain(&about_policies).collect();
+    tell(&findings, &loaded.texts, files.verbose, stderr_colour(globals));
     match errors {
         0 => Ok(snapshot),
         1 => bail!("one error in the manifests; nothing is answered from half of them"),
