@@ -69,7 +69,6 @@ impl Datapath {
             self.tables.own_nodes.remove(&key)?;
             self.own_nodes.remove(&key);
         }
-        self.resolver.put(program.clone(), &self.rule_sets.rules());
         let rules = self.rule_sets.len();
         Ok(Applied { new_rule_sets, old_rule_sets, rules, addresses, judged_again, took: begun.elapsed() })
     }
@@ -107,7 +106,7 @@ impl Datapath {
             Some((slot.number, u8::try_from(index).ok()?))
         };
         let columns = self.columns.plan(old, program, at_link, &self.limits)?;
-        let rule_sets = self.rule_sets.plan(old, program, &mut self.resolver.names(), &self.limits)?;
+        let rule_sets = self.rule_sets.plan(old, program, &self.limits)?;
         Ok(Plan { rule_sets, columns, nodes, gone_nodes })
     }
 

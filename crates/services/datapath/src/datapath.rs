@@ -2,8 +2,8 @@
 
 use crate::columns::Columns;
 use crate::error::Error;
+use crate::event::Event;
 use crate::events::Events;
-use crate::names::Resolver;
 use crate::netns::Netns;
 use crate::rcu::Expedited;
 use crate::rule_sets::RuleSets;
@@ -11,14 +11,14 @@ use crate::services::Services;
 use crate::slots::{Link, Slots};
 use crate::tables::{Limits, Tables, map};
 use crate::wire::NodeKey;
-use aya::maps::RingBuf;
+use aya::maps::{MapData, RingBuf};
 use aya::programs::links::LinkOrder;
 use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions, TcAttachType};
 use aya::programs::{CgroupAttachMode, CgroupSockAddr, SchedClassifier};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use lictor_model::Name;
 use lictor_network::Program;
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::if_indextoname;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
@@ -26,6 +26,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../bpf/policy.bpf.o"));
 
@@ -65,8 +66,9 @@ pub struct Datapath {
     pub(crate) services: Services,
     pub(crate) generation: u32,
     pub(crate) program: Option<Arc<Program>>,
-    pub(crate) resolver: Arc<Resolver>,
-    ring: Option<RingBuf<aya::maps::MapData>>,
+    pub(crate) swept: mpsc::Sender<Event>,
+    node: Netns,
+    events: Option<(RingBuf<MapData>, mpsc::Receiver<Event>)>,
 }
 
 impl fmt::Debug for Datapath {
@@ -76,11 +78,13 @@ impl fmt::Debug for Datapath {
 }
 
 impl Datapath {
-    /// Loads the programs. Those at sockets (services, and the verdict before capture) are attached to a
-    /// cgroup: they see every process below it. Those at links wait for [`Datapath::attach_pod`].
+    /// Loads the programs for the links of the namespace `node`. Those at sockets (services, and the verdict
+    /// before capture) are attached to the cgroup: they see every process below it. Those at links wait for
+    /// [`Datapath::attach_pod`].
     ///
     /// Until the first [`Datapath::apply`] every attached pod is cut off.
-    pub fn load(cgroup: Option<&Path>, limits: Limits) -> Result<Self, Error> {
+    pub fn load<'a>(node: &Netns, cgroup: impl Into<Option<&'a Path>>, limits: Limits) -> Result<Self, Error> {
+        let node = node.try_clone().map_err(Error::io("cannot hold the node's network namespace"))?;
         let mut loader = EbpfLoader::new();
         limits.set(&mut loader);
         let mut object = loader.load(OBJECT).map_err(|error| Error::Load(Box::new(error)))?;
@@ -89,7 +93,7 @@ impl Datapath {
         for (name, _) in LINK_PROGRAMS {
             link_program(&mut object, name)?.load().map_err(Error::program(name))?;
         }
-        if let Some(cgroup) = cgroup {
+        if let Some(cgroup) = cgroup.into() {
             let cgroup = File::open(cgroup).map_err(Error::io("cannot open the cgroup"))?;
             for name in SOCKET_PROGRAMS {
                 let program = object.program_mut(name).ok_or(Error::Missing(name))?;
@@ -98,6 +102,7 @@ impl Datapath {
                 program.attach(&cgroup, CgroupAttachMode::Single).map_err(Error::program(name))?;
             }
         }
+        let (swept, receiver) = mpsc::channel(limits.flows.max(1) as usize);
         Ok(Self {
             object,
             tables,
@@ -109,17 +114,18 @@ impl Datapath {
             services: Services::new(&limits),
             generation: 0,
             program: None,
-            resolver: Arc::default(),
-            ring: Some(ring),
+            swept,
+            node,
+            events: Some((ring, receiver)),
         })
     }
 
-    /// Judges a pod's traffic from now on: what passes the link `host` of the namespace `node`, whose other
-    /// end is in the namespace `pod`.
+    /// Judges a pod's traffic from now on: what passes the node's end with index `link` of the link to the
+    /// pod's network `namespace`.
     ///
     /// # Errors
     /// If the pod is attached already, no endpoint more fits, or the kernel refuses.
-    pub fn attach_pod(&mut self, name: &Name, node: &Netns, host: &str, pod: &Netns) -> Result<(), Error> {
+    pub fn attach_pod(&mut self, name: &Name, link: u32, namespace: &Netns) -> Result<(), Error> {
         if self.slots.find(name).is_some_and(|slot| slot.link.is_some()) {
             return Err(Error::Attached(name.clone()));
         }
@@ -127,19 +133,17 @@ impl Datapath {
             self.sweep()?;
         }
         let _expedited = Expedited::hold();
-        let namespace = pod.run(cookie).map_err(Error::io("cannot tell the pod's network namespace"))?;
+        let namespace = namespace.run(cookie).map_err(Error::io("cannot tell the pod's network namespace"))?;
         let number = self.slots.take(name)?.number;
-        let (index, programs) = {
-            let _inside = node.enter_now().map_err(Error::io("cannot enter the node's network namespace"))?;
-            let index = if_nametoindex(host).map_err(|error| Error::io("cannot find the pod's link")(error.into()))?;
-            self.tables.links.insert(index, number)?;
-            let programs = attach_link(&mut self.object, host);
-            if programs.is_err() {
-                self.tables.links.remove(&index)?;
+        self.tables.links.insert(link, number)?;
+        let programs = match self.attach_link(link) {
+            Ok(programs) => programs,
+            Err(error) => {
+                self.tables.links.remove(&link)?;
+                return Err(error);
             }
-            (index, programs?)
         };
-        self.slots.take(name)?.link = Some(Link { index, namespace, programs });
+        self.slots.take(name)?.link = Some(Link { index: link, namespace, programs });
         self.tables.namespaces.insert(namespace, number)?;
         self.locate(name, Some(number))
     }
@@ -161,14 +165,30 @@ impl Datapath {
         Ok(())
     }
 
-    /// What the kernel tells, once: the second call returns nothing. Needs a tokio runtime.
-    pub fn events(&mut self) -> Result<Option<Events>, Error> {
-        self.ring.take().map(Events::new).transpose()
+    /// What the kernel tells, and what [`Datapath::sweep`] finds. To be called once, in a tokio runtime.
+    pub fn events(&mut self) -> Result<Events, Error> {
+        let (ring, swept) = self.events.take().ok_or(Error::EventsTaken)?;
+        Events::new(ring, swept)
     }
 
-    /// What numbers and addresses in events stand for.
-    pub fn resolver(&self) -> Arc<Resolver> {
-        self.resolver.clone()
+    /// Attaches both programs to a link; neither, if one is refused.
+    fn attach_link(&mut self, link: u32) -> Result<[SchedClassifierLinkId; 2], Error> {
+        let _inside = self.node.enter_now().map_err(Error::io("cannot enter the node's network namespace"))?;
+        let host = if_indextoname(link).map_err(|error| Error::io("cannot find the pod's link")(error.into()))?;
+        let host = host.to_string_lossy();
+        let mut attach = |(name, at): (&'static str, TcAttachType)| {
+            let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+            link_program(&mut self.object, name)?.attach_with_options(&host, at, options).map_err(Error::program(name))
+        };
+        let [first, second] = LINK_PROGRAMS;
+        let egress = attach(first)?;
+        match attach(second) {
+            Ok(ingress) => Ok([egress, ingress]),
+            Err(error) => {
+                link_program(&mut self.object, first.0)?.detach(egress).map_err(Error::program(first.0))?;
+                Err(error)
+            }
+        }
     }
 
     /// Tells the maps at which link the pod's addresses are.
@@ -185,23 +205,6 @@ impl Datapath {
 fn link_program<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, Error> {
     let program = object.program_mut(name).ok_or(Error::Missing(name))?;
     program.try_into().map_err(Error::program(name))
-}
-
-/// Attaches both programs to a link of the calling thread's namespace; what a pod sends is judged first.
-fn attach_link(object: &mut Ebpf, host: &str) -> Result<[SchedClassifierLinkId; 2], Error> {
-    let mut attach = |(name, at): (&'static str, TcAttachType)| {
-        let options = TcAttachOptions::TcxOrder(LinkOrder::default());
-        link_program(object, name)?.attach_with_options(host, at, options).map_err(Error::program(name))
-    };
-    let [first, second] = LINK_PROGRAMS;
-    let egress = attach(first)?;
-    match attach(second) {
-        Ok(ingress) => Ok([egress, ingress]),
-        Err(error) => {
-            link_program(object, first.0)?.detach(egress).map_err(Error::program(first.0))?;
-            Err(error)
-        }
-    }
 }
 
 /// The cookie of the calling thread's network namespace (`SO_NETNS_COOKIE`).

@@ -57,6 +57,9 @@ pub enum Error {
     /// The pod is at a link already.
     #[error("pod {0} is attached already")]
     Attached(Name),
+    /// Somebody has the events already.
+    #[error("the kernel's events are read already")]
+    EventsTaken,
     /// There is no tokio runtime to wait in.
     #[error("events are waited for in a tokio runtime, and there is none here")]
     NoRuntime,

@@ -2,6 +2,7 @@
 
 use crate::wire::{self, Address};
 use lictor_model::{Mode, Protocol, Verdict};
+use lictor_network::RuleId;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -72,8 +73,8 @@ pub enum Ended {
 /// Why the kernel came to a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// A rule, by the number that it has in the maps.
-    Rule(u32),
+    /// A rule of the program in force.
+    Rule(RuleId),
     /// Policies isolate the endpoint and no rule allows this.
     Isolated,
     /// No policy isolates the endpoint.
@@ -171,7 +172,7 @@ impl Event {
 impl Reason {
     pub(crate) fn from_wire(reason: u8, rule: u32) -> Result<Self, Malformed> {
         Ok(match reason {
-            1 => Self::Rule(rule),
+            1 => Self::Rule(RuleId(rule)),
             2 => Self::Isolated,
             3 => Self::NoPolicy,
             4 => Self::OwnPod,
@@ -220,6 +221,7 @@ impl<'a> Fields<'a> {
 mod tests {
     use super::{Event, LENGTH, Malformed, Reason, What};
     use lictor_model::{Mode, Protocol, Verdict};
+    use lictor_network::RuleId;
 
     fn event() -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -248,7 +250,10 @@ mod tests {
         assert_eq!((read.source_enrolled, read.destination_enrolled), (false, true));
         let What::Judged { egress: Some(egress), ingress: Some(ingress) } = read.what else { panic!("{read:?}") };
         assert_eq!((egress.reason, egress.verdict), (Reason::NoPolicy, Verdict::Allow));
-        assert_eq!((ingress.reason, ingress.verdict, ingress.mode), (Reason::Rule(7), Verdict::Deny, Mode::Audit));
+        assert_eq!(
+            (ingress.reason, ingress.verdict, ingress.mode),
+            (Reason::Rule(RuleId(7)), Verdict::Deny, Mode::Audit)
+        );
         assert!(!read.is_refused());
     }
 

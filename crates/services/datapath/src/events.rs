@@ -6,10 +6,12 @@ use aya::maps::{MapData, RingBuf};
 use std::fmt;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
 
-/// The events of the loaded programs. What is not taken in time is lost and counted in the kernel.
+/// The events of the loaded programs, and of connections that were swept. What is not taken in time is lost and counted in the kernel.
 pub struct Events {
     ring: AsyncFd<RingBuf<MapData>>,
+    swept: mpsc::Receiver<Event>,
 }
 
 impl fmt::Debug for Events {
@@ -19,14 +21,14 @@ impl fmt::Debug for Events {
 }
 
 impl Events {
-    pub(crate) fn new(ring: RingBuf<MapData>) -> Result<Self, Error> {
+    pub(crate) fn new(ring: RingBuf<MapData>, swept: mpsc::Receiver<Event>) -> Result<Self, Error> {
         tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
         // SAFETY: the ring owns its map's descriptor and always names that one; it is open until the ring is
         // dropped, and the ring is owned by the `AsyncFd` for as long as that lives.
         #[allow(unsafe_code)]
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
         let ring = ring.map_err(|refused| Error::io("cannot wait for events")(refused.into_parts().1))?;
-        Ok(Self { ring })
+        Ok(Self { ring, swept })
     }
 
     /// The next event. Dropping the future loses none.
@@ -35,9 +37,13 @@ impl Events {
             if let Some(event) = self.take() {
                 return Ok(event);
             }
-            let mut ready = self.ring.readable_mut().await.map_err(Error::io("cannot wait for events"))?;
-            // Cleared before the ring is looked at again: what comes in between makes it ready once more.
-            ready.clear_ready();
+            tokio::select! {
+                ready = self.ring.readable_mut() => {
+                    // Cleared before the ring is looked at again: what comes in between makes it ready once more.
+                    ready.map_err(Error::io("cannot wait for events"))?.clear_ready();
+                }
+                Some(event) = self.swept.recv() => return Ok(event),
+            }
         }
     }
 
@@ -49,6 +55,6 @@ impl Events {
                 Err(error) => tracing::error!(%error, "an event of the kernel cannot be read"),
             }
         }
-        None
+        self.swept.try_recv().ok()
     }
 }

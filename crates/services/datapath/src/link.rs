@@ -80,6 +80,7 @@ pub fn bridge(node: &Netns, bridge: &Bridge<'_>) -> io::Result<u32> {
     let _inside = node.enter_now()?;
     sysctl::quiet_ipv6()?;
     sysctl::no_own_ipv6()?;
+    sysctl::no_bridge_filter()?;
     let link = LinkBridge::new(bridge.name)
         .stp_state(rtnetlink::packet_route::link::BridgeStpState::Disabled)
         .mcast_snooping(false)

@@ -4,7 +4,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::thread;
 
@@ -34,6 +34,11 @@ impl Netns {
     /// Another handle on the same namespace.
     pub fn try_clone(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self)
+    }
+
+    /// A descriptor of its own for this namespace.
+    pub fn to_fd(&self) -> io::Result<OwnedFd> {
+        self.0.try_clone().map(Into::into)
     }
 
     /// Runs `work` on a fresh thread inside this namespace; sockets made there belong to it for ever.

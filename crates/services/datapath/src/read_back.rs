@@ -5,8 +5,8 @@ use crate::datapath::Datapath;
 use crate::error::Error;
 use crate::event::Reason;
 use crate::wire::{self, ANY_PORT, Address, ENDPOINT_ACTIVE, Gate, NodeKey, RuleKey};
-use lictor_model::{Direction, Mode, Name, Protocol, Verdict};
-use lictor_network::{ClassId, Judgement};
+use lictor_model::{By, Direction, Mode, Name, Protocol, Verdict};
+use lictor_network::{ClassId, Judgement, RuleId};
 use std::net::IpAddr;
 
 impl Datapath {
@@ -23,7 +23,7 @@ impl Datapath {
         port: u16,
     ) -> Result<Judgement, Error> {
         let (verdict, mode, reason) = self.look_up(endpoint, direction, peer.into(), protocol, port)?;
-        Ok(Judgement { verdict, mode, by: self.resolver.by(reason, Some(endpoint), direction) })
+        Ok(Judgement { verdict, mode, by: self.by(reason, endpoint, direction) })
     }
 
     fn look_up(
@@ -56,10 +56,29 @@ impl Datapath {
         for (class, port) in [(class, exact), (class, ANY_PORT), (ClassId::ANY.0, exact), (ClassId::ANY.0, ANY_PORT)] {
             if let Some(rule) = self.tables.rules.find(&RuleKey { set: gate.set, class, port })? {
                 let verdict = if rule.allow == 1 { Verdict::Allow } else { Verdict::Deny };
-                return Ok((verdict, gate.mode, Reason::Rule(rule.id)));
+                return Ok((verdict, gate.mode, Reason::Rule(RuleId(rule.id))));
             }
         }
         Ok((Verdict::Deny, gate.mode, Reason::Isolated))
+    }
+
+    /// The reason in the model's words, by the program in force.
+    fn by(&self, reason: Reason, endpoint: &Name, direction: Direction) -> By {
+        let program = self.program.as_deref();
+        match reason {
+            Reason::Rule(rule) => match program.and_then(|program| program.rules.get(rule.0 as usize)) {
+                Some(rule) => By::Policy(rule.clone()),
+                None => By::Unknown("a rule that the program does not hold".to_owned()),
+            },
+            Reason::Isolated => {
+                let known = program.and_then(|program| program.endpoints.get(endpoint));
+                By::Isolation(known.map(|known| known.gate(direction).isolated_by.to_vec()).unwrap_or_default())
+            }
+            Reason::NoPolicy => By::NoPolicy,
+            Reason::OwnPod => By::OwnPod,
+            Reason::OwnNode => By::OwnNode,
+            _ => By::Unknown(format!("{endpoint} is not known here")),
+        }
     }
 
     fn class(&self, address: Address, column: usize) -> Result<u32, Error> {

@@ -1,7 +1,6 @@
 //! The rule sets in the kernel: each a number of its own, which is never used for another.
 
 use crate::error::Error;
-use crate::names::RuleNames;
 use crate::ranges::Ranges;
 use crate::tables::{Limits, Tables};
 use crate::wire::{self, ANY_PORT, RuleKey, Span};
@@ -64,19 +63,13 @@ impl RuleSets {
     }
 
     /// Plans the change to a program, and sees that both fit at once. Nothing is written yet.
-    pub(crate) fn plan(
-        &mut self,
-        old: Option<&Program>,
-        program: &Program,
-        names: &mut RuleNames,
-        limits: &Limits,
-    ) -> Result<Change, Error> {
+    pub(crate) fn plan(&mut self, old: Option<&Program>, program: &Program, limits: &Limits) -> Result<Change, Error> {
         self.bounds.settle();
         let (before, after) = (old.map(live_classes).unwrap_or_default(), live_classes(program));
         let mut change = Change::default();
         for id in used(program) {
             let set = program.rule_sets.get(&id).ok_or_else(|| missing(program, format!("rule set {}", id.0)))?;
-            let entries = entries(set, program, names)?;
+            let entries = entries(set, program)?;
             let kept = self.live.get(&id).filter(|live| live.bounds == set.bounds);
             if let Some(live) = kept
                 && let Some((come, go)) = difference(&live.entries, &entries, &before, &after)
@@ -183,11 +176,6 @@ impl RuleSets {
         Ok(())
     }
 
-    /// The rules that some set has.
-    pub(crate) fn rules(&self) -> HashSet<u32> {
-        self.live.values().flat_map(|live| live.entries.values().map(|rule| rule.id)).collect()
-    }
-
     /// Entries in the kernel.
     pub(crate) fn len(&self) -> usize {
         self.entries
@@ -206,15 +194,17 @@ fn live_classes(program: &Program) -> HashSet<u32> {
     named.chain([ClassId::default(), ClassId::ANY]).map(|class| class.0).collect()
 }
 
-fn entries(set: &RuleSet, program: &Program, names: &mut RuleNames) -> Result<Entries, Error> {
+fn entries(set: &RuleSet, program: &Program) -> Result<Entries, Error> {
     let entry = |(entry, outcome): (&lictor_network::Entry, &lictor_network::Outcome)| {
-        let rule = program.rules.get(outcome.rule.0 as usize);
-        let rule = rule.ok_or_else(|| missing(program, format!("rule {}", outcome.rule.0)))?;
+        let rule = outcome.rule.0;
+        if program.rules.get(rule as usize).is_none() {
+            return Err(missing(program, format!("rule {rule}")));
+        }
         let port = match entry.port {
             Some((protocol, class)) => u32::from(protocol.number()) << 16 | u32::from(class),
             None => ANY_PORT,
         };
-        let value = wire::Rule { id: names.number(rule), allow: u32::from(outcome.verdict.is_allow()) };
+        let value = wire::Rule { id: rule, allow: u32::from(outcome.verdict.is_allow()) };
         Ok(((entry.class.0, port), value))
     };
     set.entries.iter().map(entry).collect()

@@ -7,15 +7,13 @@ use crate::tables::Limits;
 use crate::wire::{Backend, ServiceKey, Span};
 use lictor_model::Protocol;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// One port of a virtual address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VirtualService {
-    /// The virtual address.
-    pub address: IpAddr,
-    /// The port.
-    pub port: u16,
+    /// The virtual address and the port.
+    pub address: SocketAddr,
     /// The protocol.
     pub protocol: Protocol,
     /// Where connections go, each to one of them at random; to none are they refused.
@@ -89,6 +87,6 @@ impl Datapath {
 }
 
 fn key(service: &VirtualService) -> ServiceKey {
-    let (address, protocol) = (service.address.to_canonical().into(), service.protocol.number());
-    ServiceKey { address, port: service.port, protocol, pad: 0 }
+    let (address, protocol) = (service.address.ip().into(), service.protocol.number());
+    ServiceKey { address, port: service.address.port(), protocol, pad: 0 }
 }

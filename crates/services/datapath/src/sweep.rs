@@ -17,12 +17,13 @@ const OTHER: Duration = Duration::from_secs(60);
 
 impl Datapath {
     /// Forgets connections on which nothing has been seen for as long as their state allows (a UDP exchange:
-    /// a minute), and those of pods that have left. Returns that they are closed, as the kernel would have told.
+    /// a minute), and those of pods that have left. [`Events`](crate::Events) tells that they are closed.
+    /// Returns how many those are.
     ///
     /// To be called every few seconds; takes a few microseconds a connection.
-    pub fn sweep(&mut self) -> Result<Vec<Event>, Error> {
+    pub fn sweep(&mut self) -> Result<usize, Error> {
         let now = now();
-        let mut closed = Vec::new();
+        let mut closed = 0;
         let keys: Vec<FlowKey> = self.tables.flows.keys().collect();
         for key in keys {
             let Some(flow) = self.tables.flows.find(&key)? else { continue };
@@ -32,7 +33,12 @@ impl Datapath {
             }
             self.tables.flows.remove(&key)?;
             if flow.state & (FLOW_CLOSED | FLOW_ENDED | FLOW_QUIET) == 0 {
-                closed.extend(self.closed(&key, &flow, now));
+                closed += 1;
+                if let Some(event) = self.closed(&key, &flow, now)
+                    && self.swept.try_send(event).is_err()
+                {
+                    tracing::warn!("nobody reads that connections are closed");
+                }
             }
         }
         self.slots.reuse_left();

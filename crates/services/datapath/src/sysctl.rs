@@ -33,6 +33,20 @@ pub(crate) fn no_own_ipv6() -> io::Result<()> {
     if has_ipv6() { set("ipv6/conf/default/addr_gen_mode", NONE) } else { Ok(()) }
 }
 
+/// What passes the node's bridge is not shown to the packet filter of its namespace: there are no rules, the
+/// walk costs every packet, and fragments would be put together before the pods' links are judged.
+pub(crate) fn no_bridge_filter() -> io::Result<()> {
+    for table in ["iptables", "ip6tables", "arptables"] {
+        let key = format!("bridge/bridge-nf-call-{table}");
+        match set(&key, "0") {
+            // The kernel has no such filter.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
 /// Whether the kernel speaks IPv6.
 pub(crate) fn has_ipv6() -> bool {
     fs::exists("/proc/sys/net/ipv6").unwrap_or(false)

@@ -82,7 +82,7 @@ fn measure_packets() {
         }
         report(&node, "first packets", &before);
         let begun = Instant::now();
-        println!("sweep of all: {} closed in {:?}", node.datapath.sweep().unwrap().len(), begun.elapsed());
+        println!("sweep of all: {} closed in {:?}", node.datapath.sweep().unwrap(), begun.elapsed());
         node.events();
     }
 }
@@ -137,16 +137,15 @@ fn measure_apply() {
     println!("second: {:?}", node.apply(draft(2)));
     println!("third, the same: {:?}", node.apply(draft(3)));
     println!("one changed: {:?}", node.apply(draft(4).isolate(7, Direction::Egress, &[])));
-    let begun = Instant::now();
-    let loaded = Datapath::load(None, lictor_datapath::Limits::default()).unwrap();
-    println!("load: {:?}", begun.elapsed());
-    drop(loaded);
     let other = Node::new();
+    let begun = Instant::now();
+    let mut datapath = Datapath::load(&other.netns, None, lictor_datapath::Limits::default()).unwrap();
+    println!("load: {:?}", begun.elapsed());
     let pods: Vec<_> = (2..=201).map(|last| other.pod(last)).collect();
     let begun = Instant::now();
     for (number, pod) in pods.iter().enumerate() {
         let name = Name::new("measure", format!("{number}"));
-        node.datapath.attach_pod(&name, &other.netns, &pod.host_name, &pod.netns).unwrap();
+        datapath.attach_pod(&name, pod.host, &pod.netns).unwrap();
     }
     println!("200 pods attached in {:?}", begun.elapsed());
     thread::sleep(Duration::from_millis(10));

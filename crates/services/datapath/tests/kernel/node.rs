@@ -25,7 +25,6 @@ pub struct Pod {
     pub addresses: Vec<IpAddr>,
     /// Index of the node's end of its link.
     pub host: u32,
-    pub host_name: String,
 }
 
 /// The gateways and the probe's addresses.
@@ -59,7 +58,7 @@ impl Node {
         let addresses = [(v4(last), 24), (v6(last), 64)];
         let pod_link = PodLink { number, addresses: &addresses, gateways: &gateways, mtu: 1500 };
         let host = link::pod(&self.netns, self.bridge, &netns, &pod_link).unwrap();
-        Pod { netns, addresses: vec![v4(last), v6(last)], host, host_name: pod_link.host_name() }
+        Pod { netns, addresses: vec![v4(last), v6(last)], host }
     }
 }
 
@@ -118,13 +117,13 @@ impl Guarded {
 
     pub fn with_limits(pods: &[u8], limits: Limits) -> Self {
         let (node, cgroup) = (Node::new(), Cgroup::new());
-        let mut datapath = Datapath::load(Some(&cgroup.0), limits).unwrap();
+        let mut datapath = Datapath::load(&node.netns, cgroup.0.as_path(), limits).unwrap();
         let pods: BTreeMap<u8, Pod> = pods.iter().map(|last| (*last, node.pod(*last))).collect();
         for (last, pod) in &pods {
-            datapath.attach_pod(&name(*last), &node.netns, &pod.host_name, &pod.netns).unwrap();
+            datapath.attach_pod(&name(*last), pod.host, &pod.netns).unwrap();
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let events = runtime.block_on(async { datapath.events() }).unwrap().unwrap();
+        let events = runtime.block_on(async { datapath.events() }).unwrap();
         Self { node, pods, datapath, cgroup, runtime, events }
     }
 

@@ -1,7 +1,7 @@
 use crate::node::{Guarded, is_silent, pass, v4, v6};
 use crate::program::{Draft, class, name, policy};
-use lictor_datapath::{Ended, Reason, What};
-use lictor_model::{By, Direction, Mode, Protocol, Verdict};
+use lictor_datapath::{Ended, Judged, Reason, What};
+use lictor_model::{Direction, Mode, Protocol, Verdict};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
@@ -206,10 +206,11 @@ fn an_exchange_of_datagrams_closes_when_its_pod_leaves() {
     node.apply(Draft::open(1, &[2, 3]));
     node.udp(2, v4(3), 53).unwrap();
     let opened = node.events();
-    assert_eq!(node.datapath.sweep().unwrap(), []);
+    assert_eq!(node.datapath.sweep().unwrap(), 0);
     node.datapath.detach_pod(&name(3)).unwrap();
     node.apply(Draft::open(2, &[2]));
-    let closed = node.datapath.sweep().unwrap();
+    assert_eq!(node.datapath.sweep().unwrap(), 1);
+    let closed = node.events();
     assert_eq!(closed.len(), 1, "{closed:#?}");
     assert_eq!(
         (closed[0].flow, closed[0].source, closed[0].destination),
@@ -219,22 +220,20 @@ fn an_exchange_of_datagrams_closes_when_its_pod_leaves() {
 }
 
 #[test]
-fn rules_are_named_by_their_policy_whatever_their_number() {
+fn an_event_names_the_rule_of_the_program_in_force() {
     let mut node = Guarded::new(&[2, 3]);
-    node.apply(Draft::open(1, &[2, 3]).isolate(3, Direction::Ingress, &[(class(2), Protocol::Tcp, 80)]));
+    let rules = [(class(9), Protocol::Tcp, 79), (class(2), Protocol::Tcp, 80), (class(2), Protocol::Udp, 81)];
+    let program = Draft::open(1, &[2, 3]).isolate(3, Direction::Ingress, &rules).done();
+    node.datapath.apply(&program).unwrap();
     node.tcp(2, v4(3), 80).unwrap();
-    node.apply(Draft::open(2, &[2, 3]).isolate(3, Direction::Ingress, &[(class(2), Protocol::Tcp, 81)]));
-    node.tcp(2, v4(3), 81).unwrap();
-    let resolver = node.datapath.resolver();
-    let names: Vec<By> = node
-        .events()
-        .into_iter()
-        .filter_map(|event| match event.what {
-            What::Judged { ingress: Some(judged), .. } => Some(resolver.by(judged.reason, None, Direction::Ingress)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(names, [By::Policy(policy(80)), By::Policy(policy(81))]);
+    node.udp(2, v4(3), 81).unwrap();
+    let named = |event: &lictor_datapath::Event| match event.what {
+        What::Judged { ingress: Some(Judged { reason: Reason::Rule(rule), .. }), .. } => {
+            program.rules[rule.0 as usize].clone()
+        }
+        _ => panic!("{event:?}"),
+    };
+    assert_eq!(node.judged().iter().map(named).collect::<Vec<_>>(), [policy(80), policy(81)]);
 }
 
 #[test]

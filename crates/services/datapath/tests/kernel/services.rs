@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 fn service(address: IpAddr, port: u16, protocol: Protocol, backends: &[(IpAddr, u16)]) -> VirtualService {
     let backends = backends.iter().copied().map(SocketAddr::from).collect();
-    VirtualService { address, port, protocol, backends }
+    VirtualService { address: (address, port).into(), protocol, backends }
 }
 
 fn virtual_v4() -> IpAddr {
