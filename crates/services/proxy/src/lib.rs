@@ -17,9 +17,10 @@
 //! - What a new [`View`] denies ends, also when it is open; what it allows does not notice.
 //! - A connection stays on its pod's worker, a single thread: no lock is taken on the data path.
 //! - The path of a request that is judged is the path that the application gets.
-//! - One [`Decision`](lictor_model::Decision) for each connection, or for each request of an HTTP connection, and a
-//!   [`Close`](lictor_model::Close) for each that was allowed. The destination's proxy records what came by tunnel; the
-//!   source's only what did not get that far, and denials in audit.
+//! - One [`Decision`](lictor_model::Decision) for each connection into a pod, or for each request on an HTTP connection,
+//!   and a [`Close`](lictor_model::Close) for each that was allowed. Of connections out of a pod only what never
+//!   arrives is recorded here, and a denial in audit of what goes by tunnel: the destination's proxy records that one,
+//!   and the kernel what leaves as it is.
 //! - A thread is in a pod's namespace only while it makes a socket.
 //!
 //! **Not here.** Redirection and the packet path (`lictor-datapath`), issuing certificates (`lictor-identity`),

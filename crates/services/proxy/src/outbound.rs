@@ -35,7 +35,7 @@ pub(crate) async fn serve(
     }
     match outbound.proxy_of_destination() {
         Some((proxy, expected)) => outbound.by_tunnel(client, ruling, proxy, &expected).await,
-        None => outbound.directly(client, ruling).await,
+        None => outbound.directly(client).await,
     }
 }
 
@@ -80,9 +80,9 @@ impl Outbound {
         }
     }
 
-    async fn directly(self, client: TcpStream, ruling: Ruling) {
-        let decision = self.record(ruling);
-        let open = self.worker.open(&self.view, self.question(), Some(decision));
+    /// Its packets meet the kernel's programs as they are, which record the connection and its end.
+    async fn directly(self, client: TcpStream) {
+        let open = self.worker.open(&self.view, self.question(), None);
         let limit = self.worker.settings.connect_time;
         match socket::connect(&self.pod.namespace, None, self.destination, limit).await {
             Ok(server) => {

@@ -1,6 +1,6 @@
 //! Requests: asked about one by one, forwarded as they came.
 
-use crate::tests::bench::{Bench, DB, SIDE, WEB, exchange, run, until};
+use crate::tests::bench::{Bench, DB, exchange, run, until};
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
@@ -13,7 +13,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use lictor_model::{Layer, Name, Point, Verdict};
 use std::convert::Infallible;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -52,7 +51,7 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
 }
 
 /// Serves [`answer`].
-fn application(listener: TcpListener) {
+pub(super) fn application(listener: TcpListener) {
     tokio::task::spawn_local(async move {
         while let Ok((stream, peer)) = listener.accept().await {
             let service = service_fn(move |request| async move { Ok::<_, Infallible>(answer(request, peer)) });
@@ -79,7 +78,7 @@ fn answer(request: Request<Incoming>, peer: SocketAddr) -> Response<BoxBody<Byte
     response.header("x-lengths", lengths).body(body).expect("a response")
 }
 
-async fn client1(stream: TcpStream) -> http1::SendRequest<Full<Bytes>> {
+pub(super) async fn client1(stream: TcpStream) -> http1::SendRequest<Full<Bytes>> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1");
     tokio::task::spawn_local(async move {
         let _ = connection.await;
@@ -100,11 +99,11 @@ where
     sender
 }
 
-fn get(path: &str) -> Request<Full<Bytes>> {
+pub(super) fn get(path: &str) -> Request<Full<Bytes>> {
     Request::get(path).header("host", "db:8080").body(Full::default()).expect("a request")
 }
 
-async fn text(response: Response<Incoming>) -> String {
+pub(super) async fn text(response: Response<Incoming>) -> String {
     let body = response.into_body().collect().await.expect("a body").to_bytes();
     String::from_utf8(body.to_vec()).expect("text")
 }
@@ -322,71 +321,6 @@ fn an_upgrade_to_http2_is_not_offered_on() {
     });
 }
 
-const L4_TOO: &str = "
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: web, namespace: shop}
-spec:
-  selector: {matchLabels: {app: db}}
-  rules:
-  - from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]
-  - to: [{operation: {paths: [/health]}}]
-";
-
-#[test]
-fn where_nothing_is_declared_the_first_bytes_tell() {
-    run(async {
-        let bench = Bench::new(L4_TOO).await;
-        let listener = bench.application(9000);
-        tokio::task::spawn_local(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                stream.write_all(b"220 ready\r\n").await.expect("room");
-                let mut all = Vec::new();
-                let _ = stream.read_to_end(&mut all).await;
-                let _ = stream.write_all(&all).await;
-            }
-        });
-        // The server speaks first.
-        let mut client = bench.open_from("shop/web", SocketAddr::new(DB, 9000)).await;
-        let mut greeting = [0; 11];
-        client.read_exact(&mut greeting).await.expect("a greeting");
-        assert_eq!(&greeting, b"220 ready\r\n");
-        assert_eq!(exchange(client, b"QUIT").await.expect("an end"), b"QUIT");
-        let decision = bench.decision().await;
-        assert_eq!((decision.point, decision.verdict), (Point::Proxy, Verdict::Allow));
-        // The client speaks first, and not HTTP; who is not web has only a path, which this is not.
-        let client = bench.open_from("shop/web", SocketAddr::new(DB, 9000)).await;
-        assert_eq!(exchange(client, b"\x00\x01").await.expect("an answer"), b"220 ready\r\n\x00\x01");
-        let client = bench.plaintext_from(SIDE, 9000).await;
-        assert_eq!(exchange(client, b"\x00\x01").await.expect_err("no answer").kind(), ErrorKind::ConnectionReset);
-        let verdicts: Vec<_> = bench.decisions().iter().map(|one| (one.point, one.verdict)).collect();
-        assert_eq!(verdicts.last(), Some(&(Point::Proxy, Verdict::Deny)));
-    });
-}
-
-#[test]
-fn who_waits_before_a_request_is_not_taken_for_something_else() {
-    run(async {
-        let bench = Bench::new(L4_TOO).await;
-        application(bench.application(9000));
-        for source in [Some(SIDE), None] {
-            let stream = match source {
-                Some(source) => bench.plaintext_from(source, 9000).await,
-                None => bench.open_from("shop/web", SocketAddr::new(DB, 9000)).await,
-            };
-            tokio::time::sleep(Duration::from_millis(400)).await;
-            let mut client = client1(stream).await;
-            let health = client.send_request(get("/health")).await.expect("an answer");
-            assert_eq!(health.status(), StatusCode::OK, "{source:?}");
-            text(health).await;
-            let other = client.send_request(get("/other")).await.expect("an answer");
-            assert_eq!(other.status().as_u16(), if source.is_some() { 403 } else { 200 }, "{source:?}");
-        }
-        let sources: Vec<_> = bench.decisions().iter().map(|one| (one.source.address, one.encrypted)).collect();
-        assert_eq!(sources, [(SIDE, false), (SIDE, false), (WEB, true), (WEB, true)]);
-    });
-}
-
 #[test]
 fn an_application_that_does_not_answer_is_said_so() {
     run(async {
@@ -409,36 +343,5 @@ fn an_application_that_does_not_answer_is_said_so() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         until(|| (bench.decisions().len() == 4).then_some(())).await;
-    });
-}
-
-#[test]
-fn a_rule_on_the_server_name_sees_it() {
-    run(async {
-        let bench = Bench::new(
-            "
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: by-name, namespace: shop}
-spec:
-  selector: {matchLabels: {app: db}}
-  rules: [{when: [{key: connection.sni, values: [shop.example]}]}]
-",
-        )
-        .await;
-        crate::tests::bench::echo(bench.application(9000));
-        for (name, wanted) in [("shop.example", true), ("other.example", false)] {
-            let greeting = crate::sni::tests::greeting(name);
-            let mut client = bench.open_from("shop/web", SocketAddr::new(DB, 9000)).await;
-            let (first, second) = greeting.split_at(greeting.len() / 2);
-            client.write_all(first).await.expect("room");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            client.write_all(second).await.expect("room");
-            let mut answer = vec![0; greeting.len()];
-            let answered = client.read_exact(&mut answer).await.is_ok();
-            assert_eq!((answered, answered && answer == greeting), (wanted, wanted), "{name}");
-        }
-        let client = bench.open_from("shop/web", SocketAddr::new(DB, 9000)).await;
-        assert!(exchange(client, b"not TLS").await.is_err());
     });
 }

@@ -1,9 +1,12 @@
 //! A new policy is asked about what is open.
 
-use crate::tests::bench::{Bench, DB, SIDE, echo, run, until};
-use lictor_model::By;
+use crate::live::Question;
+use crate::policy::{Inbound, Transport};
+use crate::tests::bench::{Bench, DB, SIDE, WEB, echo, run, until};
+use lictor_model::{By, Name};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -153,5 +156,58 @@ fn a_streamed_answer_ends_when_its_request_is_denied() {
         assert!(end.is_err() || !rest.ends_with(b"0\r\n\r\n"), "no orderly end: {}", rest.escape_ascii());
         let id = bench.decision().await.id;
         assert!(bench.close_of(id).await.ended_by.is_some());
+    });
+}
+
+#[test]
+fn a_policy_that_comes_while_a_connection_is_let_in_is_asked_too() {
+    run(async {
+        let bench = Bench::new("").await;
+        let old = bench.worker.view();
+        let question = Question::Connection(Rc::new(Inbound {
+            pod: Name::new("shop", "db"),
+            source: WEB,
+            destination: SocketAddr::new(DB, 5432),
+            transport: Transport::Tunnel(bench.id("web")),
+            sni: None,
+        }));
+        assert!(question.ask(&old).verdict.is_allow());
+        bench.apply(&only(9000));
+        let open = bench.worker.open(&old, question, None);
+        tokio::time::timeout(SECOND, open.ending.told()).await.expect("it is told at once");
+    });
+}
+
+#[test]
+fn a_connection_for_requests_ends_with_its_way_in() {
+    run(async {
+        let bench = Bench::new(&only(8080).replace("ports: ['8080']", "paths: [/]")).await;
+        let listener = bench.application(8080);
+        tokio::task::spawn_local(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut head = [0; 1024];
+            let _ = stream.read(&mut head).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+            let _ = stream.read(&mut head).await;
+        });
+        let mut client = bench.open_from("shop/web", SocketAddr::new(DB, 8080)).await;
+        client.write_all(b"GET / HTTP/1.1\r\nhost: db\r\n\r\n").await.expect("room");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"ok") {
+            answer.push(client.read_u8().await.expect("an answer"));
+        }
+        // Idle between two requests. The rules on requests end nothing here, the next request would be judged.
+        bench.apply(&only(8080).replace("ports: ['8080']", "paths: [/other]"));
+        let still = tokio::time::timeout(Duration::from_millis(200), client.read_u8()).await;
+        assert!(still.is_err(), "{still:?}");
+        bench.apply(
+            "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: shut, namespace: shop}
+spec: {podSelector: {matchLabels: {app: db}}}
+",
+        );
+        assert!(tokio::time::timeout(SECOND, client.read_u8()).await.expect("it ends").is_err());
     });
 }
