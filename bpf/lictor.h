@@ -126,9 +126,9 @@ struct flow {
 	__u64 sent, received; /* payload bytes from and to the opener */
 	struct judgement judgement;
 	__u32 generation;
+	__u32 state;
 	__u8 direction; /* EGRESS: the endpoint opened it */
-	__u8 state;
-	__u16 pad;
+	__u8 pad[7];
 };
 
 /* When a denial was last told, so that one attempt makes one event. */

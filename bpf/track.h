@@ -190,29 +190,28 @@ __noinline int judge_again(struct packet *packet, struct endpoint *own, struct f
 		return 1;
 	}
 	count(reason_of(word));
-	if (!(flow->state & FLOW_CLOSED))
-		close(packet, own, flow, &report);
-	flow->state |= FLOW_ENDED | FLOW_CLOSED;
 	flow->seen = now;
+	if (!(__sync_fetch_and_or(&flow->state, FLOW_ENDED | FLOW_CLOSED) & FLOW_CLOSED))
+		close(packet, own, flow, &report);
 	return 0;
 }
 
+/* Follows a TCP connection to its end. Both directions may be seen at once on two processors, hence the
+ * atomic updates: whoever makes the connection closed tells of it. */
 static __always_inline void note_tcp(struct packet *packet, struct endpoint *own, struct flow *flow,
 				     int from_opener)
 {
-	__u8 state = flow->state;
+	__u32 state = flow->state, news = 0, both = FLOW_FIN_OPENER | FLOW_FIN_OTHER;
 	if (from_opener && state & FLOW_REPLIED && packet->tcp & TCP_ACK)
-		state |= FLOW_ASSURED;
+		news |= FLOW_ASSURED;
 	if (packet->tcp & TCP_FIN)
-		state |= from_opener ? FLOW_FIN_OPENER : FLOW_FIN_OTHER;
-	__u8 both = FLOW_FIN_OPENER | FLOW_FIN_OTHER;
-	int closes = packet->tcp & TCP_RST || (state & both) == both;
-	int told = state & (FLOW_CLOSED | FLOW_QUIET);
-	if (closes)
-		state |= FLOW_CLOSED;
-	if (state != flow->state)
-		flow->state = state;
-	if (closes && !told) {
+		news |= from_opener ? FLOW_FIN_OPENER : FLOW_FIN_OTHER;
+	if ((state | news) != state)
+		state = __sync_fetch_and_or(&flow->state, news) | news;
+	if (state & FLOW_CLOSED || !(packet->tcp & TCP_RST || (state & both) == both))
+		return;
+	state = __sync_fetch_and_or(&flow->state, FLOW_CLOSED);
+	if (!(state & (FLOW_CLOSED | FLOW_QUIET))) {
 		struct report report = {};
 		close(packet, own, flow, &report);
 	}
@@ -261,7 +260,7 @@ static __always_inline int track(struct packet *packet, struct endpoint *own)
 	if (packet->payload)
 		__sync_fetch_and_add(from_opener ? &flow->sent : &flow->received, packet->payload);
 	if (!from_opener && !(flow->state & FLOW_REPLIED))
-		flow->state |= FLOW_REPLIED;
+		__sync_fetch_and_or(&flow->state, FLOW_REPLIED);
 	if (packet->key.protocol == PROTO_TCP)
 		note_tcp(packet, own, flow, from_opener);
 	return TCX_NEXT;

@@ -150,7 +150,7 @@ mod tests {
             generation: 0,
             direction: 0,
             state,
-            pad: 0,
+            pad: [0; 7],
         };
         assert_eq!(patience(&flow(0), 6), OPENING);
         assert_eq!(patience(&flow(FLOW_ASSURED), 6), ASSURED);

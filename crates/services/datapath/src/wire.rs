@@ -20,10 +20,10 @@ pub(crate) const ENDPOINT_ENROLLED: u32 = 2;
 pub(crate) const PEER_ENROLLED: u8 = 1;
 pub(crate) const ANY_PORT: u32 = u32::MAX;
 
-pub(crate) const FLOW_ASSURED: u8 = 2;
-pub(crate) const FLOW_CLOSED: u8 = 16;
-pub(crate) const FLOW_ENDED: u8 = 32;
-pub(crate) const FLOW_QUIET: u8 = 64;
+pub(crate) const FLOW_ASSURED: u32 = 2;
+pub(crate) const FLOW_CLOSED: u32 = 16;
+pub(crate) const FLOW_ENDED: u32 = 32;
+pub(crate) const FLOW_QUIET: u32 = 64;
 
 pub(crate) const EGRESS: u8 = 1;
 
@@ -112,9 +112,9 @@ pub(crate) struct Flow {
     pub(crate) received: u64,
     pub(crate) judgement: Judgement,
     pub(crate) generation: u32,
+    pub(crate) state: u32,
     pub(crate) direction: u8,
-    pub(crate) state: u8,
-    pub(crate) pad: u16,
+    pub(crate) pad: [u8; 7],
 }
 
 #[repr(C)]
@@ -250,6 +250,6 @@ mod tests {
         assert_eq!(size_of::<Peer>(), 16);
         assert_eq!(size_of::<NodeKey>(), 20);
         assert_eq!(size_of::<FlowKey>(), 28);
-        assert_eq!(size_of::<Flow>(), 56);
+        assert_eq!(size_of::<Flow>(), 64);
     }
 }

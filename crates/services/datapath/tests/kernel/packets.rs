@@ -139,7 +139,7 @@ fn options_and_extension_headers_hide_no_port() {
 
     let routed = [vec![17, 2, 0, 1], vec![0; 20], udp6(2, 3, 53, b"salve")].concat();
     assert_eq!(counted(&mut node, |node| send(node, 2, &ipv6(2, 3, 43, 64, &routed)).unwrap()).malformed, 1);
-    let endless = [vec![60, 0, 1, 4, 0, 0, 0, 0].repeat(9), udp6(2, 3, 53, b"salve")].concat();
+    let endless = [[60, 0, 1, 4, 0, 0, 0, 0].repeat(9), udp6(2, 3, 53, b"salve")].concat();
     assert_eq!(counted(&mut node, |node| send(node, 2, &ipv6(2, 3, 60, 64, &endless)).unwrap()).malformed, 1);
 }
 
