@@ -61,7 +61,7 @@ mod worker;
 pub use metrics::{Counter, Metrics};
 pub use pod::PodSockets;
 pub use policy::View;
-pub use proxy::{AddPodError, Inputs, Proxy};
+pub use proxy::{Proxy, ProxyError};
 pub use record::RecordSink;
 pub use settings::{Settings, ports};
 

@@ -18,20 +18,6 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 
-/// What the proxy works with.
-pub struct Inputs {
-    /// Limits.
-    pub settings: Settings,
-    /// The SVIDs of the pods that are added, and whom to believe.
-    pub keyring: Keyring,
-    /// What verdicts are made from. A new value is applied to new and open connections at once.
-    pub view: watch::Receiver<Arc<View>>,
-    /// Where records go.
-    pub records: RecordSink,
-    /// Where the records' ids come from.
-    pub ids: Arc<DecisionIds>,
-}
-
 /// The data path of a node's pods. Dropping it ends it, with every connection.
 pub struct Proxy {
     threads: Vec<Thread>,
@@ -44,9 +30,9 @@ struct Thread {
     handle: Option<JoinHandle<()>>,
 }
 
-/// Why the proxy does not listen for a pod.
+/// Why the proxy does not do what it is told.
 #[derive(Debug, thiserror::Error)]
-pub enum AddPodError {
+pub enum ProxyError {
     /// A socket could not be made in the pod's namespace.
     #[error("cannot listen in the network namespace of {pod}: {error}")]
     Listen {
@@ -63,10 +49,18 @@ pub enum AddPodError {
 impl Proxy {
     /// Starts the workers; each is a thread with a runtime of its own.
     ///
+    /// `keyring` has the SVIDs of the pods that are added, and whom to believe. `view` is what verdicts are made from: a new
+    /// value is applied to new and open connections at once. Records go to `records`, with ids from `ids`.
+    ///
     /// # Errors
     /// When a thread or its runtime cannot be made.
-    pub fn start(inputs: Inputs) -> io::Result<Self> {
-        let Inputs { settings, keyring, view, records, ids } = inputs;
+    pub fn start(
+        settings: Settings,
+        keyring: Keyring,
+        view: watch::Receiver<Arc<View>>,
+        records: RecordSink,
+        ids: Arc<DecisionIds>,
+    ) -> io::Result<Self> {
         keep_freed_memory();
         let metrics = Arc::<Metrics>::default();
         let tls = Arc::new(ConfigCache::new(keyring));
@@ -91,26 +85,31 @@ impl Proxy {
     ///
     /// # Errors
     /// When a listener cannot be made.
-    pub async fn add_pod(&self, sockets: PodSockets) -> Result<(), AddPodError> {
+    pub async fn add_pod(&self, sockets: PodSockets) -> Result<(), ProxyError> {
         let pod = sockets.name.clone();
         let (answer, answered) = oneshot::channel();
-        self.thread_for(&pod).send(Command::Add(sockets, answer)).map_err(|_| AddPodError::Ended)?;
+        self.thread_for(&pod).send(Command::Add(sockets, answer)).map_err(|_| ProxyError::Ended)?;
         match answered.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 self.places().remove(&pod);
-                Err(AddPodError::Listen { pod, error })
+                Err(ProxyError::Listen { pod, error })
             }
-            Err(_) => Err(AddPodError::Ended),
+            Err(_) => Err(ProxyError::Ended),
         }
     }
 
-    /// Stops listening for a pod and ends its connections; returns whether it was there.
-    pub async fn remove_pod(&self, pod: &Name) -> bool {
-        let Some(place) = self.places().remove(pod) else { return false };
+    /// Stops listening for a pod and ends its connections; all of it is gone when this returns. Tells whether the pod
+    /// was there.
+    ///
+    /// # Errors
+    /// When the proxy has ended.
+    pub async fn remove_pod(&self, pod: &Name) -> Result<bool, ProxyError> {
+        let Some(place) = self.places().remove(pod) else { return Ok(false) };
+        let thread = self.threads.get(place).ok_or(ProxyError::Ended)?;
         let (answer, answered) = oneshot::channel();
-        let sent = self.threads.get(place).map(|thread| thread.commands.send(Command::Remove(pod.clone(), answer)));
-        matches!(sent, Some(Ok(()))) && answered.await.unwrap_or(false)
+        thread.commands.send(Command::Remove(pod.clone(), answer)).map_err(|_| ProxyError::Ended)?;
+        answered.await.map_err(|_| ProxyError::Ended)
     }
 
     /// What it counts.
@@ -146,15 +145,6 @@ impl Drop for Proxy {
                 tracing::error!("a worker of the proxy had panicked");
             }
         }
-    }
-}
-
-impl fmt::Debug for Inputs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inputs")
-            .field("settings", &self.settings)
-            .field("keyring", &self.keyring)
-            .finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::netns::Namespace;
 use crate::pod::{Pod, PodSockets};
 use crate::policy::View;
-use crate::proxy::{Inputs, Proxy};
+use crate::proxy::Proxy;
 use crate::record::{RecordSink, Recorder};
 use crate::settings::Settings;
 use crate::worker::Worker;
@@ -137,14 +137,8 @@ impl Bench {
         };
         let (policy, followed) = watch::channel(first);
         let ids = Arc::<DecisionIds>::default();
-        let inputs = Inputs {
-            settings,
-            keyring: keyring.clone(),
-            view: followed.clone(),
-            records: Arc::clone(&sink),
-            ids: Arc::clone(&ids),
-        };
-        let proxy = Proxy::start(inputs).expect("a proxy");
+        let proxy = Proxy::start(settings, keyring.clone(), followed.clone(), Arc::clone(&sink), Arc::clone(&ids))
+            .expect("a proxy");
         let metrics = Arc::<Metrics>::default();
         let recorder = Recorder::new(sink, ids, Arc::clone(&metrics));
         let tls = Arc::new(ConfigCache::new(keyring.clone()));

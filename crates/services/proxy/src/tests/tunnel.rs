@@ -265,7 +265,7 @@ fn nothing_is_let_out_in_plaintext_when_there_is_no_tunnel() {
     run(async {
         let bench = Bench::new("").await;
         echo(bench.application(5432));
-        assert!(bench.proxy.remove_pod(&Name::new("shop", "db")).await);
+        assert_eq!(bench.proxy.remove_pod(&Name::new("shop", "db")).await.ok(), Some(true));
         let client = bench.open_from("shop/web", db(5432)).await;
         assert_eq!(exchange(client, b"ave").await.expect_err("no answer").kind(), ErrorKind::ConnectionReset);
         let decision = bench.decision().await;
@@ -357,8 +357,8 @@ fn a_pod_that_is_gone_takes_its_connections_with_it() {
         let mut client = bench.open_from("shop/web", db(5432)).await;
         client.write_all(b"ave").await.expect("room");
         assert_eq!(client.read_u8().await.expect("a byte"), b'a');
-        assert!(bench.proxy.remove_pod(&Name::new("shop", "db")).await);
-        assert!(!bench.proxy.remove_pod(&Name::new("shop", "db")).await);
+        assert_eq!(bench.proxy.remove_pod(&Name::new("shop", "db")).await.ok(), Some(true));
+        assert_eq!(bench.proxy.remove_pod(&Name::new("shop", "db")).await.ok(), Some(false));
         let mut rest = Vec::new();
         let ended = tokio::time::timeout(Duration::from_secs(2), client.read_to_end(&mut rest)).await;
         assert!(ended.expect("it ends").is_err(), "by a reset");
