@@ -134,6 +134,9 @@ impl Delivery {
             };
             self.inbound = Rc::new(Inbound { sni, ..(*self.inbound).clone() });
         }
+        if let (Ok((_, None)), true) = (&first, seen.is_empty()) {
+            return self.nothing_was_asked(client).await;
+        }
         let client = Rewound::new(seen.freeze(), client);
         let Ok((sniffed, server)) = first else { return client.into_ends().sink.abort() };
         let is_http = matches!(sniffed, Sniffed::Http1 | Sniffed::Http2) && protocol == Protocol::PerhapsHttp;
@@ -170,6 +173,15 @@ impl Delivery {
             sniffed = first_bytes(client, seen) => Ok((sniffed?, Some(server))),
             readable = server.readable() => readable.map(|()| (Sniffed::Other, Some(server))),
         }
+    }
+
+    /// A connection that ends before it says anything, as a check of a port does, is judged as far as it went.
+    async fn nothing_was_asked(self, client: impl Stream) {
+        let view = self.worker.view();
+        let decision = self.record(&view, view.inbound(&self.inbound, Ask::Later));
+        let _open = self.worker.open(&view, Question::Carrier(Rc::clone(&self.inbound)), Some(decision));
+        // The client may be gone already.
+        let _ = client.into_ends().sink.finish().await;
     }
 
     async fn not_http(self, client: impl Stream, server: Option<TcpStream>) {

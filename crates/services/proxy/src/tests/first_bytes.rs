@@ -4,7 +4,7 @@ use crate::sni::tests::greeting;
 use crate::tests::bench::{Bench, DB, SIDE, WEB, echo, exchange, run};
 use crate::tests::http::{application, client1, get, text};
 use http::StatusCode;
-use lictor_model::{Point, Verdict};
+use lictor_model::{Layer, Point, Verdict};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -49,6 +49,19 @@ fn where_nothing_is_declared_the_first_bytes_tell() {
         assert_eq!(exchange(client, b"\x00\x01").await.expect_err("no answer").kind(), ErrorKind::ConnectionReset);
         let verdicts: Vec<_> = bench.decisions().iter().map(|one| (one.point, one.verdict)).collect();
         assert_eq!(verdicts.last(), Some(&(Point::Proxy, Verdict::Deny)));
+    });
+}
+
+#[test]
+fn a_check_of_a_port_is_no_refusal() {
+    run(async {
+        let bench = Bench::new(L4_TOO).await;
+        for port in [8080, 9000] {
+            let client = bench.plaintext_from(SIDE, port).await;
+            assert_eq!(exchange(client, b"").await.expect("an orderly end"), b"", "{port}");
+        }
+        let said: Vec<_> = bench.decisions().iter().map(|one| (one.destination.port, one.layer, one.verdict)).collect();
+        assert_eq!(said, [(8080, Layer::Ingress, Verdict::Allow), (9000, Layer::Ingress, Verdict::Allow)]);
     });
 }
 
