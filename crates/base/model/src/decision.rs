@@ -162,7 +162,8 @@ pub struct Close {
     pub ended_by: Option<By>,
 }
 
-/// One line of the decision log.
+/// One line of the decision log. Most are decisions, so a box would only add an allocation to each.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Record {

@@ -1,1 +1,211 @@
-//! node
+//! The services of one node, driven by snapshots.
+//!
+//! **Purpose.** [`Node`] wires identity, proxy and datapath together: it compiles each [`Snapshot`] once, puts the
+//! network program in force in the kernel, hands the same program and the authorization program to the proxy, keeps
+//! SVIDs for the pods that run here, and turns kernel events into decision records.
+//!
+//! **Invariants.**
+//! - The kernel and the proxy answer from programs of the same snapshot; when the kernel refuses one, the proxy
+//!   keeps the old one as well.
+//! - A pod has its identity and its gates before its first process starts.
+//!
+//! **Not here.** Where objects and pods come from: the lab and the cluster role each bring their own.
+
+mod kernel_record;
+mod services;
+
+use anyhow::{Context, Result};
+use lictor_authz::{Capabilities, PolicyStatus};
+use lictor_cluster::{Pod, Snapshot};
+use lictor_datapath::{Datapath, Limits, capture, netns::Netns};
+use lictor_identity::{Attestor, Cgroup, Issuer, Registration, Registry, random_fraction, system_clock};
+use lictor_manifest::Finding;
+use lictor_model::{DecisionIds, Name, Record};
+use lictor_network::{Compiler, Program};
+use lictor_pki::{CertificateAuthority, Keyring};
+use lictor_proxy::{PodSockets, Proxy, View};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use time::OffsetDateTime;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Where records go; called on the data path, so it must not block.
+pub type RecordSink = Arc<dyn Fn(Record) + Send + Sync>;
+
+/// What a node needs to start.
+pub struct NodeOptions<'a> {
+    /// The namespace that holds the pods' links.
+    pub namespace: &'a Netns,
+    /// The cgroup whose processes get service addresses translated.
+    pub cgroup: &'a Path,
+    /// The first snapshot; it may be without pods.
+    pub snapshot: Arc<Snapshot>,
+    /// How long an SVID lives.
+    pub svid_lifetime: time::Duration,
+    /// Where the Workload API is served.
+    pub workload_api: UnixListener,
+    /// Where decisions go.
+    pub sink: RecordSink,
+}
+
+/// A pod that is about to run here.
+pub struct PodPlace<'a> {
+    /// The pod.
+    pub pod: &'a Pod,
+    /// Its network namespace.
+    pub namespace: &'a Netns,
+    /// The index of the node's end of its link.
+    pub link: u32,
+    /// Its cgroup, as the Workload API is to know its processes.
+    pub cgroup: Cgroup,
+}
+
+/// What came of putting a snapshot in force.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// What the authorization policies are not enforced for, and other things to know.
+    pub findings: Vec<Finding>,
+    /// The state of each authorization policy.
+    pub policies: Vec<PolicyStatus>,
+}
+
+/// The services of one node.
+pub struct Node {
+    datapath: Arc<Mutex<Datapath>>,
+    compiler: Mutex<Compiler>,
+    proxy: Proxy,
+    registry: Registry,
+    keyring: Keyring,
+    view: watch::Sender<Arc<View>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Node {
+    /// Starts every service with nothing but the first snapshot in force.
+    pub async fn start(options: NodeOptions<'_>) -> Result<Self> {
+        let NodeOptions { namespace, cgroup, snapshot, svid_lifetime, workload_api, sink } = options;
+        let now = OffsetDateTime::now_utc();
+        let authority = CertificateAuthority::new(snapshot.trust_domain.clone(), now, time::Duration::days(30))?;
+        let keyring = Keyring::new(authority.bundle(1));
+        let registry = Registry::new();
+        let attestor = Attestor::new(registry.clone())?;
+
+        let mut datapath = Datapath::load(namespace, cgroup, Limits::default())
+            .context("the kernel does not take the policy programs (`lictor check` says what is missing)")?;
+        let events = datapath.events()?;
+        let datapath = Arc::new(Mutex::new(datapath));
+
+        let mut compiler = Compiler::default();
+        let (authorization, _) = lictor_authz::Program::compile(&snapshot, Capabilities::default());
+        let first = Arc::new(View {
+            network: Arc::new(compiler.compile(&snapshot)),
+            authorization: Arc::new(authorization),
+            snapshot,
+        });
+        let (view, views) = watch::channel(first);
+        let ids = Arc::new(DecisionIds::default());
+        let proxy = Proxy::start(
+            lictor_proxy::Settings::default(),
+            keyring.clone(),
+            views.clone(),
+            Arc::clone(&sink),
+            Arc::clone(&ids),
+        )?;
+
+        let mut tasks = JoinSet::new();
+        let issuer = Issuer::new(
+            Arc::new(authority),
+            registry.clone(),
+            keyring.clone(),
+            svid_lifetime,
+            system_clock(),
+            random_fraction(),
+        );
+        tasks.spawn(issuer.run(std::future::pending()));
+        let serving = lictor_identity::workload_api::serve(workload_api, attestor, keyring.clone(), std::future::pending());
+        tasks.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the Workload API is not served any more");
+            }
+        });
+        tasks.spawn(kernel_record::record(events, views, ids, sink));
+        tasks.spawn(sweep(Arc::clone(&datapath)));
+        Ok(Self { datapath, compiler: Mutex::new(compiler), proxy, registry, keyring, view, _tasks: tasks })
+    }
+
+    /// Takes a pod in: its identity, its gates, and the capture of its traffic if it is enrolled.
+    ///
+    /// The snapshot that holds it has to be in force already.
+    pub async fn add(&self, place: PodPlace<'_>) -> Result<()> {
+        let PodPlace { pod, namespace, link, cgroup } = place;
+        self.registry.add(Registration { pod: pod.name.clone(), id: pod.identity.clone(), cgroups: vec![cgroup] })?;
+        self.kernel().attach_pod(&pod.name, link, namespace)?;
+        if pod.enrolled {
+            capture::install(namespace)?;
+            let addresses = pod.addresses.clone();
+            let (name, identity) = (pod.name.clone(), pod.identity.clone());
+            self.proxy.add_pod(PodSockets { name, identity, addresses, namespace: namespace.to_fd()? }).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets a pod go: its connections end, its identity is withdrawn.
+    pub async fn remove(&self, pod: &Name) -> Result<()> {
+        self.registry.remove(pod);
+        self.proxy.remove_pod(pod).await?;
+        self.kernel().detach_pod(pod)?;
+        Ok(())
+    }
+
+    /// Puts a snapshot in force, in the kernel and then in the proxy. When the kernel refuses it, nothing changes.
+    pub fn apply(&self, snapshot: Arc<Snapshot>) -> Result<Applied> {
+        let network = Arc::new(self.compiler.lock().unwrap_or_else(PoisonError::into_inner).compile(&snapshot));
+        let (authorization, findings) = lictor_authz::Program::compile(&snapshot, Capabilities::default());
+        let policies = authorization.status.clone();
+        {
+            let mut kernel = self.kernel();
+            kernel.apply(&network)?;
+            kernel.set_services(&services::virtual_services(&snapshot))?;
+        }
+        self.view.send_replace(Arc::new(View { snapshot, network, authorization: Arc::new(authorization) }));
+        Ok(Applied { findings, policies })
+    }
+
+    /// The snapshot in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.view.borrow().snapshot)
+    }
+
+    /// The network program in force.
+    pub fn program(&self) -> Arc<Program> {
+        Arc::clone(&self.view.borrow().network)
+    }
+
+    /// Everything in force, as it changes.
+    pub fn views(&self) -> watch::Receiver<Arc<View>> {
+        self.view.subscribe()
+    }
+
+    /// The SVIDs of the identities that run here.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    fn kernel(&self) -> MutexGuard<'_, Datapath> {
+        self.datapath.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets idle connections, and tells of their end.
+async fn sweep(datapath: Arc<Mutex<Datapath>>) {
+    let mut tick = tokio::time::interval(std::time::Duration::from_secs(10));
+    loop {
+        tick.tick().await;
+        let swept = datapath.lock().unwrap_or_else(PoisonError::into_inner).sweep();
+        if let Err(error) = swept {
+            tracing::warn!(%error, "idle connections cannot be swept");
+        }
+    }
+}

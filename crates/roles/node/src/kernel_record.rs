@@ -1,0 +1,163 @@
+//! From what the kernel tells to decision records.
+
+use crate::RecordSink;
+use lictor_datapath::{Ended, Event, Events, Judged, Reason, What, capture::TUNNEL};
+use lictor_model::{By, Close, Decision, DecisionIds, Layer, Mode, Party, Point, Protocol, Record, Verdict};
+use lictor_network::{Program, RuleId};
+use lictor_proxy::View;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+/// Connections whose close is still to come; the kernel tracks no more than this by default.
+const OPEN: usize = 65_536;
+
+/// Records events until the kernel's stream ends.
+pub(crate) async fn record(
+    mut events: Events,
+    views: watch::Receiver<Arc<View>>,
+    ids: Arc<DecisionIds>,
+    sink: RecordSink,
+) {
+    let mut open: HashMap<u64, u64> = HashMap::new();
+    loop {
+        match events.next().await {
+            Ok(event) => {
+                let view = Arc::clone(&views.borrow());
+                if let Some(record) = record_of(&event, &view, &ids, &mut open) {
+                    sink(record);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the kernel's events cannot be read any more");
+                return;
+            }
+        }
+    }
+}
+
+/// The record of an event; nothing where the proxy tells of the connection.
+fn record_of(event: &Event, view: &View, ids: &DecisionIds, open: &mut HashMap<u64, u64>) -> Option<Record> {
+    match &event.what {
+        What::Judged { egress, ingress } => {
+            let steps = [(Layer::Egress, egress), (Layer::Ingress, ingress)];
+            let said = steps.into_iter().filter_map(|(layer, judged)| judged.map(|judged| (layer, judged)));
+            let ruling = said.fold(None, Ruling::then)?;
+            if ruling.verdict.is_allow() && is_told_by_the_proxy(event, ruling.judged.reason) {
+                return None;
+            }
+            let id = ids.draw();
+            if ruling.verdict.is_allow() && event.flow != 0 && open.len() < OPEN {
+                open.insert(event.flow, id);
+            }
+            Some(Record::Decision(decision(id, event, view, &ruling)))
+        }
+        What::Closed { sent, received, ended } => {
+            let id = open.remove(&event.flow)?;
+            let ended_by = ended.map(|ended| match ended {
+                Ended::Egress(judged) => by(event, view, Layer::Egress, judged.reason),
+                Ended::Ingress(judged) => by(event, view, Layer::Ingress, judged.reason),
+            });
+            let (bytes_sent, bytes_received) = (*sent, *received);
+            Some(Record::Close(Close { id, time: wall_clock(event.at), bytes_sent, bytes_received, ended_by }))
+        }
+    }
+}
+
+/// What both layers come to: the first that refuses stands, else the first that would, else the last.
+#[derive(Debug, Clone, Copy)]
+struct Ruling {
+    layer: Layer,
+    judged: Judged,
+    verdict: Verdict,
+    would: Verdict,
+}
+
+impl Ruling {
+    fn then(before: Option<Self>, (layer, judged): (Layer, Judged)) -> Option<Self> {
+        let would = if judged.mode == Mode::Observe { Verdict::Allow } else { judged.verdict };
+        let next = Self { layer, judged, verdict: judged.verdict.under(judged.mode), would };
+        match before {
+            Some(before) if !before.verdict.is_allow() || (!before.would.is_allow() && next.verdict.is_allow()) => {
+                Some(before)
+            }
+            _ => Some(next),
+        }
+    }
+}
+
+/// Whether the destination's proxy records the connection too: it takes every TCP connection to an enrolled pod.
+fn is_told_by_the_proxy(event: &Event, reason: Reason) -> bool {
+    let to_proxy = event.protocol == Protocol::Tcp && event.destination_enrolled;
+    // The node's probes pass by the proxy.
+    (to_proxy && reason != Reason::OwnNode) || (reason == Reason::Tunnel && event.destination.port() == TUNNEL)
+}
+
+fn decision(id: u64, event: &Event, view: &View, ruling: &Ruling) -> Decision {
+    let party = |end: SocketAddr| Party {
+        pod: view.snapshot.pod_at(end.ip()).map(|pod| pod.name.clone()),
+        address: end.ip().to_canonical(),
+        port: end.port(),
+        identity: None,
+    };
+    Decision {
+        id,
+        time: wall_clock(event.at),
+        layer: ruling.layer,
+        mode: ruling.judged.mode,
+        verdict: ruling.verdict,
+        would: ruling.would,
+        by: by(event, view, ruling.layer, ruling.judged.reason),
+        source: party(event.source),
+        destination: party(event.destination),
+        protocol: event.protocol,
+        encrypted: false,
+        method: None,
+        path: None,
+        host: None,
+        audited_by: Vec::new(),
+        point: Point::Kernel,
+        revision: view.snapshot.revision,
+    }
+}
+
+/// The reason in the words of a decision.
+fn by(event: &Event, view: &View, layer: Layer, reason: Reason) -> By {
+    match reason {
+        Reason::Rule(rule) => rule_of(&view.network, rule),
+        Reason::Isolated => {
+            let own = if layer == Layer::Egress { event.source } else { event.destination };
+            let endpoint = view.snapshot.pod_at(own.ip()).and_then(|pod| view.network.endpoints.get(&pod.name));
+            let gate = endpoint.map(|endpoint| match layer {
+                Layer::Egress => &endpoint.egress,
+                _ => &endpoint.ingress,
+            });
+            By::Isolation(gate.map(|gate| gate.isolated_by.to_vec()).unwrap_or_default())
+        }
+        Reason::NoPolicy => By::NoPolicy,
+        Reason::OwnPod => By::OwnPod,
+        Reason::OwnNode => By::OwnNode,
+        Reason::Tunnel => By::Unknown("a tunnel, judged by the proxies".to_owned()),
+        Reason::Plaintext => By::Unknown("plaintext between two pods of the mesh".to_owned()),
+        Reason::Spoofed => By::Unknown("the source address is not the pod's".to_owned()),
+        Reason::Full => By::Unknown("no room to track the connection".to_owned()),
+        Reason::Unknown => By::Unknown("the pod is not known to the program in force".to_owned()),
+    }
+}
+
+fn rule_of(program: &Program, rule: RuleId) -> By {
+    match program.rules.get(rule.0 as usize) {
+        Some(rule) => By::Policy(rule.clone()),
+        None => By::Unknown("a rule of a program that is no longer in force".to_owned()),
+    }
+}
+
+/// The time of day of a moment on the monotonic clock.
+fn wall_clock(at: Duration) -> OffsetDateTime {
+    let now = OffsetDateTime::now_utc();
+    let clock = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map(Duration::from);
+    clock.map_or(now, |monotonic| now - monotonic.saturating_sub(at))
+}
