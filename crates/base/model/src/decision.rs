@@ -219,7 +219,10 @@ mod tests {
             revision: Revision(3),
         });
         let json = serde_json::to_string(&record).expect("a record is JSON");
-        assert!(json.starts_with(r#"{"event":"decision","id":7,"time":"1970-01-01T00:00:00Z","layer":"egress""#), "{json}");
+        assert!(
+            json.starts_with(r#"{"event":"decision","id":7,"time":"1970-01-01T00:00:00Z","layer":"egress""#),
+            "{json}"
+        );
         assert_eq!(serde_json::from_str::<Record>(&json).ok(), Some(record));
     }
 }

@@ -43,10 +43,11 @@ impl Selector {
 
     /// A selector that wants exactly these pairs, as `matchLabels` does.
     pub fn equal_to(labels: &Labels) -> Self {
-        Self::new(labels.iter().map(|(key, value)| Requirement {
-            key: key.into(),
-            operator: Operator::In([Arc::from(value)].into()),
-        }))
+        Self::new(
+            labels
+                .iter()
+                .map(|(key, value)| Requirement { key: key.into(), operator: Operator::In([Arc::from(value)].into()) }),
+        )
     }
 
     /// Whether everything is selected.

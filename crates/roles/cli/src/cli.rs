@@ -1,6 +1,6 @@
 //! The words of the command line.
 
-use crate::commands::{completions, down, edges, explain, flows, probe, status, why};
+use crate::commands::{completions, down, edges, exec, explain, flows, internal, probe, status, up, why};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lictor_report::Format;
 use std::path::PathBuf;
@@ -60,6 +60,8 @@ pub(crate) enum ColorWhen {
 /// The verbs, in the order in which users meet them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Run what manifests describe, on this machine
+    Up(up::Words),
     /// Take a lab down
     Down(down::Words),
     /// Show a lab's workloads, identities and policies
@@ -74,10 +76,18 @@ pub(crate) enum Verb {
     Probe(probe::Words),
     /// Show decisions as they were made
     Flows(flows::Words),
+    /// Run a command in a pod
+    Exec(exec::Words),
     /// Explain a finding's code
     Explain(explain::Words),
     /// Print a shell's completion script
     Completions(completions::Words),
+    /// Fork the pods' processes; started by the lab
+    #[command(hide = true)]
+    Zygote,
+    /// Make connections; started by the lab
+    #[command(hide = true)]
+    ProbeClient(internal::Attempts),
 }
 
 /// The form of the output.

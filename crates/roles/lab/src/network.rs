@@ -41,17 +41,12 @@ impl Network {
         let node = Netns::anonymous().context("cannot make a network namespace (this needs root)")?;
         let blocks: Vec<Cidr> = pool.pods.iter().map(lictor_cluster::Addresses::block).collect();
         let gateways: Vec<IpAddr> = pool.pods.iter().map(lictor_cluster::Addresses::gateway).collect();
-        let mut addresses: Vec<(IpAddr, u8)> = gateways.iter().zip(&blocks).map(|(ip, block)| (*ip, block.prefix())).collect();
+        let mut addresses: Vec<(IpAddr, u8)> =
+            gateways.iter().zip(&blocks).map(|(ip, block)| (*ip, block.prefix())).collect();
         addresses.push((PROBE_V4.into(), 32));
         addresses.push((PROBE_V6.into(), 128));
         let bridge = link::bridge(&node, &Bridge { name: BRIDGE, addresses: &addresses, mtu: MTU })?;
         Ok(Self { node, bridge, blocks, gateways, next_link: AtomicU32::new(1) })
-    }
-
-    /// The node's own addresses: what pods see as their node.
-    pub(crate) fn node_addresses(pool: &AddressPool) -> Vec<IpAddr> {
-        let gateways = pool.pods.iter().map(lictor_cluster::Addresses::gateway);
-        gateways.chain([PROBE_V4.into(), PROBE_V6.into()]).collect()
     }
 
     /// Gives a pod a namespace of its own and joins it to the bridge.

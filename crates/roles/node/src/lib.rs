@@ -124,7 +124,8 @@ impl Node {
             random_fraction(),
         );
         tasks.spawn(issuer.run(std::future::pending()));
-        let serving = lictor_identity::workload_api::serve(workload_api, attestor, keyring.clone(), std::future::pending());
+        let serving =
+            lictor_identity::workload_api::serve(workload_api, attestor, keyring.clone(), std::future::pending());
         tasks.spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!(%error, "the Workload API is not served any more");

@@ -10,7 +10,8 @@ pub(crate) fn virtual_services(snapshot: &Snapshot) -> Vec<VirtualService> {
     let mut table = Vec::new();
     for service in snapshot.services.values() {
         for address in &service.addresses {
-            for port in service.ports.iter().filter(|port| matches!(port.port.protocol, Protocol::Tcp | Protocol::Udp)) {
+            for port in service.ports.iter().filter(|port| matches!(port.port.protocol, Protocol::Tcp | Protocol::Udp))
+            {
                 let backends = port.backends.iter().filter(|backend| backend.address.is_ipv4() == address.is_ipv4());
                 table.push(VirtualService {
                     address: SocketAddr::new(*address, port.port.port),

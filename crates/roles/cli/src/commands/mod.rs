@@ -4,10 +4,13 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod down;
 pub(crate) mod edges;
+pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod flows;
+pub(crate) mod internal;
 pub(crate) mod probe;
 pub(crate) mod status;
+pub(crate) mod up;
 pub(crate) mod why;
 
 use crate::cli::{Cli, Verb};
@@ -18,6 +21,7 @@ use std::process::ExitCode;
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     let globals = &cli.globals;
     match cli.command {
+        Verb::Up(words) => up::run(&words, globals),
         Verb::Down(words) => down::run(&words, globals),
         Verb::Status(words) => status::run(&words, globals),
         Verb::Check(words) => check::run(words, globals),
@@ -25,7 +29,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Edges(words) => edges::run(&words, globals),
         Verb::Probe(words) => probe::run(&words, globals),
         Verb::Flows(words) => flows::run(&words, globals),
+        Verb::Exec(words) => exec::run(&words, globals),
         Verb::Explain(words) => explain::run(&words),
         Verb::Completions(words) => completions::run(&words),
+        Verb::Zygote => internal::zygote(),
+        Verb::ProbeClient(words) => internal::probe_client(&words),
     }
 }

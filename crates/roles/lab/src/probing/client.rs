@@ -2,7 +2,7 @@
 
 use lictor_model::Protocol;
 use serde::{Deserialize, Serialize};
-use std::io::{self, BufRead, ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,6 +40,9 @@ pub enum Ask {
         path: String,
         /// The `Host` header.
         host: String,
+        /// Further headers.
+        #[serde(default)]
+        headers: Vec<(String, String)>,
     },
 }
 
@@ -76,16 +79,15 @@ const AT_ONCE: usize = 64;
 const STAYS_OPEN: Duration = Duration::from_millis(400);
 const LARGEST_HEAD: usize = 16 << 10;
 
-/// Reads attempts as JSON lines from `input`, makes them, writes what came of each as JSON lines to `output`.
-pub fn run(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
-    let attempts = input.lines().map(|line| serde_json::from_str::<Attempt>(&line?).map_err(io::Error::other));
-    let attempts: Vec<Attempt> = attempts.collect::<io::Result<_>>()?;
+/// Makes the attempts of a JSON list, and writes what came of each as JSON lines to `output`.
+pub fn run(attempts: &str, mut output: impl Write) -> io::Result<()> {
+    let attempts: Vec<Attempt> = serde_json::from_str(attempts)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let reported = runtime.block_on(async {
         use futures::StreamExt;
-        let made = attempts.into_iter().map(|attempt| async move {
-            Reported { id: attempt.id, outcome: make(&attempt).await }
-        });
+        let made = attempts
+            .into_iter()
+            .map(|attempt| async move { Reported { id: attempt.id, outcome: make(&attempt).await } });
         futures::stream::iter(made).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await
     });
     for report in reported {
@@ -96,7 +98,7 @@ pub fn run(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
 }
 
 /// Makes one attempt.
-pub async fn make(attempt: &Attempt) -> Outcome {
+async fn make(attempt: &Attempt) -> Outcome {
     let result = match attempt.protocol {
         Protocol::Tcp => tcp(attempt).await,
         Protocol::Udp => udp(attempt).await,
@@ -129,8 +131,13 @@ async fn tcp(attempt: &Attempt) -> io::Result<Outcome> {
             let count = timeout(patience, stream.read(&mut byte)).await??;
             Ok(if count == 0 { Outcome::Ended } else { Outcome::Reached })
         }
-        Ask::Http { method, path, host } => {
-            let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        Ask::Http { method, path, host, headers } => {
+            let mut request =
+                format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n");
+            for (name, value) in headers {
+                request.push_str(&format!("{name}: {value}\r\n"));
+            }
+            request.push_str("\r\n");
             stream.write_all(request.as_bytes()).await?;
             let mut head = Vec::new();
             while !head.windows(2).any(|pair| pair == b"\r\n") && head.len() < LARGEST_HEAD {

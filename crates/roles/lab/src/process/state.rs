@@ -142,6 +142,13 @@ impl StateDir {
         missing_is_fine(fs::remove_dir_all(self.pods().join(Self::pod_folder(pod))))
     }
 
+    /// Removes what is in the folder, the folder, and the cgroups of the lab with every process in them. The lock is
+    /// held on, until the process ends.
+    pub fn sweep(&self) -> io::Result<()> {
+        remove_left(&self.base, &self.lab)?;
+        missing_is_fine(fs::remove_file(lock_path(&self.base, &self.lab)))
+    }
+
     /// Removes the folder, and the cgroups of the lab with every process in them.
     pub fn remove(self) -> io::Result<()> {
         remove_left(&self.base, &self.lab)?;

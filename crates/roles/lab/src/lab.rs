@@ -1,0 +1,257 @@
+//! A running lab.
+
+use crate::api;
+use crate::dns::{self, CLUSTER_DOMAIN, Upstreams, Zone};
+use crate::journal::Journal;
+use crate::network::Network;
+use crate::pods::{LivePod, Workshop, dns_pod};
+use crate::process::{Cgroups, STATE, Stage, StateDir, Zygote};
+use anyhow::{Context, Result};
+use lictor_cluster::{AddressPool, Delta, Settings, Snapshot};
+use lictor_datapath::capture::{PROBE_V4, PROBE_V6};
+use lictor_identity::Tree;
+use lictor_manifest::{Finding, Object};
+use lictor_model::{Name, Revision};
+use lictor_node::{Applied, Node, NodeOptions};
+use lictor_sources::Cluster;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+/// What a lab is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The lab's name: its state lies below `/run/lictor/<name>`.
+    pub name: String,
+    /// Where the manifests come from, for `status`.
+    pub sources: Vec<String>,
+    /// The trust domain and the address blocks.
+    pub cluster: Cluster,
+    /// How long an SVID lives.
+    pub svid_lifetime: Duration,
+    /// The program that becomes the pods' processes, and its arguments that make it one.
+    pub zygote: (PathBuf, Vec<OsString>),
+}
+
+/// A running lab; see [`Lab::start`].
+pub struct Lab {
+    pub(crate) options: Options,
+    pub(crate) started: OffsetDateTime,
+    pub(crate) node: Node,
+    pub(crate) journal: Journal,
+    pub(crate) workshop: Workshop,
+    pub(crate) pods: tokio::sync::Mutex<BTreeMap<Name, LivePod>>,
+    pub(crate) said: Mutex<Said>,
+    settings: Settings,
+    pool: Mutex<AddressPool>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+/// What putting objects in force came to.
+#[derive(Debug)]
+pub struct Change {
+    /// What is different now.
+    pub delta: Delta,
+    /// What was found beyond what reading the objects had found.
+    pub findings: Vec<Finding>,
+}
+
+/// What there is to say about the manifests in force.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// About the last reading that was put in force.
+    pub(crate) findings: Vec<Finding>,
+    /// Why the reading after it was not.
+    pub(crate) refused: Option<String>,
+    /// The state of each policy that has one.
+    pub(crate) applied: Applied,
+}
+
+impl Lab {
+    /// Claims the lab's name, starts its services and its DNS; it has no pod of the manifests yet.
+    ///
+    /// What an earlier lab of this name left behind is removed first. Needs root.
+    pub async fn start(options: Options) -> Result<Arc<Self>> {
+        let mut pool = options.cluster.pool();
+        let mut settings = options.cluster.settings();
+        for node in &mut settings.nodes {
+            node.addresses.extend([IpAddr::from(PROBE_V4), IpAddr::from(PROBE_V6)]);
+        }
+        let state = StateDir::claim(Path::new(STATE), &options.name)?;
+        let cgroups = Cgroups::open(&options.name)?;
+        let network = Network::new(&pool)?;
+        let journal = Journal::start(&state.decisions()).context("the decision log cannot be written")?;
+        let workload_api = lictor_identity::workload_api::bind(&state.workload_socket())?;
+        let stage =
+            Stage { hidden: PathBuf::from(STATE), workload_socket: Some(state.workload_socket()), pods: state.pods() };
+        let zygote = Zygote::start(&options.zygote.0, options.zygote.1.clone(), stage).await?;
+
+        let (snapshot, _) = Snapshot::build(&[], &settings, &mut pool, Revision::default());
+        let snapshot = Arc::new(snapshot);
+        let sink = {
+            let journal = journal.clone();
+            Arc::new(move |record| journal.record(record))
+        };
+        let node = Node::start(NodeOptions {
+            namespace: &network.node,
+            cgroup: cgroups.root(),
+            snapshot: Arc::clone(&snapshot),
+            svid_lifetime: options.svid_lifetime.try_into()?,
+            workload_api,
+            sink,
+        })
+        .await?;
+
+        let workshop = Workshop {
+            network,
+            cgroups,
+            state,
+            zygote: Arc::new(zygote),
+            tree: Tree::find()?,
+            dns: options.cluster.dns().to_vec(),
+            domain: CLUSTER_DOMAIN.to_owned(),
+        };
+        let lab = Arc::new(Self {
+            started: OffsetDateTime::now_utc(),
+            node,
+            journal,
+            workshop,
+            pods: tokio::sync::Mutex::default(),
+            said: Mutex::default(),
+            settings,
+            pool: Mutex::new(pool),
+            snapshots: watch::channel(snapshot).0,
+            stop: watch::channel(false).0,
+            options,
+        });
+        lab.apply(&[], Vec::new()).await?;
+        lab.serve_dns().await?;
+        let listener = api::listen(&lab.workshop.state.api_socket())?;
+        tokio::spawn(api::serve(listener, Arc::clone(&lab)));
+        Ok(lab)
+    }
+
+    /// Puts objects in force: pods come and go, policies change.
+    ///
+    /// `findings` are what reading the objects found; they are kept for `status`. Errors: the kernel does not take the
+    /// policies (then nothing has changed), or a pod cannot be made.
+    pub async fn apply(&self, objects: &[Object], mut findings: Vec<Finding>) -> Result<Change> {
+        let mut pods = self.pods.lock().await;
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let objects = self.options.cluster.objects(objects);
+        let old = self.snapshot();
+        let (new, built) = Snapshot::build(&objects, &self.settings, &mut pool, old.revision.next());
+        let new = Arc::new(new);
+        let delta = Delta::between(&old, &new);
+
+        let applied = self.node.apply(Arc::clone(&new))?;
+        *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
+        self.snapshots.send_replace(Arc::clone(&new));
+        let found: Vec<Finding> = built.into_iter().chain(applied.findings.iter().cloned()).collect();
+        findings.extend(found.iter().cloned());
+        *self.said() = Said { findings, refused: None, applied };
+
+        let restarted = |name: &&Name| {
+            let (Some(before), Some(after)) = (old.pods.get(*name), new.pods.get(*name)) else { return false };
+            before.spec != after.spec
+                || before.addresses != after.addresses
+                || before.enrolled != after.enrolled
+                || before.identity != after.identity
+                || before.annotations.get(lictor_cluster::RUN_ANNOTATION)
+                    != after.annotations.get(lictor_cluster::RUN_ANNOTATION)
+        };
+        let again: Vec<Name> = delta.pods_changed.iter().filter(restarted).cloned().collect();
+        for name in delta.pods_removed.iter().chain(&again) {
+            if let Some(live) = pods.remove(name) {
+                self.workshop.end(live, &self.node).await.with_context(|| format!("cannot end {name}"))?;
+            }
+        }
+        for name in delta.pods_changed.iter().filter(|name| !again.contains(name)) {
+            if let (Some(live), Some(pod)) = (pods.get_mut(name), new.pods.get(name)) {
+                live.pod = Arc::clone(pod);
+            }
+        }
+        let made = self.make(delta.pods_added.iter().chain(&again), &new).await?;
+        pods.extend(made);
+        Ok(Change { delta, findings: found })
+    }
+
+    /// Makes pods: all networks first, then their services, then their processes.
+    async fn make(&self, names: impl Iterator<Item = &Name>, snapshot: &Snapshot) -> Result<Vec<(Name, LivePod)>> {
+        let wanted = names.filter_map(|name| snapshot.pods.get(name)).filter(|pod| !pod.host_network);
+        let mut made =
+            wanted.map(|pod| Ok((pod.name.clone(), self.workshop.make(pod)?))).collect::<Result<Vec<_>>>()?;
+        for (_, live) in &made {
+            self.workshop.enroll(live, &self.node).await?;
+        }
+        self.workshop.network.wait_until_up(&made.iter().map(|(_, live)| &live.joined).collect::<Vec<_>>())?;
+        for (_, live) in &mut made {
+            self.workshop.start(live, snapshot)?;
+        }
+        Ok(made)
+    }
+
+    /// Waits until every process has been started once.
+    pub async fn all_started(&self) {
+        for live in self.pods.lock().await.values() {
+            live.started().await;
+        }
+    }
+
+    /// Answers DNS in the network of the built-in pod, by the snapshot in force; nothing where the manifests bring their own.
+    async fn serve_dns(&self) -> Result<()> {
+        let pods = self.pods.lock().await;
+        let Some(live) = pods.get(&dns_pod()) else { return Ok(()) };
+        let sockets = live.joined.netns.run(|| dns::Sockets::bind(&live.pod.addresses, 53))?;
+        let zone = |snapshot: &Snapshot| Zone::new(snapshot, CLUSTER_DOMAIN, &BTreeSet::new()).map(Arc::new);
+        let mut snapshots = self.snapshots.subscribe();
+        let (zones, served) = watch::channel(zone(&snapshots.borrow_and_update())?);
+        tokio::spawn(async move {
+            while snapshots.changed().await.is_ok() {
+                let next = zone(&snapshots.borrow_and_update());
+                match next {
+                    Ok(next) => drop(zones.send_replace(next)),
+                    Err(error) => tracing::error!(%error, "the DNS zone cannot be made; the last one is served"),
+                }
+            }
+        });
+        let upstreams = Upstreams::of_resolv_conf(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+        tokio::spawn(dns::serve(sockets, served, upstreams));
+        Ok(())
+    }
+
+    /// The snapshot in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+
+    /// Keeps why a reading was not put in force, for `status`.
+    pub fn refuse(&self, why: String) {
+        self.said().refused = Some(why);
+    }
+
+    pub(crate) fn said(&self) -> std::sync::MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends when somebody asks the lab to stop (`lictor down`).
+    pub async fn stopped(&self) {
+        // The sender lives as long as the lab.
+        self.stop.subscribe().wait_for(|stop| *stop).await.ok();
+    }
+
+    /// Ends every pod and removes what the lab keeps on disk. Namespaces, links and programs end with the process.
+    pub async fn end(&self) -> Result<()> {
+        let pods = std::mem::take(&mut *self.pods.lock().await);
+        for live in pods.into_values() {
+            self.workshop.end(live, &self.node).await?;
+        }
+        Ok(self.workshop.state.sweep()?)
+    }
+}

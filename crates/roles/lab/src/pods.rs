@@ -1,0 +1,177 @@
+//! The pods of a lab: from a pod of the snapshot to a namespace, a cgroup and a process, and back.
+
+use crate::network::{Joined, Network};
+use crate::process::{
+    Cgroups, Launch, Phase, Place, PodFiles, Restart, StateDir, Supervised, Work, Zygote, command, supervise,
+};
+use crate::standin::{self, StandIn};
+use anyhow::{Context, Result};
+use lictor_cluster::{BUILT_IN_ANNOTATION, Pod, RUN_ANNOTATION, Snapshot};
+use lictor_identity::{Cgroup as IdentityCgroup, CgroupPath, Tree};
+use lictor_manifest::WorkloadKind;
+use lictor_model::Name;
+use lictor_node::{Node, PodPlace};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The pod whose network lictor's own DNS server answers in.
+pub(crate) fn dns_pod() -> Name {
+    Name::new("kube-system", "kube-dns")
+}
+
+/// What pods are made with.
+pub(crate) struct Workshop {
+    pub(crate) network: Network,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) state: StateDir,
+    pub(crate) zygote: Arc<Zygote>,
+    pub(crate) tree: Tree,
+    /// Where cluster DNS is asked.
+    pub(crate) dns: Vec<IpAddr>,
+    /// The domain of the cluster's names.
+    pub(crate) domain: String,
+}
+
+/// A pod that runs.
+#[derive(Debug)]
+pub(crate) struct LivePod {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) joined: Joined,
+    cgroup: Arc<crate::process::Cgroup>,
+    /// One for each container that runs; none for the pod that lictor serves itself.
+    pub(crate) processes: Vec<Supervised>,
+}
+
+impl Workshop {
+    /// Makes the network of a pod; it is not judged and runs nothing yet.
+    pub(crate) fn make(&self, pod: &Arc<Pod>) -> Result<LivePod> {
+        let joined = self.network.join(pod)?;
+        let cgroup = Arc::new(self.cgroups.pod(&pod.name).with_context(|| format!("no cgroup for {}", pod.name))?);
+        Ok(LivePod { pod: Arc::clone(pod), joined, cgroup, processes: Vec::new() })
+    }
+
+    /// Hands a pod to the node's services: from now on it has an identity and its traffic is judged.
+    pub(crate) async fn enroll(&self, live: &LivePod, node: &Node) -> Result<()> {
+        let cgroup = self.identity_cgroup(live.cgroup.path())?;
+        let LivePod { pod, joined, .. } = live;
+        let place = PodPlace { pod, namespace: &joined.netns, link: joined.link, cgroup };
+        node.add(place).await.with_context(|| format!("the node's services do not take {}", pod.name))
+    }
+
+    /// Starts what runs in a pod.
+    pub(crate) fn start(&self, live: &mut LivePod, snapshot: &Snapshot) -> Result<()> {
+        let pod = &live.pod;
+        let hostname = pod.spec.hostname.as_deref().unwrap_or(&pod.name.name).to_owned();
+        let subdomain = pod.spec.subdomain.as_deref();
+        let domain = subdomain.map(|service| format!("{service}.{}.svc.{}", pod.name.namespace, self.domain));
+        let resolv_conf = crate::dns::resolv_conf(&pod.name.namespace, &self.dns, &self.domain);
+        self.state.write_pod(&pod.name, &PodFiles::new(resolv_conf, &hostname, domain.as_deref(), &pod.addresses))?;
+        if pod.annotations.contains_key(BUILT_IN_ANNOTATION) {
+            return Ok(());
+        }
+        let network = Arc::new(live.joined.netns.to_fd()?);
+        for (container, work) in self.works(pod, snapshot) {
+            let launch = Launch { pod: StateDir::pod_folder(&pod.name), hostname: hostname.clone(), work };
+            let place = Place {
+                network: Arc::clone(&network),
+                cgroup: Arc::clone(&live.cgroup),
+                log: self.state.log(&pod.name, &container),
+            };
+            let job = matches!(pod.workload.kind, WorkloadKind::Job | WorkloadKind::CronJob);
+            let restart = if job { Restart::Never } else { Restart::Always };
+            live.processes.push(supervise(Arc::clone(&self.zygote), launch, place, restart));
+        }
+        Ok(())
+    }
+
+    /// Ends a pod and takes its network away.
+    pub(crate) async fn end(&self, live: LivePod, node: &Node) -> Result<()> {
+        node.remove(&live.pod.name).await?;
+        for process in live.processes {
+            process.stop().await;
+        }
+        self.network.leave(&live.joined, &live.pod.addresses)?;
+        self.state.remove_pod(&live.pod.name)?;
+        match Arc::try_unwrap(live.cgroup) {
+            Ok(cgroup) => Ok(tokio::task::spawn_blocking(|| cgroup.remove()).await??),
+            Err(cgroup) => Ok(cgroup.kill()?),
+        }
+    }
+
+    /// What runs in a pod, by container name: its commands on this machine where it asks for that, else one
+    /// stand-in for all of its declared ports.
+    fn works(&self, pod: &Pod, snapshot: &Snapshot) -> Vec<(String, Work)> {
+        if pod.annotations.get(RUN_ANNOTATION).map(String::as_str) == Some("host") {
+            let commands = pod.spec.containers.iter().filter(|container| !container.command.is_empty());
+            return commands
+                .map(|container| (container.name.to_string(), command(container, self.environment(pod))))
+                .collect();
+        }
+        let stand_in = StandIn { pod: pod.name.to_string(), ports: standin::ports(pod, snapshot) };
+        vec![("stand-in".to_owned(), Work::StandIn(stand_in))]
+    }
+
+    /// The environment of every process of a pod.
+    pub(crate) fn environment(&self, pod: &Pod) -> Vec<(String, String)> {
+        let hostname = pod.spec.hostname.as_deref().unwrap_or(&pod.name.name);
+        let address = pod.addresses.first().map(ToString::to_string).unwrap_or_default();
+        let pairs = [
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+            ("HOME", "/root".to_owned()),
+            ("HOSTNAME", hostname.to_owned()),
+            ("POD_NAME", pod.name.name.to_string()),
+            ("POD_NAMESPACE", pod.name.namespace.to_string()),
+            ("POD_IP", address),
+            ("SPIFFE_ENDPOINT_SOCKET", format!("unix://{}", self.state.workload_socket().display())),
+        ];
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn identity_cgroup(&self, path: &Path) -> Result<IdentityCgroup> {
+        let below = path.strip_prefix(self.tree.root()).context("a cgroup outside of the cgroup tree")?;
+        let path: CgroupPath = format!("/{}", below.display()).parse()?;
+        Ok(self.tree.cgroup(path)?)
+    }
+}
+
+impl LivePod {
+    /// The number of its first running process.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.processes.iter().find_map(Supervised::running).map(|process| process.pid)
+    }
+
+    /// Its cgroup.
+    pub(crate) fn cgroup(&self) -> &crate::process::Cgroup {
+        &self.cgroup
+    }
+
+    /// What state its processes are in, in kubectl's words.
+    pub(crate) fn phase(&self) -> (&'static str, u32) {
+        let mut word = "Running";
+        let mut restarted = 0;
+        for process in &self.processes {
+            match &*process.phase().borrow() {
+                Phase::Starting => word = "ContainerCreating",
+                Phase::Running { restarts, .. } => restarted += restarts,
+                Phase::Waiting { restarts, .. } => {
+                    word = "CrashLoopBackOff";
+                    restarted += restarts;
+                }
+                Phase::Ended(exit) if exit.is_success() => word = "Completed",
+                Phase::Ended(_) => word = "Error",
+                Phase::Stopped => word = "Terminating",
+            }
+        }
+        (word, restarted)
+    }
+
+    /// Waits until none of its processes is being started.
+    pub(crate) async fn started(&self) {
+        for process in &self.processes {
+            let mut phase = process.phase();
+            // The supervisor may have ended already.
+            phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await.ok();
+        }
+    }
+}
