@@ -23,8 +23,7 @@ pub(crate) fn all() -> Result<()> {
             run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"]))
         }),
         ("rustdoc", || {
-            run(cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet", "--document-private-items"])
-                .env("RUSTDOCFLAGS", "-D warnings"))
+            run(cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
         }),
     ];
     for (name, gate) in gates {
