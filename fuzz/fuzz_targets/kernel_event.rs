@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = lictor_datapath::decode_event(bytes);
+    let _ = lictor_datapath::Event::decode(bytes);
 });

@@ -1,0 +1,161 @@
+//! The lab from outside, as a user has it: real namespaces, kernel verdicts, mutual TLS. Needs root.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+struct Lab(&'static str);
+
+impl Lab {
+    fn up(name: &'static str, sources: &[&Path]) -> Self {
+        let lab = Self(name);
+        let output = lab.command(&["up", "--detach"]).args(sources).output().unwrap();
+        assert!(output.status.success(), "up (this needs root): {}", String::from_utf8_lossy(&output.stderr));
+        lab
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lictor"));
+        command.args(words.iter().take(1)).args(["--lab", self.0]).args(words.iter().skip(1));
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    /// Fails when a real connection does not do what the engine predicts.
+    fn assert_predictions_hold(&self) {
+        let output = self.run(&["probe"]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("; 0 disagreements"), "{}: {said}", self.0);
+        println!("{}: {}", self.0, said.lines().last().unwrap_or_default());
+    }
+
+    fn status(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.run(&["status", "-o", "json"]).stdout).unwrap()
+    }
+
+    /// Whether a pod's own `getent` and shell can open a TCP connection.
+    fn reaches(&self, pod: &str, address: &str, port: u16) -> bool {
+        let script = format!("exec 3<>/dev/tcp/{address}/{port} && echo WHOAMI >&3 && read -t 2 answer <&3");
+        self.run(&["exec", pod, "--", "timeout", "3", "bash", "-c", &script]).status.success()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let down = self.run(&["down"]);
+        if !std::thread::panicking() {
+            assert!(down.status.success(), "{}", String::from_utf8_lossy(&down.stderr));
+            assert!(!Path::new("/run/lictor").join(self.0).exists(), "nothing is left behind");
+        }
+    }
+}
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../examples").join(name)
+}
+
+/// Waits until something holds, at most two seconds.
+fn soon(mut holds: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(5), "it does not come to hold");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    began.elapsed()
+}
+
+#[test]
+fn the_shop_does_what_is_predicted() {
+    Lab::up("e2e-shop", &[&example("shop")]).assert_predictions_hold();
+}
+
+#[test]
+fn the_shop_with_its_fixes_does_what_is_predicted() {
+    let lab = Lab::up("e2e-fixed", &[&example("shop"), &example("shop-fixes")]);
+    lab.assert_predictions_hold();
+    assert!(lab.run(&["why", "production/api", "production/db:5432"]).status.success(), "the fix lets the api in");
+}
+
+#[test]
+fn applications_of_others_do_what_is_predicted() {
+    let suites = std::env::var_os("LICTOR_CONFORMANCE").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../../shared/conformance"),
+        PathBuf::from,
+    );
+    let folder = suites.join("netpol-analyzer");
+    if !folder.is_dir() {
+        println!("netpol-analyzer was not found: 0 of 3 applications run");
+        return;
+    }
+    let applications =
+        [("e2e-boutique", "onlineboutique_workloads"), ("e2e-minimal", "netpol-analysis-example-minimal"), ("e2e-ports", "test_with_named_ports")];
+    for (lab, application) in applications {
+        Lab::up(lab, &[&folder.join(application).join("manifests")]).assert_predictions_hold();
+    }
+}
+
+#[test]
+fn an_edit_is_applied_and_a_broken_file_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let pod = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: edit, labels: {{app: {name}}}}}\nspec:\n  containers:\n  \
+             - {{name: main, image: x, ports: [{{name: tcp, containerPort: 7000}}]}}\n---\n"
+        )
+    };
+    write("pods.yaml", &(pod("client") + &pod("server")));
+    let lab = Lab::up("e2e-edit", &[folder.path()]);
+    let server = lab.status()["workloads"].as_array().unwrap().iter().find_map(|workload| {
+        let state = &workload["states"][0];
+        (state["pod"] == "edit/server").then(|| state["addresses"][0].as_str().unwrap().to_owned())
+    });
+    let server = server.expect("the server's address");
+    assert!(lab.reaches("edit/client", &server, 7000), "nothing isolates the server");
+
+    let before = lab.status()["revision"].as_u64().unwrap();
+    write(
+        "deny.yaml",
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: deny, namespace: edit}\nspec: {podSelector: {}}\n",
+    );
+    let took = soon(|| lab.status()["revision"].as_u64().unwrap() > before);
+    println!("an edit was applied after {} ms", took.as_millis());
+    assert!(!lab.reaches("edit/client", &server, 7000), "the policy isolates the server");
+
+    let before = lab.status()["revision"].as_u64().unwrap();
+    write("broken.yaml", "apiVersion: v1\nkind: [\n");
+    soon(|| lab.status()["refused"].as_str().is_some_and(|refused| refused.contains("broken.yaml:")));
+    assert_eq!(lab.status()["revision"].as_u64().unwrap(), before, "a broken file changes nothing");
+    assert!(!lab.reaches("edit/client", &server, 7000), "the policy still holds");
+
+    fs::remove_file(folder.path().join("broken.yaml")).unwrap();
+    fs::remove_file(folder.path().join("deny.yaml")).unwrap();
+    soon(|| lab.status()["revision"].as_u64().unwrap() > before);
+    assert!(lab.reaches("edit/client", &server, 7000), "the policy is gone");
+}
+
+#[test]
+fn a_killed_lab_is_cleaned_by_the_next() {
+    let name = "e2e-killed";
+    let first = Lab::up(name, &[&example("shop")]);
+    let pid = first.status()["pid"].as_u64().unwrap().to_string();
+    assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    soon(|| !Path::new("/proc").join(&pid).exists());
+    std::mem::forget(first);
+    let second = Lab::up(name, &[&example("shop")]);
+    assert_eq!(second.status()["workloads"].as_array().unwrap().len(), 10);
+}
+
+#[test]
+fn an_ipv6_lab_does_what_is_predicted() {
+    let lab = Lab("e2e-six");
+    let blocks = ["--pod-cidr", "fd00:10:244::/64", "--service-cidr", "fd00:10:96::/112"];
+    let output = lab.command(&["up", "--detach"]).args(blocks).arg(example("shop")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    lab.assert_predictions_hold();
+}
