@@ -18,6 +18,8 @@ fn every_code_has_its_page_in_the_docs() {
         let page = fs::read_to_string(&path).unwrap_or_default();
         assert!(page == code.page(), "{} is not current: run this test with LICTOR_UPDATE=1", path.display());
     }
-    let pages = fs::read_dir(&folder).unwrap().filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|ext| ext == "md"));
+    let pages = fs::read_dir(&folder)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|ext| ext == "md"));
     assert_eq!(pages.count(), Code::ALL.len(), "a page without a code is left in docs/codes");
 }

@@ -83,17 +83,18 @@ fn the_shop_with_its_fixes_does_what_is_predicted() {
 
 #[test]
 fn applications_of_others_do_what_is_predicted() {
-    let suites = std::env::var_os("LICTOR_CONFORMANCE").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../../shared/conformance"),
-        PathBuf::from,
-    );
+    let suites = std::env::var_os("LICTOR_CONFORMANCE")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../../shared/conformance"), PathBuf::from);
     let folder = suites.join("netpol-analyzer");
     if !folder.is_dir() {
         println!("netpol-analyzer was not found: 0 of 3 applications run");
         return;
     }
-    let applications =
-        [("e2e-boutique", "onlineboutique_workloads"), ("e2e-minimal", "netpol-analysis-example-minimal"), ("e2e-ports", "test_with_named_ports")];
+    let applications = [
+        ("e2e-boutique", "onlineboutique_workloads"),
+        ("e2e-minimal", "netpol-analysis-example-minimal"),
+        ("e2e-ports", "test_with_named_ports"),
+    ];
     for (lab, application) in applications {
         Lab::up(lab, &[&folder.join(application).join("manifests")]).assert_predictions_hold();
     }
