@@ -163,7 +163,8 @@ impl Node {
     /// Puts a snapshot in force, in the kernel and then in the proxy. When the kernel refuses it, nothing changes.
     pub fn apply(&self, snapshot: Arc<Snapshot>) -> Result<Applied> {
         let network = Arc::new(self.compiler.lock().unwrap_or_else(PoisonError::into_inner).compile(&snapshot));
-        let (authorization, findings) = lictor_authz::Program::compile(&snapshot, Capabilities::default());
+        let (authorization, mut findings) = lictor_authz::Program::compile(&snapshot, Capabilities::default());
+        findings.extend(lictor_network::findings(&snapshot));
         let policies = authorization.status.clone();
         {
             let mut kernel = self.kernel();
