@@ -6,6 +6,7 @@ use crate::journal::Journal;
 use crate::network::Network;
 use crate::pods::{LivePod, Workshop, dns_pod};
 use crate::process::{Cgroups, STATE, Stage, StateDir, Zygote};
+use crate::readiness::{self, Prober};
 use anyhow::{Context, Result};
 use lictor_cluster::{AddressPool, Delta, Settings, Snapshot};
 use lictor_datapath::capture::{PROBE_V4, PROBE_V6};
@@ -50,6 +51,8 @@ pub struct Lab {
     settings: Settings,
     pool: Mutex<AddressPool>,
     snapshots: watch::Sender<Arc<Snapshot>>,
+    prober: Prober,
+    zones: watch::Sender<Arc<Zone>>,
     pub(crate) stop: watch::Sender<bool>,
 }
 
@@ -108,6 +111,8 @@ impl Lab {
         })
         .await?;
 
+        let prober = Prober::start(network.node.to_fd()?, &[PROBE_V4.into(), PROBE_V6.into()])?;
+        let zone = Zone::new(&snapshot, CLUSTER_DOMAIN, &BTreeSet::new())?;
         let workshop = Workshop {
             network,
             cgroups,
@@ -127,11 +132,14 @@ impl Lab {
             settings,
             pool: Mutex::new(pool),
             snapshots: watch::channel(snapshot).0,
+            prober,
+            zones: watch::channel(Arc::new(zone)).0,
             stop: watch::channel(false).0,
             options,
         });
         lab.apply(&[], Vec::new()).await?;
         lab.serve_dns().await?;
+        tokio::spawn(Arc::clone(&lab).follow_health());
         let listener = api::listen(&lab.workshop.state.api_socket())?;
         tokio::spawn(api::serve(listener, Arc::clone(&lab)));
         Ok(lab)
@@ -169,6 +177,7 @@ impl Lab {
         let again: Vec<Name> = delta.pods_changed.iter().filter(restarted).cloned().collect();
         for name in delta.pods_removed.iter().chain(&again) {
             if let Some(live) = pods.remove(name) {
+                self.prober.forget(name);
                 self.workshop.end(live, &self.node).await.with_context(|| format!("cannot end {name}"))?;
             }
         }
@@ -178,7 +187,13 @@ impl Lab {
             }
         }
         let made = self.make(delta.pods_added.iter().chain(&again), &new).await?;
+        for (_, live) in &made {
+            if let Some(probes) = self.workshop.probes(live) {
+                self.prober.watch(probes);
+            }
+        }
         pods.extend(made);
+        self.publish()?;
         Ok(Change { delta, findings: found })
     }
 
@@ -204,26 +219,42 @@ impl Lab {
         }
     }
 
-    /// Answers DNS in the network of the built-in pod, by the snapshot in force; nothing where the manifests bring their own.
+    /// Answers DNS in the network of the built-in pod; nothing where the manifests bring their own.
     async fn serve_dns(&self) -> Result<()> {
         let pods = self.pods.lock().await;
         let Some(live) = pods.get(&dns_pod()) else { return Ok(()) };
         let sockets = live.joined.netns.run(|| dns::Sockets::bind(&live.pod.addresses, 53))?;
-        let zone = |snapshot: &Snapshot| Zone::new(snapshot, CLUSTER_DOMAIN, &BTreeSet::new()).map(Arc::new);
-        let mut snapshots = self.snapshots.subscribe();
-        let (zones, served) = watch::channel(zone(&snapshots.borrow_and_update())?);
-        tokio::spawn(async move {
-            while snapshots.changed().await.is_ok() {
-                let next = zone(&snapshots.borrow_and_update());
-                match next {
-                    Ok(next) => drop(zones.send_replace(next)),
-                    Err(error) => tracing::error!(%error, "the DNS zone cannot be made; the last one is served"),
-                }
-            }
-        });
         let upstreams = Upstreams::of_resolv_conf(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
-        tokio::spawn(dns::serve(sockets, served, upstreams));
+        tokio::spawn(dns::serve(sockets, self.zones.subscribe(), upstreams));
         Ok(())
+    }
+
+    /// Publishes again whenever a pod becomes ready or is no longer.
+    async fn follow_health(self: Arc<Self>) {
+        let mut health = self.prober.health();
+        let mut known = self.unready();
+        while health.changed().await.is_ok() {
+            let now = readiness::unready(&health.borrow_and_update());
+            if now != known {
+                if let Err(error) = self.publish() {
+                    tracing::error!(%error, "services do not follow the pods' readiness");
+                }
+                known = now;
+            }
+        }
+    }
+
+    /// Lets services and DNS lead to the pods that are ready.
+    fn publish(&self) -> Result<()> {
+        let (snapshot, unready) = (self.snapshot(), self.unready());
+        self.node.set_services(&readiness::published(&snapshot, &unready))?;
+        self.zones.send_replace(Arc::new(Zone::new(&snapshot, CLUSTER_DOMAIN, &unready)?));
+        Ok(())
+    }
+
+    /// The pods that have probes and are not ready.
+    pub(crate) fn unready(&self) -> BTreeSet<Name> {
+        readiness::unready(&self.prober.health().borrow())
     }
 
     /// The snapshot in force.

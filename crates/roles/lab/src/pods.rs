@@ -4,11 +4,12 @@ use crate::network::{Joined, Network};
 use crate::process::{
     Cgroups, Launch, Phase, Place, PodFiles, Restart, StateDir, Supervised, Work, Zygote, command, supervise,
 };
+use crate::readiness::{ContainerProbes, PodProbes};
 use crate::standin::{self, StandIn};
 use anyhow::{Context, Result};
 use lictor_cluster::{BUILT_IN_ANNOTATION, Pod, RUN_ANNOTATION, Snapshot};
 use lictor_identity::{Cgroup as IdentityCgroup, CgroupPath, Tree};
-use lictor_manifest::WorkloadKind;
+use lictor_manifest::{Container, WorkloadKind};
 use lictor_model::Name;
 use lictor_node::{Node, PodPlace};
 use std::net::IpAddr;
@@ -18,6 +19,11 @@ use std::sync::Arc;
 /// The pod whose network lictor's own DNS server answers in.
 pub(crate) fn dns_pod() -> Name {
     Name::new("kube-system", "kube-dns")
+}
+
+/// Whether a pod's containers run their commands on this machine, instead of a stand-in.
+fn runs_on_host(pod: &Pod) -> bool {
+    pod.annotations.get(RUN_ANNOTATION).map(String::as_str) == Some("host")
 }
 
 /// What pods are made with.
@@ -85,6 +91,35 @@ impl Workshop {
         Ok(())
     }
 
+    /// What is to be probed of a pod that has been started; nothing when none of its containers has a probe.
+    pub(crate) fn probes(&self, live: &LivePod) -> Option<PodProbes> {
+        let pod = &live.pod;
+        let has_probe = |container: &&Container| {
+            container.readiness.is_some() || container.liveness.is_some() || container.startup.is_some()
+        };
+        let runs_commands = runs_on_host(pod);
+        let mut processes = live.processes.iter();
+        let mut containers = Vec::new();
+        for container in &pod.spec.containers {
+            // One stand-in plays every container; a command is its container's own.
+            let process = match runs_commands {
+                true if container.command.is_empty() => None,
+                true => processes.next(),
+                false => live.processes.first(),
+            };
+            if let (Some(process), Some(container)) = (process, Some(container).filter(has_probe)) {
+                containers.push(ContainerProbes {
+                    container: Arc::new(container.clone()),
+                    control: process.control(),
+                    stand_in: !runs_commands,
+                    environment: self.environment(pod),
+                });
+            }
+        }
+        let address = *pod.addresses.first()?;
+        (!containers.is_empty()).then(|| PodProbes { pod: pod.name.clone(), address, containers })
+    }
+
     /// Ends a pod and takes its network away.
     pub(crate) async fn end(&self, live: LivePod, node: &Node) -> Result<()> {
         node.remove(&live.pod.name).await?;
@@ -102,7 +137,7 @@ impl Workshop {
     /// What runs in a pod, by container name: its commands on this machine where it asks for that, else one
     /// stand-in for all of its declared ports.
     fn works(&self, pod: &Pod, snapshot: &Snapshot) -> Vec<(String, Work)> {
-        if pod.annotations.get(RUN_ANNOTATION).map(String::as_str) == Some("host") {
+        if runs_on_host(pod) {
             let commands = pod.spec.containers.iter().filter(|container| !container.command.is_empty());
             return commands
                 .map(|container| (container.name.to_string(), command(container, self.environment(pod))))

@@ -166,13 +166,14 @@ impl Node {
         let (authorization, mut findings) = lictor_authz::Program::compile(&snapshot, Capabilities::default());
         findings.extend(lictor_network::findings(&snapshot));
         let policies = authorization.status.clone();
-        {
-            let mut kernel = self.kernel();
-            kernel.apply(&network)?;
-            kernel.set_services(&services::virtual_services(&snapshot))?;
-        }
+        self.kernel().apply(&network)?;
         self.view.send_replace(Arc::new(View { snapshot, network, authorization: Arc::new(authorization) }));
         Ok(Applied { findings, policies })
+    }
+
+    /// Puts the services of a snapshot in force: their virtual addresses lead to these backends from now on.
+    pub fn set_services(&self, published: &Snapshot) -> Result<()> {
+        Ok(self.kernel().set_services(&services::virtual_services(published))?)
     }
 
     /// The snapshot in force.

@@ -45,6 +45,7 @@ fn rendered(text: Result<String, serde_json::Error>, exit_code: u8) -> Answer {
 async fn status(lab: &Lab, query: &Query) -> Answer {
     let snapshot = lab.snapshot();
     let namespace = query.text("namespace");
+    let unready = lab.unready();
     let pods = lab.pods.lock().await;
     let state = |name: &Name| {
         let pod = snapshot.pods.get(name)?;
@@ -54,7 +55,7 @@ async fn status(lab: &Lab, query: &Query) -> Answer {
             pod: name.clone(),
             addresses: pod.addresses.clone(),
             phase: phase.to_owned(),
-            ready: phase == "Running",
+            ready: phase == "Running" && !unready.contains(name),
             pid: live.and_then(crate::pods::LivePod::pid),
             restarts,
             svid_expires: lab.node.keyring().svid(&pod.identity).map(|(svid, _)| svid.not_after),
