@@ -7,7 +7,7 @@ use std::path::Path;
 const FLOORS: [&str; 5] = ["base", "engines", "adapters", "services", "roles"];
 
 /// Edges within a floor that the design allows.
-const WITHIN: [(&str, &str); 14] = [
+const WITHIN: [(&str, &str); 13] = [
     ("lictor-manifest", "lictor-model"),
     ("lictor-cluster", "lictor-model"),
     ("lictor-cluster", "lictor-manifest"),
@@ -18,8 +18,7 @@ const WITHIN: [(&str, &str); 14] = [
     ("lictor", "lictor-lab"),
     ("lictor", "lictor-node"),
     ("lictor", "lictor-sources"),
-    ("lictor-conformance", "lictor-sources"),
-    ("lictor-conformance", "lictor-lab"),
+    ("lictor", "lictor-conformance"),
     ("lictor-bench", "lictor-lab"),
     ("lictor-bench", "lictor-sources"),
 ];

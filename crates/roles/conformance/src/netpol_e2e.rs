@@ -64,8 +64,8 @@ pub fn snapshot(step: &Step) -> Snapshot {
     Snapshot::build(&step.objects, &settings, &mut AddressPool::default(), Revision(1)).0
 }
 
-/// The flow of a check.
-fn flow(snapshot: &Snapshot, check: &Check) -> Option<Flow> {
+/// The flow of a check; nothing when the step does not have one of its ends.
+pub fn flow(snapshot: &Snapshot, check: &Check) -> Option<Flow> {
     let end = |end: &End| match end {
         End::Pod(name) => Some(Peer::pod(name.clone(), *snapshot.pods.get(name)?.addresses.first()?)),
         End::Address(address) => Some(Peer::address(*address)),
