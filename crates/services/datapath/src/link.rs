@@ -40,8 +40,8 @@ pub struct Bridge<'a> {
 /// A pod's link to the bridge.
 #[derive(Debug, Clone)]
 pub struct PodLink<'a> {
-    /// A number of its own in the node: the node's end is named `lt<number>`, and both ends' hardware
-    /// addresses hold it.
+    /// A number of its own in the node: the node's end is named `lt<number>`, and its hardware address
+    /// holds it.
     pub number: u32,
     /// The pod's addresses with the prefix lengths of their blocks.
     pub addresses: &'a [(IpAddr, u8)],
@@ -57,14 +57,41 @@ impl PodLink<'_> {
         format!("lt{}", self.number)
     }
 
-    fn hardware(&self, end: u8) -> [u8; 6] {
+    /// The hardware address of the node's end.
+    fn node_hardware(&self) -> [u8; 6] {
         let [a, b, c, d] = self.number.to_be_bytes();
-        [LOCAL, end, a, b, c, d]
+        [LOCAL, b'h', a, b, c, d]
     }
+
+    /// The hardware address of the pod's end: always the same for an address, so that the neighbours of a pod
+    /// that was started again need not learn where it is now.
+    fn pod_hardware(&self) -> [u8; 6] {
+        match self.addresses.first() {
+            Some((IpAddr::V4(address), _)) => {
+                let [a, b, c, d] = address.octets();
+                [LOCAL, b'p', a, b, c, d]
+            }
+            Some((IpAddr::V6(address), _)) => {
+                let [.., a, b, c, d, e] = fnv(&address.octets()).to_be_bytes();
+                [LOCAL_V6, a, b, c, d, e]
+            }
+            None => {
+                let [a, b, c, d] = self.number.to_be_bytes();
+                [LOCAL, b'n', a, b, c, d]
+            }
+        }
+    }
+}
+
+/// FNV-1a of 64 bits.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// First byte of a locally administered unicast hardware address.
 const LOCAL: u8 = 0x02;
+/// The same, of a pod that has no IPv4 address.
+const LOCAL_V6: u8 = 0x06;
 const BRIDGE_HARDWARE: [u8; 6] = [LOCAL, b'b', 0, 0, 0, 1];
 
 /// Takes the loopback link up.
@@ -138,7 +165,7 @@ fn pod_end(pod: &Netns, link: &PodLink<'_>) -> io::Result<()> {
 
 /// The node's part of [`pod`], in the calling thread's namespace.
 fn node_end(bridge: u32, pod: &Netns, link: &PodLink<'_>) -> io::Result<u32> {
-    let (host, hardware) = (link.host_name(), link.hardware(b'p'));
+    let (host, hardware) = (link.host_name(), link.pod_hardware());
     let peer = LinkUnspec::new_with_name(POD_LINK)
         .setns_by_fd(pod.as_fd().as_raw_fd())
         .address(hardware.to_vec())
@@ -146,7 +173,7 @@ fn node_end(bridge: u32, pod: &Netns, link: &PodLink<'_>) -> io::Result<u32> {
         .build();
     let veth = LinkVeth::new(&host, POD_LINK)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
-        .address(link.hardware(b'h').to_vec())
+        .address(link.node_hardware().to_vec())
         .mtu(link.mtu)
         .controller(bridge)
         .up()

@@ -54,6 +54,25 @@ fn a_pod_that_leaves_takes_nothing_with_it_and_its_address_can_be_had_again() {
 }
 
 #[test]
+fn a_pod_that_comes_again_is_reached_by_those_who_knew_it() {
+    let node = Node::new();
+    let (a, b) = (node.pod(2), node.pod(3));
+    for address in [v4(3), v6(3)] {
+        let listener = b.listen(address, 80);
+        a.connect(address, 80).unwrap();
+        drop(listener);
+    }
+    link::remove(&node.netns, b.host).unwrap();
+    link::forget(&node.netns, node.bridge, &b.addresses).unwrap();
+    let again = node.pod(3);
+    for address in [v4(3), v6(3)] {
+        let listener = again.listen(address, 80);
+        a.connect(address, 80).unwrap_or_else(|error| panic!("{address}: {error}"));
+        drop(listener);
+    }
+}
+
+#[test]
 fn two_hundred_pods_are_linked_within_five_seconds() {
     let node = Node::new();
     let before = Instant::now();
