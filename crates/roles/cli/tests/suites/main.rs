@@ -1,5 +1,6 @@
 //! Public suites on real connections: each case is brought into a lab as a user would, and tried. Needs root.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod istio_authz;
 mod netpol_e2e;
 mod stage;

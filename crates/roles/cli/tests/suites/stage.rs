@@ -47,6 +47,11 @@ impl Stage {
         }
     }
 
+    /// What a pod's process prints.
+    pub(crate) fn exec(&self, pod: &str, words: &[&str]) -> Output {
+        self.command("exec").arg(pod).arg("--").args(words).output().unwrap()
+    }
+
     /// Real connections for every pair of workloads, with what the engine had said of each.
     pub(crate) fn probe(&self) -> Value {
         json(&self.command("probe").args(["-o", "json"]).output().unwrap())
