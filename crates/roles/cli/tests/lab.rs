@@ -38,6 +38,18 @@ impl Lab {
         serde_json::from_slice(&self.run(&["status", "-o", "json"]).stdout).unwrap()
     }
 
+    /// What status says of a pod.
+    fn state(&self, pod: &str) -> serde_json::Value {
+        let status = self.status();
+        let workloads = status["workloads"].as_array().unwrap();
+        let mut states = workloads.iter().flat_map(|workload| workload["states"].as_array().unwrap());
+        states.find(|state| state["pod"] == pod).unwrap_or_else(|| panic!("no {pod}")).clone()
+    }
+
+    fn address(&self, pod: &str) -> String {
+        self.state(pod)["addresses"][0].as_str().unwrap().to_owned()
+    }
+
     /// Whether a pod's own `getent` and shell can open a TCP connection.
     fn reaches(&self, pod: &str, address: &str, port: u16) -> bool {
         let script = format!("exec 3<>/dev/tcp/{address}/{port} && echo WHOAMI >&3 && read -t 2 answer <&3");
@@ -59,11 +71,11 @@ fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../examples").join(name)
 }
 
-/// Waits until something holds, at most two seconds.
+/// Waits until something holds, at most ten seconds.
 fn soon(mut holds: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(5), "it does not come to hold");
+        assert!(began.elapsed() < Duration::from_secs(10), "it does not come to hold");
         std::thread::sleep(Duration::from_millis(20));
     }
     began.elapsed()
@@ -112,11 +124,7 @@ fn an_edit_is_applied_and_a_broken_file_changes_nothing() {
     };
     write("pods.yaml", &(pod("client") + &pod("server")));
     let lab = Lab::up("e2e-edit", &[folder.path()]);
-    let server = lab.status()["workloads"].as_array().unwrap().iter().find_map(|workload| {
-        let state = &workload["states"][0];
-        (state["pod"] == "edit/server").then(|| state["addresses"][0].as_str().unwrap().to_owned())
-    });
-    let server = server.expect("the server's address");
+    let server = lab.address("edit/server");
     assert!(lab.reaches("edit/client", &server, 7000), "nothing isolates the server");
 
     let before = lab.status()["revision"].as_u64().unwrap();
@@ -150,6 +158,57 @@ fn a_killed_lab_is_cleaned_by_the_next() {
     std::mem::forget(first);
     let second = Lab::up(name, &[&example("shop")]);
     assert_eq!(second.status()["workloads"].as_array().unwrap().len(), 10);
+}
+
+/// A pod with an echo server on port 7000.
+fn echo_pod(namespace: &str, name: &str, enrolled: bool) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}, annotations: {{lictor.dev/enroll: \"{enrolled}\"}}}}\n\
+         spec:\n  containers:\n  - {{name: main, image: x, ports: [{{name: tcp, containerPort: 7000}}]}}\n---\n"
+    )
+}
+
+#[test]
+fn a_pod_outside_the_mesh_is_refused_under_strict_and_served_under_permissive() {
+    let folder = tempfile::tempdir().unwrap();
+    let mode = |mode: &str| {
+        let policy = format!(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: default, namespace: istio-system}}\nspec: {{mtls: {{mode: {mode}}}}}\n"
+        );
+        fs::write(folder.path().join("mode.yaml"), policy).unwrap();
+    };
+    let pods =
+        echo_pod("mode", "outside", false) + &echo_pod("mode", "inside", true) + &echo_pod("mode", "server", true);
+    fs::write(folder.path().join("pods.yaml"), pods).unwrap();
+    mode("STRICT");
+    let lab = Lab::up("e2e-mode", &[folder.path()]);
+    let server = lab.address("mode/server");
+    assert!(lab.reaches("mode/inside", &server, 7000), "the mesh speaks mutual TLS");
+    assert!(!lab.reaches("mode/outside", &server, 7000), "STRICT refuses plaintext");
+
+    let before = lab.status()["revision"].as_u64().unwrap();
+    mode("PERMISSIVE");
+    soon(|| lab.status()["revision"].as_u64().unwrap() > before);
+    assert!(lab.reaches("mode/outside", &server, 7000), "PERMISSIVE takes plaintext");
+    assert!(lab.reaches("mode/inside", &server, 7000), "and mutual TLS");
+}
+
+#[test]
+fn svids_rotate_while_pods_speak() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("pods.yaml"), echo_pod("turn", "client", true) + &echo_pod("turn", "server", true))
+        .unwrap();
+    let lab = Lab("e2e-turn");
+    let output = lab.command(&["up", "--detach"]).args(["--svid-ttl", "10s"]).arg(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let server = lab.address("turn/server");
+    let expires = || lab.state("turn/server")["svidExpires"].as_str().unwrap().to_owned();
+    for _ in 0..2 {
+        let before = expires();
+        assert!(lab.reaches("turn/client", &server, 7000), "with the SVID that expires at {before}");
+        soon(|| expires() > before);
+    }
+    assert!(lab.reaches("turn/client", &server, 7000), "with the SVID after two rotations");
 }
 
 #[test]
