@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 struct Lab(&'static str);
@@ -191,6 +192,47 @@ fn a_pod_outside_the_mesh_is_refused_under_strict_and_served_under_permissive() 
     soon(|| lab.status()["revision"].as_u64().unwrap() > before);
     assert!(lab.reaches("mode/outside", &server, 7000), "PERMISSIVE takes plaintext");
     assert!(lab.reaches("mode/inside", &server, 7000), "and mutual TLS");
+}
+
+#[test]
+fn an_open_connection_ends_when_its_policy_goes_and_not_before() {
+    // Says a line every 20 ms and wants it back; succeeds as soon as one does not come, fails after a thousand.
+    const TALK: &str = "exec 3<>/dev/tcp/$0/7000 && echo open; for count in {1..1000}; do \
+                        echo line >&3 && read -t 1 back <&3 && echo $back || exit 0; sleep 0.02; done; exit 1";
+    let policy = |ports: &str| {
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: some, namespace: talk}}\n\
+             spec: {{podSelector: {{}}, ingress: [{{ports: [{ports}]}}]}}\n"
+        )
+    };
+    for (name, enrolled) in [("e2e-talk-kernel", false), ("e2e-talk-proxy", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
+        write("pods.yaml", &(echo_pod("talk", "client", enrolled) + &echo_pod("talk", "server", enrolled)));
+        write("policy.yaml", &policy("{port: 7000}"));
+        let lab = Lab::up(name, &[folder.path()]);
+        let edit = |text: &str| {
+            let before = lab.status()["revision"].as_u64().unwrap();
+            write("policy.yaml", text);
+            soon(|| lab.status()["revision"].as_u64().unwrap() > before);
+        };
+        let mut talk = lab.command(&["exec", "talk/client", "--", "bash", "-c", TALK, &lab.address("talk/server")]);
+        let mut talk = talk.stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(talk.stdout.take().unwrap()).lines();
+        assert_eq!(said.next().unwrap().unwrap(), "open");
+        edit(&policy("{port: 7000}, {port: 7001}"));
+        for _ in 0..20 {
+            assert_eq!(said.next().expect("the connection is not disturbed").unwrap(), "line");
+        }
+        edit(&policy("{port: 7001}"));
+        let began = Instant::now();
+        let late = said.count();
+        println!(
+            "{name}: the last of {late} lines after the edit came, and the end was seen, in {:?}",
+            began.elapsed()
+        );
+        assert!(talk.wait().unwrap().success(), "the connection ends");
+    }
 }
 
 #[test]
