@@ -1,7 +1,7 @@
 //! What people see, to the letter.
 
 use insta::assert_snapshot;
-use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{Code, Finding, Position, read};
 use lictor_model::{
     By, Close, Decision, Labels, Layer, Mode, Name, Party, Point, PolicyKind, PolicyRef, Protocol, Record, Revision,
@@ -62,6 +62,7 @@ fn shop() -> Snapshot {
         root_namespace: "istio-system".into(),
         default_namespace: "default".into(),
         nodes: vec![node],
+        unknown_nodes: UnknownNodes::Made,
     };
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(4)).0
 }

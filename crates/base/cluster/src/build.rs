@@ -31,6 +31,17 @@ pub struct Settings {
     pub default_namespace: Arc<str>,
     /// The nodes; at least one. Pods that name none are on the first.
     pub nodes: Vec<Node>,
+    /// Where pods are that name another one.
+    pub unknown_nodes: UnknownNodes,
+}
+
+/// What becomes of a node that a pod names and the settings do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownNodes {
+    /// It is made, as the dump of a cluster needs it.
+    Made,
+    /// It does not exist: the pod is on the first node, as everything is that runs here.
+    Absent,
 }
 
 impl Snapshot {
@@ -52,7 +63,7 @@ impl Snapshot {
         let mut findings = Vec::new();
         let inventory = Inventory::of(objects, &settings.default_namespace, &mut findings);
         let namespaces = namespaces(&inventory, &mut findings);
-        let nodes = Nodes::of(&settings.nodes, &inventory, &mut findings);
+        let nodes = Nodes::of(settings, &inventory, &mut findings);
         let Expansion { drafts, suspended } = expand(&inventory, &nodes.names(), &mut findings);
         let placement = place(drafts, &inventory, &nodes, settings, pool, &mut findings);
         let services = services(&inventory, &placement, pool, &mut findings);

@@ -28,7 +28,7 @@ mod snapshot;
 mod stances;
 
 pub use addresses::{AddressPool, Addresses, Exhausted};
-pub use build::{BUILT_IN_ANNOTATION, ENROLL_ANNOTATION, RUN_ANNOTATION, Settings};
+pub use build::{BUILT_IN_ANNOTATION, ENROLL_ANNOTATION, RUN_ANNOTATION, Settings, UnknownNodes};
 pub use delta::Delta;
 pub use pod::{NamedPort, Node, Pod, WorkloadRef};
 pub use service::{Backend, ClusterService, ServiceBackends};

@@ -45,6 +45,12 @@ pub(crate) fn node_made(meta: &Meta, path: &str, name: &str) -> Finding {
     )
 }
 
+/// A node that only a pod names, where there are no others than those that are there.
+pub(crate) fn node_absent(meta: &Meta, path: &str, name: &str, first: &str) -> Finding {
+    let message = format!("node {name} is not here; its pods are on {first}");
+    finding(Code::UnknownNode, meta, path, message)
+}
+
 /// An address that belongs to another.
 pub(crate) fn address_taken(meta: &Meta, path: &str, address: IpAddr, holder: &str) -> Finding {
     let message = format!("{} asks for address {address}, which {holder} has; it gets another one", meta.name);

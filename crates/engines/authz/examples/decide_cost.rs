@@ -3,7 +3,7 @@
 //! `cargo run --release -p lictor-authz --example decide_cost`
 
 use lictor_authz::{Capabilities, Program, Workload};
-use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::read;
 use lictor_model::{Http, Labels, Name, Request, Revision, SpiffeId};
 use std::error::Error;
@@ -82,6 +82,7 @@ fn snapshot(policies: u32) -> Result<Snapshot, Box<dyn Error>> {
         root_namespace: Arc::from("istio-system"),
         default_namespace: Arc::from("default"),
         nodes: vec![node],
+        unknown_nodes: UnknownNodes::Made,
     };
     let objects = read("bench", &text).objects;
     Ok(Snapshot::build(&objects, &settings, &mut AddressPool::default(), Revision(1)).0)

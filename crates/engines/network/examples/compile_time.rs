@@ -1,7 +1,7 @@
 //! How long a snapshot and its program take, and how large the program is: `cargo run --release --example
 //! compile_time -p lictor-network [PODS...]` (10,000 and 100,000 without arguments), with 200 policies.
 
-use lictor_cluster::{AddressPool, Settings, Snapshot};
+use lictor_cluster::{AddressPool, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{
     Container, ContainerPort, Meta, Namespace, NetworkPolicy, NetworkRule, Object, Origin, PeerTerm, PodSpec,
     PodTemplate, PortMatch, PortTerm, Workload, WorkloadKind,
@@ -29,6 +29,7 @@ fn measure(pods: usize) {
         root_namespace: Arc::from("istio-system"),
         default_namespace: Arc::from("default"),
         nodes: Vec::new(),
+        unknown_nodes: UnknownNodes::Made,
     };
     let block = |text: &str| [text.parse::<Cidr>().expect("a block")];
     let mut pool = AddressPool::new(&block("10.0.0.0/12"), &block("10.96.0.0/16"));

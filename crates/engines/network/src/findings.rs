@@ -90,7 +90,7 @@ fn port_unresolved(policy: &NetworkPolicy, path: &str, port: &PortTerm, name: &s
 #[cfg(test)]
 mod tests {
     use super::findings;
-    use lictor_cluster::{AddressPool, Settings, Snapshot};
+    use lictor_cluster::{AddressPool, Settings, Snapshot, UnknownNodes};
     use lictor_manifest::read;
     use lictor_model::Revision;
     use std::sync::Arc;
@@ -134,6 +134,7 @@ spec:
             root_namespace: Arc::from("istio-system"),
             default_namespace: Arc::from("default"),
             nodes: Vec::new(),
+            unknown_nodes: UnknownNodes::Made,
         };
         let (snapshot, _) = Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(1));
         let said: Vec<String> = findings(&snapshot).iter().map(ToString::to_string).collect();

@@ -2,7 +2,7 @@
 
 use crate::report::SuiteReport;
 use crate::steps::{Case, Check, End, InvalidCase, Step};
-use lictor_cluster::{AddressPool, Settings, Snapshot};
+use lictor_cluster::{AddressPool, Settings, Snapshot, UnknownNodes};
 use lictor_model::{Direction, Flow, Peer, Revision, Verdict};
 use lictor_network::{Compiler, Program, compile, judge};
 use std::path::Path;
@@ -60,6 +60,7 @@ pub fn snapshot(step: &Step) -> Snapshot {
         root_namespace: Arc::from("istio-system"),
         default_namespace: Arc::from("default"),
         nodes: step.nodes.clone(),
+        unknown_nodes: UnknownNodes::Made,
     };
     Snapshot::build(&step.objects, &settings, &mut AddressPool::default(), Revision(1)).0
 }

@@ -8,7 +8,7 @@ use crate::pods::{LivePod, Workshop, dns_pod};
 use crate::process::{Cgroups, STATE, Stage, StateDir, Zygote};
 use crate::readiness::{self, Prober};
 use anyhow::{Context, Result};
-use lictor_cluster::{AddressPool, Delta, Settings, Snapshot};
+use lictor_cluster::{AddressPool, Delta, Settings, Snapshot, UnknownNodes};
 use lictor_datapath::capture::{PROBE_V4, PROBE_V6};
 use lictor_identity::Tree;
 use lictor_manifest::{Finding, Object};
@@ -83,6 +83,7 @@ impl Lab {
     pub async fn start(options: Options) -> Result<Arc<Self>> {
         let mut pool = options.cluster.pool();
         let mut settings = options.cluster.settings();
+        settings.unknown_nodes = UnknownNodes::Absent;
         for node in &mut settings.nodes {
             node.addresses.extend([IpAddr::from(PROBE_V4), IpAddr::from(PROBE_V6)]);
         }

@@ -32,7 +32,7 @@ fn loopback_up() {
 
 /// The snapshot of manifests, on one node. They have to be without error.
 pub(crate) fn snapshot(manifests: &str) -> lictor_cluster::Snapshot {
-    use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
+    use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
     let reading = lictor_manifest::read("test.yaml", manifests);
     assert!(!reading.has_errors(), "{:?}", reading.findings);
     let node = Node {
@@ -45,6 +45,7 @@ pub(crate) fn snapshot(manifests: &str) -> lictor_cluster::Snapshot {
         root_namespace: "istio-system".into(),
         default_namespace: "default".into(),
         nodes: vec![node],
+        unknown_nodes: UnknownNodes::Made,
     };
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), lictor_model::Revision(1)).0
 }

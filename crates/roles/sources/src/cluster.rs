@@ -1,7 +1,7 @@
 //! What a snapshot needs to know beside objects, and what every cluster of ours has.
 
 use crate::built_in;
-use lictor_cluster::{AddressPool, Addresses, Node, Settings, Snapshot};
+use lictor_cluster::{AddressPool, Addresses, Node, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{Finding, Object};
 use lictor_model::{Cidr, Labels, Revision, TrustDomain};
 use std::net::IpAddr;
@@ -67,6 +67,7 @@ impl Cluster {
             root_namespace: ROOT_NAMESPACE.into(),
             default_namespace: "default".into(),
             nodes: vec![node],
+            unknown_nodes: UnknownNodes::Made,
         }
     }
 

@@ -8,7 +8,7 @@ mod pods;
 mod services;
 mod stances;
 
-use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{Object, read};
 use lictor_model::{Labels, Revision};
 use std::sync::Arc;
@@ -32,6 +32,7 @@ fn settings() -> Settings {
         root_namespace: Arc::from("istio-system"),
         default_namespace: Arc::from("default"),
         nodes: vec![node],
+        unknown_nodes: UnknownNodes::Made,
     }
 }
 

@@ -3,7 +3,7 @@
 #![allow(dead_code)] // Each test file uses a part of it.
 
 use lictor_authz::{Capabilities, Outcome, Program, Stage};
-use lictor_cluster::{AddressPool, Node, Pod, Settings, Snapshot};
+use lictor_cluster::{AddressPool, Node, Pod, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{Finding, read};
 use lictor_model::{Http, Labels, Name, Request, Revision, SpiffeId, Verdict};
 use serde_json::Value;
@@ -36,6 +36,7 @@ pub(crate) fn snapshot_in(trust_domain: &str, manifests: &str) -> Snapshot {
         root_namespace: Arc::from("istio-system"),
         default_namespace: Arc::from("default"),
         nodes: vec![node],
+        unknown_nodes: UnknownNodes::Made,
     };
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(1)).0
 }

@@ -1,6 +1,6 @@
 //! Random clusters: few names and few numbers, so that they meet.
 
-use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{
     Container, ContainerPort, Established, Meta, Namespace, NetworkPolicy, NetworkRule, Object, Origin, PeerTerm,
     PodSpec, PodTemplate, PortMatch, PortTerm, Stance, StanceLayer, Workload, WorkloadKind,
@@ -47,6 +47,7 @@ impl Cluster {
             root_namespace: Arc::from("n0"),
             default_namespace: Arc::from("default"),
             nodes: vec![node("node1", ["192.168.0.1", "fd01::1"]), node("node2", ["192.168.0.2", "fd01::2"])],
+            unknown_nodes: UnknownNodes::Made,
         };
         let mut pool = AddressPool::new(&[block("10.244.0.0/16"), block("fd00::/112")], &[block("10.96.0.0/16")]);
         Snapshot::build(&objects, &settings, &mut pool, Revision(1)).0

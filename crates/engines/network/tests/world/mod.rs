@@ -1,6 +1,6 @@
 //! A small cluster to ask questions about, in both engines at once.
 
-use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{Level, read};
 use lictor_model::{Cidr, Direction, Flow, Labels, Peer, Protocol, Revision, Step};
 use lictor_network::{Program, compile, judge};
@@ -84,6 +84,7 @@ pub(crate) fn world(documents: &str) -> World {
         root_namespace: Arc::from("istio-system"),
         default_namespace: Arc::from("default"),
         nodes: vec![node("n1", ["192.168.0.1", "fd00:9::1"]), node("n2", ["192.168.0.2", "fd00:9::2"])],
+        unknown_nodes: UnknownNodes::Made,
     };
     let mut pool = AddressPool::new(&[block("10.244.0.0/16"), block("fd00::/16")], &[block("10.96.0.0/16")]);
     let (snapshot, _) = Snapshot::build(&objects, &settings, &mut pool, Revision(1));

@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // Each test uses its part.
 
-use lictor_cluster::{AddressPool, Node, Pod, Settings, Snapshot};
+use lictor_cluster::{AddressPool, Node, Pod, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{Object, read};
 use lictor_model::{
     Cidr, Direction, Flow, Http, Labels, Layer, Mode, Name, Peer, Protocol, Request, Revision, Step, Verdict,
@@ -28,6 +28,7 @@ pub(crate) fn snapshot_of(objects: &[Object]) -> Snapshot {
         root_namespace: "istio-system".into(),
         default_namespace: "default".into(),
         nodes: vec![Node { name: "lab".into(), labels: Labels::default(), addresses: vec![[10, 244, 0, 1].into()] }],
+        unknown_nodes: UnknownNodes::Made,
     };
     let mut pool = AddressPool::new(&[block([10, 244, 0, 0])], &[block([10, 96, 0, 0])]);
     Snapshot::build(objects, &settings, &mut pool, Revision(1)).0

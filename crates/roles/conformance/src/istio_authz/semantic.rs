@@ -2,7 +2,7 @@
 
 use crate::report::SuiteReport;
 use lictor_authz::{Capabilities, Outcome, Program, Stage};
-use lictor_cluster::{AddressPool, Settings, Snapshot};
+use lictor_cluster::{AddressPool, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{Finding, Object, read_admitted, values};
 use lictor_model::{By, Http, Name, Request, Revision, SpiffeId, Verdict};
 use serde::Deserialize;
@@ -170,6 +170,7 @@ impl Case {
             root_namespace: Arc::from(&*self.root_namespace),
             default_namespace: Arc::from("default"),
             nodes: Vec::new(),
+            unknown_nodes: UnknownNodes::Made,
         };
         let (snapshot, findings) = Snapshot::build(&objects, &settings, &mut AddressPool::default(), Revision(1));
         findings.iter().find(|finding| finding.is_error()).map_or(Ok(snapshot), |error| Err(Finding::to_string(error)))

@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use crate::worker::Worker;
 use crate::{Metrics, outbound, plaintext, ports, socket};
 use lictor_authz::Capabilities;
-use lictor_cluster::{AddressPool, Node, Settings as Cluster, Snapshot};
+use lictor_cluster::{AddressPool, Node, Settings as Cluster, Snapshot, UnknownNodes};
 use lictor_model::{Close, Decision, DecisionIds, Labels, Name, Record, Revision, SpiffeId};
 use lictor_pki::tls::ConfigCache;
 use lictor_pki::{CertificateAuthority, Keyring};
@@ -100,6 +100,7 @@ pub(crate) fn view(policies: &str, revision: u64) -> Arc<View> {
         root_namespace: "istio-system".into(),
         default_namespace: "default".into(),
         nodes: vec![node],
+        unknown_nodes: UnknownNodes::Made,
     };
     let (snapshot, _) = Snapshot::build(&reading.objects, &cluster, &mut addresses, Revision(revision));
     let (authorization, _) = lictor_authz::Program::compile(&snapshot, Capabilities::default());
