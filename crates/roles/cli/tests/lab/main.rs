@@ -1,0 +1,10 @@
+//! The lab from outside, as a user has it: real namespaces, kernel verdicts, mutual TLS. Needs root.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod capture;
+mod edits;
+mod lab;
+mod mesh;
+mod predictions;
+mod readiness;
+mod workload_client;
