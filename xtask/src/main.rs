@@ -5,6 +5,7 @@ mod bpf;
 mod cargo;
 mod demo;
 mod floors;
+mod fuzz;
 mod gates;
 mod licences;
 mod suites;
@@ -24,7 +25,7 @@ usage: cargo xtask TASK
   bpf [--check]              compile bpf/*.bpf.c; with --check, compare with the committed objects
   conformance DIR... [--json]  run every public suite found below the folders
   bench NAME [--json]        a benchmark with its baseline in the same run: lab, path, engine
-  fuzz [SECONDS]             every fuzz target, so many seconds each (60)";
+  fuzz [SECONDS [TARGET...]]  each fuzz target, so many seconds each (60)";
 
 fn main() -> ExitCode {
     match task() {
@@ -50,7 +51,7 @@ fn task() -> Result<()> {
         ["bpf", "--check"] => bpf::check(),
         ["conformance", rest @ ..] => suites::conformance(rest),
         ["bench", rest @ ..] => bench::run(rest),
-        ["fuzz", rest @ ..] => suites::fuzz(rest),
+        ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         _ => bail!("{USAGE}"),
     }
 }

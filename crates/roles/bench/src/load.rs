@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,7 @@ pub(crate) fn run(kind: &str, address: &str, amount: &str) -> Result<()> {
         "bulk" => bulk(address, amount),
         "rtt" => round_trips(address, amount),
         "connect" => connections(address, amount),
+        "fan" => fan(address, amount),
         "hold" => hold(address, amount),
         _ => bail!("unknown load {kind}"),
     }
@@ -107,15 +108,31 @@ fn round_trips(address: &str, count: u64) -> Result<()> {
 }
 
 /// Opens so many connections one after the other, a byte to and fro on each; prints the seconds.
+///
+/// The name is looked up once: what DNS costs is another matter.
 fn connections(address: &str, count: u64) -> Result<()> {
+    let address = looked_up(address)?;
     let start = Instant::now();
     for _ in 0..count {
-        let mut stream = TcpStream::connect(address)?;
-        stream.write_all(b"x")?;
-        stream.read_exact(&mut [0])?;
+        touch(address)?;
     }
     println!("seconds {}", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Opens one connection to each of so many addresses: `{}` in `address` is their number.
+fn fan(address: &str, count: u64) -> Result<()> {
+    (0..count).try_for_each(|number| touch(looked_up(&address.replace("{}", &number.to_string()))?))
+}
+
+fn looked_up(address: &str) -> Result<SocketAddr> {
+    address.to_socket_addrs()?.next().with_context(|| format!("{address} has no address"))
+}
+
+fn touch(address: SocketAddr) -> Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(b"x")?;
+    Ok(stream.read_exact(&mut [0])?)
 }
 
 /// Opens so many connections, says so, and holds them until its standard input ends or 20 s pass.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::broadcast;
 
 /// Records that wait for the writer; beyond it new ones are dropped and counted.
@@ -20,8 +20,8 @@ const KEPT: usize = 20_000;
 const FOLLOWED: usize = 4_096;
 /// The file is started anew at this size; one older file is kept.
 const MAX_BYTES: u64 = 256 << 20;
-/// A line waits no longer than this for the ones after it.
-const FLUSH: Duration = Duration::from_millis(100);
+/// A record waits so long for those after it. Waking the writer for each costs the data path more than the record does.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// A shared decision log.
 #[derive(Debug, Clone)]
@@ -91,9 +91,8 @@ fn write(records: &Receiver<Record>, file: File, path: &Path, shared: &Shared) -
     let mut out = BufWriter::with_capacity(64 << 10, file);
     let mut written = 0u64;
     while let Ok(first) = records.recv() {
-        let mut next = Ok(first);
-        let mut flushed = Instant::now();
-        while let Ok(record) = next {
+        thread::sleep(GATHER);
+        for record in std::iter::once(first).chain(records.try_iter()) {
             let line = serde_json::to_vec(&record).map_err(io::Error::other)?;
             out.write_all(&line)?;
             out.write_all(b"\n")?;
@@ -105,11 +104,6 @@ fn write(records: &Receiver<Record>, file: File, path: &Path, shared: &Shared) -
                 out = BufWriter::with_capacity(64 << 10, create(path)?);
                 written = 0;
             }
-            if flushed.elapsed() > FLUSH {
-                out.flush()?;
-                flushed = Instant::now();
-            }
-            next = records.recv_timeout(FLUSH);
         }
         out.flush()?;
     }

@@ -1,11 +1,11 @@
 //! From what the kernel tells to decision records.
 
 use crate::RecordSink;
+use crate::open_flows::OpenFlows;
 use lictor_datapath::{Ended, Event, Events, Judged, Reason, What, capture::TUNNEL};
 use lictor_model::{By, Close, Decision, DecisionIds, Layer, Mode, Party, Point, Protocol, Record, Verdict};
 use lictor_network::{Program, RuleId};
 use lictor_proxy::View;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,9 @@ use tokio::sync::watch;
 /// Connections whose close is still to come; the kernel tracks no more than this by default.
 const OPEN: usize = 65_536;
 
+/// Events wait so long for those after them. Being woken for each costs more than it does.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// Records events until the kernel's stream ends.
 pub(crate) async fn record(
     mut events: Events,
@@ -22,25 +25,29 @@ pub(crate) async fn record(
     ids: Arc<DecisionIds>,
     sink: RecordSink,
 ) {
-    let mut open: HashMap<u64, u64> = HashMap::new();
+    let mut open = OpenFlows::with_limit(OPEN);
     loop {
-        match events.next().await {
-            Ok(event) => {
-                let view = Arc::clone(&views.borrow());
-                if let Some(record) = record_of(&event, &view, &ids, &mut open) {
-                    sink(record);
-                }
-            }
+        let mut next = match events.next().await {
+            Ok(event) => Some(event),
             Err(error) => {
                 tracing::error!(%error, "the kernel's events cannot be read any more");
                 return;
             }
+        };
+        let view = Arc::clone(&views.borrow());
+        while let Some(event) = next {
+            if let Some(record) = record_of(&event, &view, &ids, &mut open) {
+                sink(record);
+            }
+            next = events.take();
         }
+        // The kernel wakes nobody for what comes until the ring is looked at again.
+        tokio::time::sleep(GATHER).await;
     }
 }
 
 /// The record of an event; nothing where the proxy tells of the connection.
-fn record_of(event: &Event, view: &View, ids: &DecisionIds, open: &mut HashMap<u64, u64>) -> Option<Record> {
+fn record_of(event: &Event, view: &View, ids: &DecisionIds, open: &mut OpenFlows) -> Option<Record> {
     match &event.what {
         What::Judged { egress, ingress } => {
             let steps = [(Layer::Egress, egress), (Layer::Ingress, ingress)];
@@ -50,13 +57,13 @@ fn record_of(event: &Event, view: &View, ids: &DecisionIds, open: &mut HashMap<u
                 return None;
             }
             let id = ids.draw();
-            if ruling.verdict.is_allow() && event.flow != 0 && open.len() < OPEN {
-                open.insert(event.flow, id);
+            if ruling.verdict.is_allow() && event.flow != 0 {
+                open.begin(event.flow, id);
             }
             Some(Record::Decision(decision(id, event, view, &ruling)))
         }
         What::Closed { sent, received, ended } => {
-            let id = open.remove(&event.flow)?;
+            let id = open.end(event.flow)?;
             let ended_by = ended.map(|ended| match ended {
                 Ended::Egress(judged) => by(event, view, Layer::Egress, judged.reason),
                 Ended::Ingress(judged) => by(event, view, Layer::Ingress, judged.reason),

@@ -12,6 +12,7 @@
 //! **Not here.** Where objects and pods come from: the lab and the cluster role each bring their own.
 
 mod kernel_record;
+mod open_flows;
 mod services;
 
 use anyhow::{Context, Result};

@@ -8,7 +8,7 @@ use crate::record::{self, Subject};
 use crate::relay::{Sink, Stream, carry};
 use crate::sni::{Hello, server_name};
 use crate::sniff::{ENOUGH, Sniffed, sniff};
-use crate::socket;
+use crate::socket::{self, Reach};
 use crate::tunnel::Rewound;
 use crate::worker::Worker;
 use bytes::BytesMut;
@@ -208,7 +208,7 @@ impl Delivery {
     pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
         let Inbound { source, destination, .. } = *self.inbound;
         let limit = self.worker.settings.connect_time;
-        let connected = socket::connect(&self.pod.namespace, Some(source), destination, limit).await;
+        let connected = socket::connect(&self.pod.namespace, Some(source), destination, Reach::ThisNode, limit).await;
         if let Err(error) = &connected {
             self.worker.metrics().unreachable.increment();
             tracing::debug!(pod = %self.pod.name, %destination, %error, "the application does not answer");

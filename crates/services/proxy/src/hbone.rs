@@ -23,7 +23,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 /// The largest frame that this end takes. A frame is passed on only once it is here as a whole.
-const FRAME: u32 = 64 << 10;
+///
+/// With its head it is four TLS records, which is as much as rustls takes at a time: nine bytes more would be a record,
+/// and a system call, of their own.
+const FRAME: u32 = (64 << 10) - 9;
 /// What one stream may have waiting to be sent.
 const SEND_AHEAD: usize = 512 << 10;
 /// A CONNECT request has few headers; ztunnel's limit.

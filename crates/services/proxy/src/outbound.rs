@@ -5,13 +5,14 @@ use crate::live::Question;
 use crate::metrics::Metrics;
 use crate::pod::Pod;
 use crate::policy::{Ruling, View};
+use crate::pool::Remote;
 use crate::record::{self, Subject};
 use crate::relay::{Stream, carry};
 use crate::settings::ports;
-use crate::socket;
+use crate::socket::{self, Reach};
 use crate::worker::Worker;
 use http::StatusCode;
-use lictor_model::{Layer, SpiffeId};
+use lictor_model::Layer;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub(crate) async fn serve(
         return;
     }
     match outbound.proxy_of_destination() {
-        Some((proxy, expected)) => outbound.by_tunnel(client, ruling, proxy, &expected).await,
+        Some(proxy) => outbound.by_tunnel(client, ruling, &proxy).await,
         None => outbound.directly(client).await,
     }
 }
@@ -49,17 +50,25 @@ struct Outbound {
 
 impl Outbound {
     /// Where tunnels to the destination go, and who has to answer there: only if it is another pod of the mesh.
-    fn proxy_of_destination(&self) -> Option<(SocketAddr, SpiffeId)> {
+    fn proxy_of_destination(&self) -> Option<Remote> {
         let known = self.view.snapshot.pod_at(self.destination.ip())?;
-        let reached = known.enrolled && !self.pod.has(self.destination.ip());
-        reached.then(|| (SocketAddr::new(self.destination.ip(), ports::TUNNEL), known.identity.clone()))
+        if !known.enrolled || self.pod.has(self.destination.ip()) {
+            return None;
+        }
+        let own = self.view.snapshot.pods.get(&self.pod.name);
+        let near = own.is_some_and(|own| own.node == known.node);
+        Some(Remote {
+            address: SocketAddr::new(self.destination.ip(), ports::TUNNEL),
+            identity: known.identity.clone(),
+            reach: if near { Reach::ThisNode } else { Reach::Anywhere },
+        })
     }
 
     /// The destination's proxy records the decision: it knows all layers. Here only a denial in audit is recorded.
-    async fn by_tunnel(self, client: TcpStream, ruling: Ruling, proxy: SocketAddr, expected: &SpiffeId) {
+    async fn by_tunnel(self, client: TcpStream, ruling: Ruling, proxy: &Remote) {
         let decision = (!ruling.would.is_allow()).then(|| self.record(ruling));
         let open = self.worker.open(&self.view, self.question(), decision);
-        match self.worker.pool.connect(&self.pod, proxy, expected, self.destination).await {
+        match self.worker.pool.connect(&self.pod, proxy, self.destination).await {
             Ok(tunnel) => carry(&open, client.into_ends(), tunnel.into_ends()).await,
             Err(error) => {
                 socket::reset_on_close(&client);
@@ -84,7 +93,7 @@ impl Outbound {
     async fn directly(self, client: TcpStream) {
         let open = self.worker.open(&self.view, self.question(), None);
         let limit = self.worker.settings.connect_time;
-        match socket::connect(&self.pod.namespace, None, self.destination, limit).await {
+        match socket::connect(&self.pod.namespace, None, self.destination, Reach::Anywhere, limit).await {
             Ok(server) => {
                 socket::watch(&server);
                 carry(&open, client.into_ends(), server.into_ends()).await;

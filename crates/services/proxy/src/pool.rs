@@ -4,7 +4,7 @@ use crate::hbone::{Tunnel, TunnelError};
 use crate::metrics::Metrics;
 use crate::pod::Pod;
 use crate::settings::Settings;
-use crate::socket;
+use crate::socket::{self, Reach};
 use crate::tunnel::TunnelStream;
 use lictor_model::SpiffeId;
 use lictor_pki::tls::{ConfigCache, Peers};
@@ -17,14 +17,24 @@ use std::time::Instant;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+/// The proxy of another pod.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Remote {
+    /// Where it takes tunnels.
+    pub(crate) address: SocketAddr,
+    /// Who it has to prove to be.
+    pub(crate) identity: SpiffeId,
+    /// Where it is.
+    pub(crate) reach: Reach,
+}
+
 /// What a tunnel is for: whose connections it carries, and whom it was opened to.
 ///
 /// The pod is part of it, not only its identity: a tunnel's source address is its pod's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     pod: u64,
-    peer: SocketAddr,
-    expected: SpiffeId,
+    remote: Remote,
 }
 
 /// The tunnels of one worker.
@@ -61,16 +71,15 @@ impl Pool {
         Self { settings, tls, metrics, places: RefCell::default() }
     }
 
-    /// A connection from `pod` to `target` through the proxy of the pod that has `target`'s address, which has to
-    /// prove that it is `expected`.
+    /// A connection from `pod` to `target` through the proxy of the pod that has `target`'s address.
     pub(crate) async fn connect(
         &self,
         pod: &Pod,
-        peer: SocketAddr,
-        expected: &SpiffeId,
+        remote: &Remote,
         target: SocketAddr,
     ) -> Result<TunnelStream, TunnelError> {
-        let key = Key { pod: pod.number, peer, expected: expected.clone() };
+        let peer = remote.address;
+        let key = Key { pod: pod.number, remote: remote.clone() };
         let place = Rc::clone(self.places.borrow_mut().entry(key).or_default());
         let mut fresh = false;
         loop {
@@ -81,7 +90,7 @@ impl Pool {
                     match self.find(&place, pod) {
                         Some(found) => found,
                         None => {
-                            let mut opened = self.open(pod, peer, expected).await?;
+                            let mut opened = self.open(pod, remote).await?;
                             let found = opened.occupy();
                             place.tunnels.borrow_mut().push(opened);
                             fresh = true;
@@ -120,12 +129,13 @@ impl Pool {
         free.map(Pooled::occupy)
     }
 
-    async fn open(&self, pod: &Pod, peer: SocketAddr, expected: &SpiffeId) -> Result<Pooled, TunnelError> {
+    async fn open(&self, pod: &Pod, remote: &Remote) -> Result<Pooled, TunnelError> {
+        let Remote { address: peer, ref identity, reach } = *remote;
         let limit = self.settings.handshake_time;
         let (_, generation) = self.tls.keyring().svid(&pod.identity).unzip();
-        let config = self.tls.client(&pod.identity, &Peers::one(expected.clone()))?;
+        let config = self.tls.client(&pod.identity, &Peers::one(identity.clone()))?;
         let source = pod.address_like(peer.ip());
-        let tcp = socket::connect(&pod.namespace, source, peer, self.settings.connect_time).await;
+        let tcp = socket::connect(&pod.namespace, source, peer, reach, self.settings.connect_time).await;
         let tcp = tcp.map_err(|error| TunnelError::Unreachable { peer, error })?;
         socket::watch_closely(&tcp);
         let opened = match timeout(limit, Tunnel::open(tcp, peer, config)).await {

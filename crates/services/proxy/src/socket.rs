@@ -16,23 +16,45 @@ pub(crate) const MARK: u32 = 0x539;
 
 const BACKLOG: i32 = 1024;
 
+/// How far a connection goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Reach {
+    /// Its other end is on this node. There is no network to share fairly, so it is never paced: a pacing congestion
+    /// control (BBR) costs a bulk transfer as much again in timers.
+    ThisNode,
+    /// It may leave the node, under the congestion control that the machine is set to.
+    Anywhere,
+}
+
+impl Reach {
+    /// To be called before there is a connection: what began to be paced stays so.
+    fn prepare(self, socket: &Socket) -> io::Result<()> {
+        match self {
+            // The one that every kernel has.
+            Self::ThisNode => socket.set_tcp_congestion(b"reno"),
+            Self::Anywhere => Ok(()),
+        }
+    }
+}
+
 /// A dead peer is noticed after about `180 + 9 * 20` seconds.
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(180)).with_interval(Duration::from_secs(20)).with_retries(9);
 
 /// A listener on a port of every address of the pod: `[::]` with IPv4 on it, or `0.0.0.0` where there is no IPv6.
+/// `reach` is that of the connections which it accepts.
 ///
 /// # Errors
 /// When the port is taken, or the namespace cannot be entered.
-pub(crate) fn listen(namespace: &Namespace, port: u16) -> io::Result<TcpListener> {
-    let socket = namespace.within(|| match bind(Ipv6Addr::UNSPECIFIED.into(), port) {
-        Err(error) if lacks_ipv6(&error) => bind(Ipv4Addr::UNSPECIFIED.into(), port),
+pub(crate) fn listen(namespace: &Namespace, port: u16, reach: Reach) -> io::Result<TcpListener> {
+    let socket = namespace.within(|| match bind(Ipv6Addr::UNSPECIFIED.into(), port, reach) {
+        Err(error) if lacks_ipv6(&error) => bind(Ipv4Addr::UNSPECIFIED.into(), port, reach),
         bound => bound,
     })?;
     TcpListener::from_std(socket.into())
 }
 
-fn bind(address: IpAddr, port: u16) -> io::Result<Socket> {
+fn bind(address: IpAddr, port: u16, reach: Reach) -> io::Result<Socket> {
     let address = SocketAddr::new(address, port);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
     if address.is_ipv6() {
@@ -40,6 +62,7 @@ fn bind(address: IpAddr, port: u16) -> io::Result<Socket> {
     }
     socket.set_reuse_address(true)?;
     socket.set_mark(MARK)?;
+    reach.prepare(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)
@@ -60,12 +83,14 @@ pub(crate) async fn connect(
     namespace: &Namespace,
     source: Option<IpAddr>,
     destination: SocketAddr,
+    reach: Reach,
     limit: Duration,
 ) -> io::Result<TcpStream> {
     let socket = namespace.within(|| {
         let socket = Socket::new(Domain::for_address(destination), Type::STREAM.nonblocking().cloexec(), None)?;
         socket.set_mark(MARK)?;
         socket.set_tcp_nodelay(true)?;
+        reach.prepare(&socket)?;
         if let Some(source) = source {
             match source {
                 IpAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
@@ -144,7 +169,7 @@ pub(crate) fn reset_on_close(stream: &TcpStream) {
 
 #[cfg(test)]
 mod tests {
-    use super::{canonical, connect, listen, original_destination, reset_on_close};
+    use super::{Reach, canonical, connect, listen, original_destination, reset_on_close};
     use crate::tests::net::namespace;
     use std::io::ErrorKind;
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -156,25 +181,26 @@ mod tests {
     #[tokio::test]
     async fn sockets_live_in_the_namespace_that_they_were_made_in() {
         let (one, two) = (namespace(), namespace());
-        let listener = listen(&one, 15008).expect("a listener");
-        assert!(listen(&one, 15008).is_err_and(|error| error.kind() == ErrorKind::AddrInUse));
-        listen(&two, 15008).expect("the port is free elsewhere");
+        let listener = listen(&one, 15008, Reach::Anywhere).expect("a listener");
+        assert!(listen(&one, 15008, Reach::Anywhere).is_err_and(|error| error.kind() == ErrorKind::AddrInUse));
+        listen(&two, 15008, Reach::Anywhere).expect("the port is free elsewhere");
         let target = SocketAddr::from(([127, 0, 0, 1], 15008));
-        let client = connect(&one, None, target, LIMIT).await.expect("a connection");
+        let client = connect(&one, None, target, Reach::ThisNode, LIMIT).await.expect("a connection");
         let (accepted, peer) = listener.accept().await.expect("a connection");
         assert_eq!(canonical(peer), client.local_addr().expect("an address"));
         assert!(original_destination(&accepted).is_err(), "nothing was redirected");
-        let refused = connect(&two, None, SocketAddr::from(([127, 0, 0, 1], 1)), LIMIT).await;
+        let refused = connect(&two, None, SocketAddr::from(([127, 0, 0, 1], 1)), Reach::ThisNode, LIMIT).await;
         assert!(refused.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused));
     }
 
     #[tokio::test]
     async fn an_application_sees_the_address_of_its_client() {
         let pod = namespace();
-        let listener = listen(&pod, 80).expect("a listener");
+        let listener = listen(&pod, 80, Reach::ThisNode).expect("a listener");
         let source = IpAddr::V4(Ipv4Addr::new(127, 1, 2, 3));
-        let _client =
-            connect(&pod, Some(source), SocketAddr::from(([127, 0, 0, 2], 80)), LIMIT).await.expect("connects");
+        let _client = connect(&pod, Some(source), SocketAddr::from(([127, 0, 0, 2], 80)), Reach::ThisNode, LIMIT)
+            .await
+            .expect("connects");
         let (_, peer) = listener.accept().await.expect("a connection");
         assert_eq!(peer.ip().to_canonical(), source);
     }
@@ -182,8 +208,10 @@ mod tests {
     #[tokio::test]
     async fn a_reset_is_seen_as_one() {
         let pod = namespace();
-        let listener = listen(&pod, 80).expect("a listener");
-        let mut client = connect(&pod, None, SocketAddr::from(([127, 0, 0, 1], 80)), LIMIT).await.expect("connects");
+        let listener = listen(&pod, 80, Reach::ThisNode).expect("a listener");
+        let mut client = connect(&pod, None, SocketAddr::from(([127, 0, 0, 1], 80)), Reach::ThisNode, LIMIT)
+            .await
+            .expect("connects");
         let (accepted, _) = listener.accept().await.expect("a connection");
         reset_on_close(&accepted);
         drop(accepted);

@@ -8,6 +8,7 @@ use crate::policy::{Ruling, View};
 use crate::pool::Pool;
 use crate::record::{Recorder, Subject};
 use crate::settings::{Settings, ports};
+use crate::socket::Reach;
 use crate::{inbound, outbound, plaintext, socket};
 use lictor_model::Name;
 use lictor_pki::tls::ConfigCache;
@@ -133,9 +134,9 @@ impl Worker {
     }
 
     fn listen(self: &Rc<Self>, pod: &Rc<Pod>) -> io::Result<()> {
-        let outbound = socket::listen(&pod.namespace, ports::OUTBOUND)?;
-        let plaintext = socket::listen(&pod.namespace, ports::PLAINTEXT)?;
-        let tunnel = socket::listen(&pod.namespace, ports::TUNNEL)?;
+        let outbound = socket::listen(&pod.namespace, ports::OUTBOUND, Reach::ThisNode)?;
+        let plaintext = socket::listen(&pod.namespace, ports::PLAINTEXT, Reach::Anywhere)?;
+        let tunnel = socket::listen(&pod.namespace, ports::TUNNEL, Reach::Anywhere)?;
         pod.spawn(Rc::clone(self).accept_outbound(Rc::clone(pod), outbound));
         pod.spawn(Rc::clone(self).accept_plaintext(Rc::clone(pod), plaintext));
         pod.spawn(Rc::clone(self).accept_tunnels(Rc::clone(pod), tunnel));

@@ -6,6 +6,7 @@ use crate::policy::View;
 use crate::proxy::Proxy;
 use crate::record::{RecordSink, Recorder};
 use crate::settings::Settings;
+use crate::socket::Reach;
 use crate::worker::Worker;
 use crate::{Metrics, outbound, plaintext, ports, socket};
 use lictor_authz::Capabilities;
@@ -214,7 +215,7 @@ impl Bench {
         let loopback = if source.is_ipv4() { IpAddr::from([127, 0, 0, 1]) } else { Ipv6Addr::LOCALHOST.into() };
         let listener = self.listener(SocketAddr::new(loopback, 0));
         let at = listener.local_addr().expect("an address");
-        let connect = socket::connect(&self.namespace, Some(source), at, LIMIT);
+        let connect = socket::connect(&self.namespace, Some(source), at, Reach::Anywhere, LIMIT);
         let (client, accepted) = tokio::join!(connect, listener.accept());
         let accepted = accepted.expect("a connection").0;
         socket::prepare(&accepted);
@@ -224,7 +225,7 @@ impl Bench {
     /// A bare connection to the tunnel port of `shop/db`.
     pub(crate) async fn dial(&self, source: IpAddr) -> TcpStream {
         let at = SocketAddr::new(DB, ports::TUNNEL);
-        socket::connect(&self.namespace, Some(source), at, LIMIT).await.expect("a connection")
+        socket::connect(&self.namespace, Some(source), at, Reach::Anywhere, LIMIT).await.expect("a connection")
     }
 
     pub(crate) fn id(&self, account: &str) -> SpiffeId {

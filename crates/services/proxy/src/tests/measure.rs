@@ -4,6 +4,7 @@
 
 use crate::pod::Pod;
 use crate::settings::Settings;
+use crate::socket::Reach;
 use crate::tests::bench::{Bench, DB, WEB, run};
 use crate::worker::Worker;
 use crate::{outbound, socket};
@@ -45,7 +46,7 @@ fn source(bench: &Bench, port: u16, settings: Settings) {
                 let metrics = std::sync::Arc::default();
                 let worker = Worker::new(settings, tls, view, recorder, metrics);
                 let pod = Rc::new(Pod::new(0, sockets));
-                let listener = socket::listen(&pod.namespace, port).expect("a listener");
+                let listener = socket::listen(&pod.namespace, port, Reach::ThisNode).expect("a listener");
                 while let Ok((client, peer)) = listener.accept().await {
                     socket::prepare(&client);
                     let to = SocketAddr::new(DB, PORT);

@@ -1,6 +1,8 @@
 //! Connections by tunnel, from one application to the other.
 
+use crate::pool::Remote;
 use crate::settings::Settings;
+use crate::socket::Reach;
 use crate::tests::bench::{Bench, DB, SIDE, WEB, echo, exchange, ipv6, run, until};
 use lictor_model::{By, Layer, Name, Point, Protocol, Verdict};
 use std::io::ErrorKind;
@@ -17,6 +19,10 @@ spec: {selector: {matchLabels: {app: db}}, rules: [{from: [{source: {principals:
 
 fn db(port: u16) -> SocketAddr {
     SocketAddr::new(DB, port)
+}
+
+fn proxy_of_db(bench: &Bench) -> Remote {
+    Remote { address: db(crate::ports::TUNNEL), identity: bench.id("db"), reach: Reach::ThisNode }
 }
 
 #[test]
@@ -110,10 +116,8 @@ fn tunnels_are_kept_and_a_new_certificate_means_a_new_one() {
         let bench = Bench::with("", Settings { workers: 1, streams_per_tunnel: 2, ..Settings::default() }).await;
         echo(bench.application(5432));
         let pod = std::rc::Rc::new(crate::pod::Pod::new(7, bench.sockets("shop/web")));
-        let open = || async {
-            let (id, at) = (bench.id("db"), db(crate::ports::TUNNEL));
-            bench.worker.pool.connect(&pod, at, &id, db(5432)).await.expect("a stream")
-        };
+        let open =
+            || async { bench.worker.pool.connect(&pod, &proxy_of_db(&bench), db(5432)).await.expect("a stream") };
         let opened = || bench.worker.metrics().tunnels_opened.value();
         let (one, two) = (open().await, open().await);
         assert_eq!(opened(), 1);
@@ -166,8 +170,8 @@ fn many_at_once_share_one_handshake() {
         let bench = Bench::new("").await;
         echo(bench.application(5432));
         let pod = std::rc::Rc::new(crate::pod::Pod::new(7, bench.sockets("shop/web")));
-        let id = bench.id("db");
-        let streams = (0..50).map(|_| bench.worker.pool.connect(&pod, db(crate::ports::TUNNEL), &id, db(5432)));
+        let proxy = proxy_of_db(&bench);
+        let streams = (0..50).map(|_| bench.worker.pool.connect(&pod, &proxy, db(5432)));
         let streams = futures::future::join_all(streams).await;
         assert!(streams.iter().all(Result::is_ok));
         assert_eq!(bench.worker.metrics().tunnels_opened.value(), 1);
