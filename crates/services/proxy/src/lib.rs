@@ -15,7 +15,8 @@
 //! **Invariants.**
 //! - A connection to a pod of the mesh goes by tunnel or not at all; nothing falls back to plaintext.
 //! - What a new [`View`] denies ends, also when it is open; what it allows does not notice.
-//! - A connection stays on its pod's worker, a single thread: no lock is taken on the data path.
+//! - A connection stays on one worker, a single thread: no lock is taken on the data path. It is its pod's, and for a tunnel
+//!   within the node that of the pod which opened it.
 //! - The path of a request that is judged is the path that the application gets.
 //! - One [`Decision`](lictor_model::Decision) for each connection into a pod, or for each request on an HTTP connection,
 //!   and a [`Close`](lictor_model::Close) for each that was allowed. Of connections out of a pod only what never
@@ -34,9 +35,11 @@ mod hbone;
 pub mod head;
 mod hop;
 mod inbound;
+mod listeners;
 mod live;
 mod memory;
 mod metrics;
+mod neighbours;
 mod netns;
 mod outbound;
 pub mod path;

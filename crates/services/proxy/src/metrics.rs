@@ -24,6 +24,8 @@ counters! {
     plaintext_connections,
     /// Tunnels into pods whose handshake was done.
     tunnels_accepted,
+    /// Tunnels into pods that were given to the worker of the pod which opened them.
+    tunnels_handed_over,
     /// Streams of tunnels into pods.
     tunnel_streams_accepted,
     /// Tunnels that were opened to other pods.

@@ -2,10 +2,12 @@
 
 use crate::netns::Namespace;
 use lictor_model::{Name, SpiffeId};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinSet;
 
 /// A pod whose traffic the proxy is to carry.
@@ -21,28 +23,33 @@ pub struct PodSockets {
     pub namespace: OwnedFd,
 }
 
-/// The same, with what belongs to it on its worker.
+/// The same, as all workers know it.
 #[derive(Debug)]
-pub(crate) struct Pod {
-    /// Tells apart two pods of one name, one after the other.
-    pub(crate) number: u64,
+pub(crate) struct Known {
     pub(crate) name: Name,
     pub(crate) identity: SpiffeId,
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) namespace: Namespace,
-    open: Rc<Cell<usize>>,
+    open: AtomicUsize,
+}
+
+/// The same, with what belongs to it on one worker.
+#[derive(Debug)]
+pub(crate) struct Pod {
+    /// Tells apart two pods of one name, one after the other.
+    pub(crate) number: u64,
+    pub(crate) known: Arc<Known>,
     tasks: RefCell<JoinSet<()>>,
 }
 
 /// A place among a pod's open connections, free again when dropped.
 #[derive(Debug)]
-pub(crate) struct Seat(Rc<Cell<usize>>);
+pub(crate) struct Seat(Arc<Known>);
 
-impl Pod {
-    pub(crate) fn new(number: u64, sockets: PodSockets) -> Self {
+impl Known {
+    pub(crate) fn new(sockets: PodSockets) -> Arc<Self> {
         let PodSockets { name, identity, addresses, namespace } = sockets;
-        let namespace = Namespace::new(namespace);
-        Self { number, name, identity, addresses, namespace, open: Rc::default(), tasks: RefCell::default() }
+        Arc::new(Self { name, identity, addresses, namespace: Namespace::new(namespace), open: AtomicUsize::new(0) })
     }
 
     /// Whether an address is one of its own.
@@ -54,14 +61,18 @@ impl Pod {
     pub(crate) fn address_like(&self, other: IpAddr) -> Option<IpAddr> {
         self.addresses.iter().copied().find(|address| address.is_ipv4() == other.is_ipv4())
     }
+}
 
-    /// A place for one more connection, if fewer than `limit` are taken.
+impl Pod {
+    pub(crate) fn new(number: u64, known: Arc<Known>) -> Self {
+        Self { number, known, tasks: RefCell::default() }
+    }
+
+    /// A place for one more connection, if fewer than `limit` are taken on all workers.
     pub(crate) fn seat(&self, limit: usize) -> Option<Seat> {
-        let open = self.open.get();
-        (open < limit).then(|| {
-            self.open.set(open + 1);
-            Seat(Rc::clone(&self.open))
-        })
+        let one_more = |open: usize| (open < limit).then_some(open + 1);
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Seat(Arc::clone(&self.known)))
     }
 
     /// Runs a task that ends with the pod.
@@ -83,8 +94,16 @@ impl Pod {
     }
 }
 
+impl Deref for Pod {
+    type Target = Known;
+
+    fn deref(&self) -> &Known {
+        &self.known
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

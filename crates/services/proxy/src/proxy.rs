@@ -2,7 +2,8 @@
 
 use crate::memory::keep_freed_memory;
 use crate::metrics::Metrics;
-use crate::pod::PodSockets;
+use crate::neighbours::{Neighbours, Places};
+use crate::pod::{Known, PodSockets};
 use crate::policy::View;
 use crate::record::{RecordSink, Recorder};
 use crate::settings::Settings;
@@ -10,10 +11,9 @@ use crate::worker::{Command, Worker};
 use lictor_model::{DecisionIds, Name};
 use lictor_pki::Keyring;
 use lictor_pki::tls::ConfigCache;
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
@@ -21,7 +21,7 @@ use tokio::task::LocalSet;
 /// The data path of a node's pods. Dropping it ends it, with every connection.
 pub struct Proxy {
     threads: Vec<Thread>,
-    places: Mutex<HashMap<Name, usize>>,
+    places: Places,
     metrics: Arc<Metrics>,
 }
 
@@ -65,20 +65,27 @@ impl Proxy {
         let metrics = Arc::<Metrics>::default();
         let tls = Arc::new(ConfigCache::new(keyring));
         let recorder = Recorder::new(records, ids, Arc::clone(&metrics));
-        let threads = (0..settings.workers.max(1)).map(|number| {
+        let places = Places::default();
+        let (commands, told): (Vec<_>, Vec<_>) =
+            (0..settings.workers.max(1)).map(|_| mpsc::unbounded_channel()).unzip();
+        let threads = told.into_iter().enumerate().map(|(number, told)| {
             let (tls, view, recorder) = (Arc::clone(&tls), view.clone(), recorder.clone());
             let metrics = Arc::clone(&metrics);
-            let (commands, told) = mpsc::unbounded_channel();
+            let neighbours = Neighbours::new(number, places.clone(), &commands);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let handle = std::thread::Builder::new().name(format!("lictor-proxy-{number}")).spawn(move || {
                 let local = LocalSet::new();
-                let worker =
-                    local.run_until(async { Worker::new(settings, tls, view, recorder, metrics).run(told).await });
+                let worker = local.run_until(async {
+                    Worker::new(settings, tls, view, recorder, metrics, neighbours).run(told).await;
+                });
                 runtime.block_on(worker);
             })?;
-            Ok(Thread { commands, handle: Some(handle) })
+            Ok(handle)
         });
-        Ok(Self { threads: threads.collect::<io::Result<_>>()?, places: Mutex::default(), metrics })
+        let handles = threads.collect::<io::Result<Vec<_>>>()?;
+        let threads = commands.into_iter().zip(handles);
+        let threads = threads.map(|(commands, handle)| Thread { commands, handle: Some(handle) }).collect();
+        Ok(Self { threads, places, metrics })
     }
 
     /// Listens for a pod on [`ports`](crate::ports), in its namespace. A pod of that name that is there already is replaced.
@@ -86,17 +93,18 @@ impl Proxy {
     /// # Errors
     /// When a listener cannot be made.
     pub async fn add_pod(&self, sockets: PodSockets) -> Result<(), ProxyError> {
-        let pod = sockets.name.clone();
-        let (answer, answered) = oneshot::channel();
-        self.thread_for(&pod).send(Command::Add(sockets, answer)).map_err(|_| ProxyError::Ended)?;
-        match answered.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                self.places().remove(&pod);
-                Err(ProxyError::Listen { pod, error })
+        let pod = Known::new(sockets);
+        let name = pod.name.clone();
+        let home = self.places.settle(&name, self.threads.len());
+        // All know it before the first connection comes.
+        for place in (0..self.threads.len()).filter(|place| *place != home).chain([home]) {
+            let (pod, listen) = (Arc::clone(&pod), place == home);
+            if let Err(error) = self.ask(place, |answer| Command::Add { pod, listen, answer }).await? {
+                self.remove_pod(&name).await?;
+                return Err(ProxyError::Listen { pod: name, error });
             }
-            Err(_) => Err(ProxyError::Ended),
         }
+        Ok(())
     }
 
     /// Stops listening for a pod and ends its connections; all of it is gone when this returns. Tells whether the pod
@@ -105,11 +113,14 @@ impl Proxy {
     /// # Errors
     /// When the proxy has ended.
     pub async fn remove_pod(&self, pod: &Name) -> Result<bool, ProxyError> {
-        let Some(place) = self.places().remove(pod) else { return Ok(false) };
-        let thread = self.threads.get(place).ok_or(ProxyError::Ended)?;
-        let (answer, answered) = oneshot::channel();
-        thread.commands.send(Command::Remove(pod.clone(), answer)).map_err(|_| ProxyError::Ended)?;
-        answered.await.map_err(|_| ProxyError::Ended)
+        let Some(home) = self.places.of(pod) else { return Ok(false) };
+        // Its listeners first: they hand nothing over after that.
+        let mut was_there = false;
+        for place in [home].into_iter().chain((0..self.threads.len()).filter(|place| *place != home)) {
+            was_there |= self.ask(place, |answer| Command::Remove(pod.clone(), answer)).await?;
+        }
+        self.places.forget(pod);
+        Ok(was_there)
     }
 
     /// What it counts.
@@ -117,21 +128,12 @@ impl Proxy {
         &self.metrics
     }
 
-    /// The worker of a pod: the one that it is on, else the one with the fewest pods.
-    fn thread_for(&self, pod: &Name) -> mpsc::UnboundedSender<Command> {
-        let mut places = self.places();
-        let load = |number: usize| places.values().filter(|place| **place == number).count();
-        let lightest = (0..self.threads.len()).min_by_key(|number| load(*number)).unwrap_or_default();
-        let place = *places.entry(pod.clone()).or_insert(lightest);
-        match self.threads.get(place) {
-            Some(thread) => thread.commands.clone(),
-            None => mpsc::unbounded_channel().0,
-        }
-    }
-
-    // Nothing panics while it holds the lock.
-    fn places(&self) -> std::sync::MutexGuard<'_, HashMap<Name, usize>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Tells a worker something, and waits for its answer.
+    async fn ask<T>(&self, place: usize, what: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, ProxyError> {
+        let thread = self.threads.get(place).ok_or(ProxyError::Ended)?;
+        let (answer, answered) = oneshot::channel();
+        thread.commands.send(what(answer)).map_err(|_| ProxyError::Ended)?;
+        answered.await.map_err(|_| ProxyError::Ended)
     }
 }
 
@@ -150,6 +152,6 @@ impl Drop for Proxy {
 
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proxy").field("workers", &self.threads.len()).field("pods", &self.places().len()).finish()
+        f.debug_struct("Proxy").field("workers", &self.threads.len()).field("pods", &self.places.len()).finish()
     }
 }

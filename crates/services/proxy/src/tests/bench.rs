@@ -1,7 +1,8 @@
 //! Everything that a connection needs, from manifests.
 
+use crate::neighbours::Neighbours;
 use crate::netns::Namespace;
-use crate::pod::{Pod, PodSockets};
+use crate::pod::{Known, Pod, PodSockets};
 use crate::policy::View;
 use crate::proxy::Proxy;
 use crate::record::{RecordSink, Recorder};
@@ -144,7 +145,7 @@ impl Bench {
         let metrics = Arc::<Metrics>::default();
         let recorder = Recorder::new(sink, ids, Arc::clone(&metrics));
         let tls = Arc::new(ConfigCache::new(keyring.clone()));
-        let worker = Worker::new(settings, tls, followed, recorder, metrics);
+        let worker = Worker::new(settings, tls, followed, recorder, metrics, Neighbours::default());
         tokio::task::spawn_local(Rc::clone(&worker).follow_policy());
         let revision = std::cell::Cell::new(1);
         let bench = Self { namespace, authority, keyring, proxy, worker, policy, records, revision };
@@ -188,7 +189,7 @@ impl Bench {
 
     /// A connection that a pod opens to somewhere, as the redirection hands it to the pod's proxy.
     pub(crate) async fn open_from(&self, pod: &str, destination: SocketAddr) -> TcpStream {
-        let pod = Rc::new(Pod::new(u64::from(destination.port()), self.sockets(pod)));
+        let pod = Rc::new(Pod::new(u64::from(destination.port()), Known::new(self.sockets(pod))));
         let source = pod.address_like(destination.ip()).expect("an address of that family");
         let (client, accepted) = self.pair(source).await;
         let peer = socket::canonical(accepted.peer_addr().expect("an address"));
@@ -203,7 +204,7 @@ impl Bench {
     /// A plaintext connection into `shop/db`, as the redirection hands it to the pod's proxy.
     pub(crate) async fn plaintext_from(&self, source: IpAddr, port: u16) -> TcpStream {
         let to = if source.is_ipv4() { DB } else { ipv6(DB) };
-        let pod = Rc::new(Pod::new(1, self.sockets("shop/db")));
+        let pod = Rc::new(Pod::new(1, Known::new(self.sockets("shop/db"))));
         let (client, accepted) = self.pair(source).await;
         let peer = accepted.peer_addr().expect("an address");
         let serve = plaintext::serve(Rc::clone(&self.worker), pod, accepted, peer, SocketAddr::new(to, port));

@@ -2,7 +2,8 @@
 //!
 //! Source and destination are on a worker each; CPU is theirs alone, kernel time included.
 
-use crate::pod::Pod;
+use crate::neighbours::Neighbours;
+use crate::pod::{Known, Pod};
 use crate::settings::Settings;
 use crate::socket::Reach;
 use crate::tests::bench::{Bench, DB, WEB, run};
@@ -44,8 +45,8 @@ fn source(bench: &Bench, port: u16, settings: Settings) {
         .spawn(move || {
             run(async {
                 let metrics = std::sync::Arc::default();
-                let worker = Worker::new(settings, tls, view, recorder, metrics);
-                let pod = Rc::new(Pod::new(0, sockets));
+                let worker = Worker::new(settings, tls, view, recorder, metrics, Neighbours::default());
+                let pod = Rc::new(Pod::new(0, Known::new(sockets)));
                 let listener = socket::listen(&pod.namespace, port, Reach::ThisNode).expect("a listener");
                 while let Ok((client, peer)) = listener.accept().await {
                     socket::prepare(&client);

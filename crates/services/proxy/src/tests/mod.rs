@@ -9,6 +9,7 @@ pub(crate) mod net;
 mod first_bytes;
 mod http;
 mod measure;
+mod neighbours;
 mod rejudge;
 mod tls;
 mod tunnel;

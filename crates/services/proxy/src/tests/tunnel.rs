@@ -1,5 +1,6 @@
 //! Connections by tunnel, from one application to the other.
 
+use crate::pod::Known;
 use crate::pool::Remote;
 use crate::settings::Settings;
 use crate::socket::Reach;
@@ -115,7 +116,7 @@ fn tunnels_are_kept_and_a_new_certificate_means_a_new_one() {
     run(async {
         let bench = Bench::with("", Settings { workers: 1, streams_per_tunnel: 2, ..Settings::default() }).await;
         echo(bench.application(5432));
-        let pod = std::rc::Rc::new(crate::pod::Pod::new(7, bench.sockets("shop/web")));
+        let pod = std::rc::Rc::new(crate::pod::Pod::new(7, Known::new(bench.sockets("shop/web"))));
         let open =
             || async { bench.worker.pool.connect(&pod, &proxy_of_db(&bench), db(5432)).await.expect("a stream") };
         let opened = || bench.worker.metrics().tunnels_opened.value();
@@ -169,7 +170,7 @@ fn many_at_once_share_one_handshake() {
     run(async {
         let bench = Bench::new("").await;
         echo(bench.application(5432));
-        let pod = std::rc::Rc::new(crate::pod::Pod::new(7, bench.sockets("shop/web")));
+        let pod = std::rc::Rc::new(crate::pod::Pod::new(7, Known::new(bench.sockets("shop/web"))));
         let proxy = proxy_of_db(&bench);
         let streams = (0..50).map(|_| bench.worker.pool.connect(&pod, &proxy, db(5432)));
         let streams = futures::future::join_all(streams).await;
