@@ -4,7 +4,10 @@
 use libfuzzer_sys::fuzz_target;
 use lictor_proxy::{head, path, sniff};
 
-fuzz_target!(|input: (&[u8], &str, Vec<(&[u8], &[u8])>)| {
+/// A request's target, a path, and header fields.
+type Input<'a> = (&'a [u8], &'a str, Vec<(&'a [u8], &'a [u8])>);
+
+fuzz_target!(|input: Input<'_>| {
     let (target, raw, headers) = input;
     let _ = sniff::sniff(target);
     if let Ok(normal) = path::normalise_path(raw) {

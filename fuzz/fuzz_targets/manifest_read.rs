@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     let reading = lictor_manifest::read("fuzz.yaml", text);
     for finding in &reading.findings {
-        let line = finding.position.as_ref().map_or(1, |position| position.line);
+        let line = finding.position.line as usize;
         assert!(line <= text.lines().count() + 1, "line {line} of {} lines", text.lines().count());
     }
 });

@@ -17,6 +17,15 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
 /// Where a target begins, beside what earlier runs found.
 const SEEDS: [(&str, &[&str]); 1] = [("manifest_read", &["examples", "crates/base/manifest/testdata"])];
 
+/// Checks that the targets fit the code, without building libFuzzer (it is C++).
+pub(crate) fn check() -> Result<()> {
+    let elsewhere = root().join("fuzz/libfuzzer.a");
+    run(cargo(&["clippy", "--locked", "--quiet", "--manifest-path", "fuzz/Cargo.toml"])
+        .args(["--", "-D", "warnings"])
+        .env("CUSTOM_LIBFUZZER_PATH", elsewhere)
+        .env("CARGO_TARGET_DIR", target_directory()?))
+}
+
 /// Runs each fuzz target, or those named, for some seconds.
 pub(crate) fn fuzz(args: &[&str]) -> Result<()> {
     let (seconds, names) = match args.split_first() {

@@ -1,7 +1,7 @@
 //! What must hold before a change lands.
 
 use crate::cargo::{cargo, is_root, run};
-use crate::{bpf, floors, licences};
+use crate::{bpf, floors, fuzz, licences};
 use anyhow::{Context, Result, ensure};
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ pub(crate) fn ci() -> Result<()> {
 /// Every gate, with the time that each took.
 pub(crate) fn all() -> Result<()> {
     type Gate = fn() -> Result<()>;
-    let gates: [(&str, Gate); 6] = [
+    let gates: [(&str, Gate); 7] = [
         ("fmt", || run(&mut cargo(&["fmt", "--all", "--check"]))),
         ("floors", floors::check),
         ("licences", licences::check),
@@ -22,6 +22,7 @@ pub(crate) fn all() -> Result<()> {
         ("clippy", || {
             run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"]))
         }),
+        ("fuzz targets", fuzz::check),
         ("rustdoc", || {
             run(cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
         }),
