@@ -13,6 +13,7 @@ use std::sync::Arc;
 ///
 /// After a syntax error nothing more comes; any other problem costs its own document only.
 pub(crate) struct Loader<'s> {
+    source: &'s str,
     parser: Parser<'s, StrInput<'s>>,
     /// Anchored nodes of the current document, each with its number of values.
     anchors: HashMap<usize, (Node, usize)>,
@@ -27,7 +28,8 @@ type Parsed<T> = Result<T, Box<Located>>;
 impl<'s> Loader<'s> {
     pub(crate) fn new(source: &'s str) -> Self {
         let source = source.strip_prefix('\u{feff}').unwrap_or(source);
-        Self { parser: Parser::new_from_str(source), anchors: HashMap::new(), nodes: 0, ended: false, letters: true }
+        let parser = Parser::new_from_str(source);
+        Self { source, parser, anchors: HashMap::new(), nodes: 0, ended: false, letters: true }
     }
 
     /// A reader to which a bare `y` or `n` is a text.
@@ -40,7 +42,9 @@ impl<'s> Loader<'s> {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => {
                 self.ended = true;
-                Err(problem(Problem::Syntax(error.info().to_owned()), error.marker()))
+                // What is missing at the end is missing after the last thing that is there.
+                let spot = spot(error.marker()).min(last(self.source));
+                Err(Box::new(Located { problem: Problem::Syntax(error.info().to_owned()), spot }))
             }
             None => Ok((Event::StreamEnd, Span::default())),
         }
@@ -197,6 +201,20 @@ fn merge(entries: &mut IndexMap<String, (Spot, Node)>, source: &Node) -> Parsed<
 fn spot(marker: &Marker) -> Spot {
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     Spot { line: number(marker.line()), column: number(marker.col()).saturating_add(1) }
+}
+
+/// Where the last character is that is no white space. A line ends as in YAML 1.2, section 5.4.
+fn last(source: &str) -> Spot {
+    let mut spot = Spot { line: 1, column: 0 };
+    let mut characters = source.trim_end().chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\r' if characters.peek() == Some(&'\n') => {}
+            '\r' | '\n' => spot = Spot { line: spot.line.saturating_add(1), column: 0 },
+            _ => spot.column = spot.column.saturating_add(1),
+        }
+    }
+    Spot { column: spot.column.max(1), ..spot }
 }
 
 fn problem(problem: Problem, at: &Marker) -> Box<Located> {

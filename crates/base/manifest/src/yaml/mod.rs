@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(crate) use load::Loader;
 
 /// A place in the source: line and column of its first character, counted from one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Spot {
     pub(crate) line: u32,
     pub(crate) column: u32,

@@ -7,16 +7,18 @@ use super::stage::{OWN_FILES, at, bind, read_only};
 use super::zygote::Launch;
 use crate::standin::{self, StandIn};
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
-use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, sethostname, setsid};
+use nix::sys::stat::Mode;
+use nix::unistd::{chdir, chroot, dup2_stderr, dup2_stdin, dup2_stdout, execve, fchdir, sethostname, setsid};
 use std::convert::Infallible;
 use std::ffi::{CString, NulError};
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -52,8 +54,24 @@ pub(super) fn enter(launch: &Launch, pods: &Path, network: BorrowedFd<'_>) -> io
 
 /// Makes the calling process one more of a running container, of which it has the PID namespace already.
 pub(super) fn enter_beside(process: BorrowedFd<'_>) -> io::Result<()> {
+    // Entering a mount namespace leads to its topmost root, which is not the container's where the lab is in a chroot.
+    let root = root_of(process)?;
+    // It fails when the process is gone, so the root above was its own and not that of another with its number.
     setns(process, CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWNS)?;
+    fchdir(root)?;
+    chroot(".")?;
     Ok(chdir("/")?)
+}
+
+/// The root folder of a process that a pidfd stands for (proc_pid_fdinfo(5), proc_pid_root(5)).
+fn root_of(process: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fdinfo/{}", process.as_raw_fd());
+    let known = fs::read_to_string(&path).map_err(|error| at(Path::new(&path), error))?;
+    let number = known.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<u32>().ok());
+    let number = number.ok_or_else(|| io::Error::other(format!("{path} does not tell of a process")))?;
+    let root = PathBuf::from(format!("/proc/{number}/root"));
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(&root, flags, Mode::empty()).map_err(|errno| at(&root, errno.into()))
 }
 
 /// Takes what a pod's process must not have: the zygote's signals, terminal, descriptors and capabilities.

@@ -2,6 +2,7 @@
 
 use super::detach::READY;
 use anyhow::{Context, Result};
+use lictor_cluster::{BUILT_IN_ANNOTATION, Pod};
 use lictor_lab::{Audience, Lab};
 use std::fs::File;
 use std::io::{self, Write};
@@ -37,7 +38,8 @@ impl Audience for Told {
     }
 
     fn ready(&self, lab: &Lab) {
-        let pods = lab.snapshot().pods.len();
+        let own = |pod: &Pod| pod.annotations.get(BUILT_IN_ANNOTATION).is_none_or(|value| value != "true");
+        let pods = lab.snapshot().pods.values().filter(|pod| own(pod)).count();
         let name = &self.lab;
         let up = format!("{pods} pods are up in {:.1} s", self.began.elapsed().as_secs_f64());
         let option = if name == "lab" { String::new() } else { format!(" --lab {name}") };
