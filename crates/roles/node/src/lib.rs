@@ -14,6 +14,7 @@
 mod kernel_record;
 mod open_flows;
 mod services;
+mod standing;
 
 use anyhow::{Context, Result};
 use lictor_authz::{Capabilities, PolicyStatus};
@@ -68,7 +69,7 @@ pub struct PodPlace<'a> {
 pub struct Applied {
     /// What the authorization policies are not enforced for, and other things to know.
     pub findings: Vec<Finding>,
-    /// The state of each authorization policy.
+    /// The state of each policy.
     pub policies: Vec<PolicyStatus>,
 }
 
@@ -166,7 +167,7 @@ impl Node {
         let network = Arc::new(self.compiler.lock().unwrap_or_else(PoisonError::into_inner).compile(&snapshot));
         let (authorization, mut findings) = lictor_authz::Program::compile(&snapshot, Capabilities::default());
         findings.extend(lictor_network::findings(&snapshot));
-        let policies = authorization.status.clone();
+        let policies = standing::policies(&snapshot, &network, &authorization.status);
         self.kernel().apply(&network)?;
         self.view.send_replace(Arc::new(View { snapshot, network, authorization: Arc::new(authorization) }));
         Ok(Applied { findings, policies })

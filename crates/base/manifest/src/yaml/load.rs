@@ -4,7 +4,7 @@ use super::scalar::resolve;
 use super::{Data, Located, MAX_DEPTH, MAX_NODES, Node, Problem, Spot};
 use indexmap::IndexMap;
 use indexmap::map::Entry;
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, StrInput};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use std::sync::Arc;
 ///
 /// After a syntax error nothing more comes; any other problem costs its own document only.
 pub(crate) struct Loader<'s> {
-    source: &'s str,
+    /// Where the text ends. What the parser finds there it says to be on the line after.
+    last: Spot,
     parser: Parser<'s, StrInput<'s>>,
     /// Anchored nodes of the current document, each with its number of values.
     anchors: HashMap<usize, (Node, usize)>,
@@ -29,7 +30,7 @@ impl<'s> Loader<'s> {
     pub(crate) fn new(source: &'s str) -> Self {
         let source = source.strip_prefix('\u{feff}').unwrap_or(source);
         let parser = Parser::new_from_str(source);
-        Self { source, parser, anchors: HashMap::new(), nodes: 0, ended: false, letters: true }
+        Self { last: last(source), parser, anchors: HashMap::new(), nodes: 0, ended: false, letters: true }
     }
 
     /// A reader to which a bare `y` or `n` is a text.
@@ -37,23 +38,22 @@ impl<'s> Loader<'s> {
         Self { letters: false, ..Self::new(source) }
     }
 
-    fn event(&mut self) -> Parsed<(Event<'s>, Span)> {
+    /// The next event, and where it begins.
+    fn event(&mut self) -> Parsed<(Event<'s>, Spot)> {
         match self.parser.next_event() {
-            Some(Ok(event)) => Ok(event),
+            Some(Ok((event, span))) => Ok((event, spot(&span.start).min(self.last))),
             Some(Err(error)) => {
                 self.ended = true;
-                // What is missing at the end is missing after the last thing that is there.
-                let spot = spot(error.marker()).min(last(self.source));
-                Err(Box::new(Located { problem: Problem::Syntax(error.info().to_owned()), spot }))
+                Err(problem(Problem::Syntax(error.info().to_owned()), spot(error.marker()).min(self.last)))
             }
-            None => Ok((Event::StreamEnd, Span::default())),
+            None => Ok((Event::StreamEnd, self.last)),
         }
     }
 
     fn document(&mut self) -> Parsed<Node> {
         self.anchors.clear();
-        let (event, span) = self.event()?;
-        let node = self.node(event, &span, 0);
+        let (event, at) = self.event()?;
+        let node = self.node(event, at, 0);
         if node.is_err() {
             self.skip_document()?;
         }
@@ -73,36 +73,36 @@ impl<'s> Loader<'s> {
     }
 
     /// Counts values against the limit of the stream; past it, the stream ends.
-    fn count(&mut self, nodes: usize, span: &Span) -> Parsed<()> {
+    fn count(&mut self, nodes: usize, at: Spot) -> Parsed<()> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MAX_NODES {
             self.ended = true;
-            return Err(problem(Problem::TooLarge, &span.start));
+            return Err(problem(Problem::TooLarge, at));
         }
         Ok(())
     }
 
-    fn node(&mut self, event: Event<'s>, span: &Span, depth: usize) -> Parsed<Node> {
+    fn node(&mut self, event: Event<'s>, at: Spot, depth: usize) -> Parsed<Node> {
         let before = self.nodes;
-        self.count(1, span)?;
+        self.count(1, at)?;
         if depth > MAX_DEPTH {
-            return Err(problem(Problem::TooDeep, &span.start));
+            return Err(problem(Problem::TooDeep, at));
         }
         let (data, anchor) = match event {
             Event::Alias(id) => {
                 let Some((node, weight)) = self.anchors.get(&id) else {
                     let what = "an alias stands inside of its own anchor".to_owned();
-                    return Err(problem(Problem::Syntax(what), &span.start));
+                    return Err(problem(Problem::Syntax(what), at));
                 };
                 let (node, weight) = (node.clone(), *weight);
-                self.count(weight, span)?;
+                self.count(weight, at)?;
                 return Ok(node);
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = tag.as_ref().map(|tag| tag.suffix.as_str());
                 let letter = !self.letters && matches!(&*text, "y" | "Y" | "n" | "N");
                 let Some(value) = resolve(&text, style == ScalarStyle::Plain && !letter, tag) else {
-                    return Err(problem(Problem::Unrepresentable(shorten(&text)), &span.start));
+                    return Err(problem(Problem::Unrepresentable(shorten(&text)), at));
                 };
                 (Data::Scalar(value), anchor)
             }
@@ -111,7 +111,7 @@ impl<'s> Loader<'s> {
                 loop {
                     match self.event()? {
                         (Event::SequenceEnd, _) => break,
-                        (event, span) => items.push(self.node(event, &span, depth + 1)?),
+                        (event, at) => items.push(self.node(event, at, depth + 1)?),
                     }
                 }
                 (Data::List(Arc::new(items)), anchor)
@@ -119,7 +119,7 @@ impl<'s> Loader<'s> {
             Event::MappingStart(anchor, _) => (self.mapping(depth)?, anchor),
             _ => (Data::Scalar(Value::Null), 0),
         };
-        let node = Node { data, spot: spot(&span.start) };
+        let node = Node { data, spot: at };
         if anchor > 0 {
             self.anchors.insert(anchor, (node.clone(), self.nodes - before));
         }
@@ -130,32 +130,32 @@ impl<'s> Loader<'s> {
         let mut entries = IndexMap::<String, (Spot, Node)>::new();
         let mut merged = Vec::new();
         loop {
-            let (event, span) = self.event()?;
+            let (event, at) = self.event()?;
             if matches!(event, Event::MappingEnd) {
                 break;
             }
             let merges = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
-            let Data::Scalar(key) = self.node(event, &span, depth + 1)?.data else {
-                return Err(problem(Problem::ComplexKey, &span.start));
+            let Data::Scalar(key) = self.node(event, at, depth + 1)?.data else {
+                return Err(problem(Problem::ComplexKey, at));
             };
-            let (event, value_span) = self.event()?;
-            let value = self.node(event, &value_span, depth + 1)?;
+            let (event, value_at) = self.event()?;
+            let value = self.node(event, value_at, depth + 1)?;
             if merges {
                 merged.push(value);
                 continue;
             }
             let key = match key {
                 Value::String(text) => text,
-                Value::Null => return Err(problem(Problem::ComplexKey, &span.start)),
+                Value::Null => return Err(problem(Problem::ComplexKey, at)),
                 other => other.to_string(),
             };
             match entries.entry(key) {
                 Entry::Occupied(entry) => {
                     let duplicate = Problem::DuplicateKey { key: shorten(entry.key()), first: entry.get().0 };
-                    return Err(problem(duplicate, &span.start));
+                    return Err(problem(duplicate, at));
                 }
                 Entry::Vacant(entry) => {
-                    entry.insert((spot(&span.start), value));
+                    entry.insert((at, value));
                 }
             }
         }
@@ -217,8 +217,8 @@ fn last(source: &str) -> Spot {
     Spot { column: spot.column.max(1), ..spot }
 }
 
-fn problem(problem: Problem, at: &Marker) -> Box<Located> {
-    Box::new(Located { problem, spot: spot(at) })
+fn problem(problem: Problem, spot: Spot) -> Box<Located> {
+    Box::new(Located { problem, spot })
 }
 
 /// At most 60 characters of an outside text, for a message.

@@ -5,7 +5,20 @@ use std::path::{Path, PathBuf};
 
 #[test]
 fn the_shop_does_what_is_predicted() {
-    Lab::up("e2e-shop", &[&example("shop")]).assert_predictions_hold();
+    let lab = Lab::up("e2e-shop", &[&example("shop")]);
+    lab.assert_predictions_hold();
+    let status = lab.status();
+    let policies = status["policies"].as_array().unwrap().iter();
+    let pods: Vec<(&str, u64)> =
+        policies.map(|one| (one["policy"]["name"].as_str().unwrap(), one["pods"].as_u64().unwrap())).collect();
+    let wanted = [
+        ("production/allow-api-to-db", 1),
+        ("production/default-deny", 5),
+        ("checkout/checkout-requests", 2),
+        ("payments/payments-api", 1),
+        ("istio-system/default", 11),
+    ];
+    assert_eq!(pods, wanted);
 }
 
 #[test]
