@@ -28,8 +28,8 @@ pub(crate) fn run_demo() -> Result<()> {
     run_lictor(lictor, &["down"]).output()?;
     let up = step(&["up", "examples/shop", "--detach"])?;
     anyhow::ensure!(up.success(), "the lab did not come up");
-    step(&["status"])?;
-    step(&["probe"])?;
+    anyhow::ensure!(step(&["status"])?.success(), "the lab does not answer");
+    anyhow::ensure!(step(&["probe"])?.success(), "the probe found what the engine had not predicted, or failed");
     let shown = lictor.to_string_lossy();
     let shown = shown.strip_prefix(&format!("{}/", root().display())).unwrap_or(&shown);
     let sudo = if is_root() { "" } else { "sudo " };

@@ -8,6 +8,7 @@ mod floors;
 mod fuzz;
 mod gates;
 mod licences;
+mod picture;
 mod suites;
 
 use anyhow::{Result, bail};
@@ -25,7 +26,8 @@ usage: cargo xtask TASK
   bpf [--check]              compile bpf/*.bpf.c; with --check, compare with the committed objects
   conformance DIR... [--json]  run every public suite found below the folders
   bench NAME [--json]        a benchmark with its baseline in the same run: lab, path, engine
-  fuzz [SECONDS [TARGET...]]  each fuzz target, so many seconds each (60)";
+  fuzz [SECONDS [TARGET...]]  each fuzz target, so many seconds each (60)
+  picture                    draw the pictures of docs/pictures again";
 
 fn main() -> ExitCode {
     match task() {
@@ -52,6 +54,7 @@ fn task() -> Result<()> {
         ["conformance", rest @ ..] => suites::conformance(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
+        ["picture"] => picture::take(),
         _ => bail!("{USAGE}"),
     }
 }
