@@ -5,10 +5,11 @@
 mod lab;
 
 use lab::{Lab, example, soon};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 #[test]
 fn down_and_a_kill_leave_nothing_that_the_next_lab_does_not_clean() {
@@ -27,7 +28,7 @@ fn down_and_a_kill_leave_nothing_that_the_next_lab_does_not_clean() {
 
     let killed = Lab::up(name, &[&example("shop")]);
     let pid = killed.status()["pid"].to_string();
-    assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL).unwrap();
     soon(|| !Path::new("/proc").join(&pid).exists());
     std::mem::forget(killed);
     let left: Vec<String> = machine().difference(&before).cloned().collect();

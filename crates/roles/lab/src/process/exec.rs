@@ -2,6 +2,7 @@
 
 use super::capabilities;
 use super::cgroup::cgroup2_mount;
+use super::sandbox;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
@@ -9,7 +10,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::Command;
@@ -69,10 +70,11 @@ pub fn exec(target: &Target, command: &[String]) -> Result<i32, ExecError> {
         return Err(ExecError::Gone(target.pid));
     }
     let mut cgroup = File::options().write(true).open(target.cgroup.join("cgroup.procs")).map_err(enter)?;
+    let root = sandbox::root_of(process.as_fd()).map_err(enter)?;
     setns(&process, CloneFlags::CLONE_NEWPID).map_err(|errno| enter(errno.into()))?;
 
     let mut child = Command::new(program);
-    child.args(arguments).env_clear().env("PATH", super::sandbox::DEFAULT_PATH);
+    child.args(arguments).env_clear().env("PATH", sandbox::DEFAULT_PATH);
     if let Some(terminal) = std::env::var_os("TERM") {
         child.env("TERM", terminal);
     }
@@ -80,8 +82,7 @@ pub fn exec(target: &Target, command: &[String]) -> Result<i32, ExecError> {
     let join = move || {
         // The tree is out of sight in the pod's own mounts.
         cgroup.write_all(b"0")?;
-        setns(&process, CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWNS)?;
-        nix::unistd::chdir("/")?;
+        sandbox::join(process.as_fd(), &root)?;
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         capabilities::drop_all_but_a_pods()
     };

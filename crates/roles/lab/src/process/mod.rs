@@ -28,6 +28,7 @@ pub use capabilities::pod_capabilities;
 pub use cgroup::{Cgroup, Cgroups, cgroup2_mount};
 pub use exec::{ExecError, Target, exec};
 pub use expand::command;
+pub use stage::own_mounts;
 pub use state::{ClaimError, PodFiles, STATE, StateDir, cleanup};
 pub use supervise::{Backoff, Control, Phase, Place, Restart, Supervised, supervise};
 pub use zygote::{Exit, Launch, LaunchError, Running, Stage, Work, Zygote, run};

@@ -54,9 +54,14 @@ pub(super) fn enter(launch: &Launch, pods: &Path, network: BorrowedFd<'_>) -> io
 
 /// Makes the calling process one more of a running container, of which it has the PID namespace already.
 pub(super) fn enter_beside(process: BorrowedFd<'_>) -> io::Result<()> {
-    // Entering a mount namespace leads to its topmost root, which is not the container's where the lab is in a chroot.
-    let root = root_of(process)?;
-    // It fails when the process is gone, so the root above was its own and not that of another with its number.
+    join(process, &root_of(process)?)
+}
+
+/// Enters a process' namespaces, and the root folder that was its own when it was looked up. Allocates nothing.
+///
+/// Entering a mount namespace leads to its topmost root, which is not the process' where the lab is in a chroot. It fails
+/// when the process is gone, so the root was not that of another process with its number.
+pub(super) fn join(process: BorrowedFd<'_>, root: &OwnedFd) -> io::Result<()> {
     setns(process, CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWNS)?;
     fchdir(root)?;
     chroot(".")?;
@@ -64,7 +69,7 @@ pub(super) fn enter_beside(process: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// The root folder of a process that a pidfd stands for (proc_pid_fdinfo(5), proc_pid_root(5)).
-fn root_of(process: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub(super) fn root_of(process: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fdinfo/{}", process.as_raw_fd());
     let known = fs::read_to_string(&path).map_err(|error| at(Path::new(&path), error))?;
     let number = known.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<u32>().ok());

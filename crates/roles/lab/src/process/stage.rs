@@ -26,8 +26,7 @@ impl Stage {
     /// Gives the calling process a mount namespace of its own that is set like this stage, and returns where
     /// the folder of the pods' files is in it, for each pod to unmount.
     pub(super) fn set(&self) -> io::Result<PathBuf> {
-        unshare(CloneFlags::CLONE_NEWNS)?;
-        make_private()?;
+        own_mounts()?;
         let machines_pods = path_only(&self.pods)?;
         let socket =
             self.workload_socket.as_deref().map(|path| path_only(path).map(|file| (path, file))).transpose()?;
@@ -96,7 +95,14 @@ fn path_only(path: &Path) -> io::Result<OwnedFd> {
     open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| at(path, errno.into()))
 }
 
-/// Cuts the mount namespace off from the one that it was copied from, so that nothing mounted here shows there.
+/// Gives the calling process a mount namespace of its own, in which nothing that is mounted shows outside: in a chroot
+/// as well. Needs root, and a process of one thread.
+pub fn own_mounts() -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    make_private()
+}
+
+/// Cuts the mount namespace off from the one that it was copied from.
 fn make_private() -> io::Result<()> {
     let all = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     match mount(None::<&str>, "/", None::<&str>, all, None::<&str>) {

@@ -1,9 +1,8 @@
 //! Machines that are not as they should be: each is a mount namespace that this program enters and goes on in.
 
 use crate::setting::{Setting, block_on, shell};
-use lictor_lab::process::{Exit, cgroup2_mount};
+use lictor_lab::process::{Exit, cgroup2_mount, own_mounts};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -29,8 +28,7 @@ fn go_into(room: &str) {
 
 /// `room NAME`: makes the machine so, and runs a pod in it.
 pub(crate) fn enter(room: &str) -> ExitCode {
-    unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace: this test needs root");
-    mount_on(None, "/", MsFlags::MS_REC | MsFlags::MS_PRIVATE);
+    own_mounts().expect("mounts: this test needs root");
     match room {
         "bare-etc" => {
             mount(Some("tmpfs"), "/etc", Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("mounted");
