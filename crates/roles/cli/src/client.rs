@@ -32,7 +32,7 @@ impl Answer {
     /// Prints the text; the exit code is the lab's.
     pub(crate) fn print(&self) -> Result<ExitCode> {
         if self.exit_code == 2 {
-            eprint!("{}", self.text);
+            eprintln!("error: {}", self.text.trim_end());
         } else {
             crate::output::print(&self.text)?;
         }

@@ -181,7 +181,7 @@ fn a_broken_file_is_shown_at_its_line_and_nothing_is_answered() {
 fn a_folder_that_is_not_there_is_an_error() {
     let run = lictor(&["edges", "-f", "none"]);
     assert_eq!((run.code, run.out.as_str()), (2, ""));
-    assert!(run.err.contains("No such file or directory"), "{}", run.err);
+    assert!(run.err.contains("found nothing of this name"), "{}", run.err);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use lictor_manifest::{Code, Finding, Position};
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{Hash, Hasher};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -42,6 +43,9 @@ impl Found {
                     }
                 }
                 Ok(_) => drop(found.files.insert(name, root.clone())),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    found.complain(&name, "expected a folder or a file, found nothing of this name");
+                }
                 Err(error) => found.complain(&name, &error.to_string()),
             }
         }

@@ -60,7 +60,10 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
     match runtime.block_on(lictor_lab::up(options, sources, colour, &told)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast::<Refused>() {
-            Ok(refused) => bail!("{}\nthe manifests have errors; nothing was started", refused.0.trim_end()),
+            Ok(refused) => {
+                eprintln!("{}\n", refused.0.trim_end());
+                bail!("the manifests have errors; nothing was started")
+            }
             Err(error) => Err(error),
         },
     }

@@ -1,6 +1,6 @@
 //! Machines that are not as they should be: each is a mount namespace that this program enters and goes on in.
 
-use crate::setting::{Setting, block_on, shell};
+use crate::setting::{Setting, THIS_PROGRAM, block_on, shell};
 use lictor_lab::process::{Exit, cgroup2_mount, own_mounts};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs;
@@ -74,9 +74,8 @@ fn in_a_chroot() {
         fs::create_dir_all(&target).expect("a folder");
         mount(Some(kind), &target, Some(kind), MsFlags::empty(), None::<&str>).expect("mounted");
     }
-    let program = std::env::current_exe().expect("this program");
     let inside = root.join("tmp/program");
-    fs::copy(&program, &inside).expect("copied");
+    fs::copy(THIS_PROGRAM, &inside).expect("copied");
     let mounts = || fs::read_to_string("/proc/self/mounts").expect("mounts").lines().count();
     let before = mounts();
     let status = Command::new("chroot").arg(&root).args(["/tmp/program", "a_pod_sees"]).status().expect("chroot");

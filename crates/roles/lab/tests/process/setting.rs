@@ -59,6 +59,9 @@ pub(crate) fn with_lab<F: Future<Output = ()>>(lab: &str, test: impl FnOnce(Arc<
     assert!(!base.exists(), "{} is left", base.display());
 }
 
+/// This program, wherever it lies: after a change of the root its path leads nowhere.
+pub(crate) const THIS_PROGRAM: &str = "/proc/self/exe";
+
 impl Setting {
     pub(crate) async fn new(lab: &str) -> Self {
         // Below the temporary folder, which has room; `/run` is memory.
@@ -66,8 +69,7 @@ impl Setting {
         let state = StateDir::claim(&base, lab).expect("this test needs root");
         let workload = UnixListener::bind(state.workload_socket()).expect("a socket");
         let stage = Stage { hidden: base.clone(), workload_socket: Some(state.workload_socket()), pods: state.pods() };
-        let program = std::env::current_exe().expect("this program");
-        let zygote = Zygote::start(program, ["zygote"], stage).await.expect("a zygote");
+        let zygote = Zygote::start(THIS_PROGRAM, ["zygote"], stage).await.expect("a zygote");
         let cgroups = Cgroups::open(lab).expect("cgroup v2");
         Self { state, cgroups, zygote: Arc::new(zygote), _workload: workload, base }
     }
