@@ -12,7 +12,7 @@ const GIGABYTES: f64 = 4.0;
 const ROUND_TRIPS: u64 = 20_000;
 const CONNECTIONS: u64 = 2_000;
 const IDLE: u64 = 1_000;
-const MESHES: usize = 8;
+const MESHES: usize = 20;
 
 /// What two hops of the best known node proxy cost on such a machine: the bar.
 mod bar {

@@ -27,6 +27,7 @@
 //! **Not here.** Redirection and the packet path (`lictor-datapath`), issuing certificates (`lictor-identity`),
 //! evaluating policies (`lictor-network`, `lictor-authz`).
 
+mod ahead;
 pub mod authority;
 mod body;
 mod deliver;

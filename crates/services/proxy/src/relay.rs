@@ -1,13 +1,13 @@
 //! Bytes from one connection to another, both ways, and the ends that they go between.
 
+use crate::ahead::Ahead;
 use crate::live::Open;
 use crate::socket;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -93,32 +93,14 @@ async fn copy(from: &mut impl Source, to: &mut impl Sink, count: &Cell<u64>) -> 
 #[derive(Debug)]
 pub(crate) struct TcpSource {
     half: OwnedReadHalf,
-    buffer: BytesMut,
-    size: usize,
+    ahead: Ahead,
 }
-
-/// A connection that sends little needs little; one that sends much is read in large pieces.
-const SMALLEST: usize = 4 << 10;
-const LARGEST: usize = 256 << 10;
 
 impl Source for TcpSource {
     async fn read(&mut self) -> io::Result<Option<Bytes>> {
-        let Self { half, buffer, size } = self;
-        let count = poll_fn(|cx| {
-            buffer.reserve(*size);
-            let read = pin!(half.read_buf(buffer)).poll(cx);
-            if read.is_pending() {
-                // An idle connection holds no buffer.
-                *buffer = BytesMut::new();
-                *size = SMALLEST;
-            }
-            read
-        })
-        .await?;
-        if count >= *size {
-            *size = (*size * 4).min(LARGEST);
-        }
-        Ok((count > 0).then(|| buffer.split().freeze()))
+        let Self { half, ahead } = self;
+        let count = poll_fn(|cx| ahead.poll_fill(half, cx)).await?;
+        Ok((count > 0).then(|| ahead.bytes.split().freeze()))
     }
 }
 
@@ -156,6 +138,6 @@ impl Stream for TcpStream {
 
     fn into_ends(self) -> Ends<TcpSource, TcpSink> {
         let (half, sink) = self.into_split();
-        Ends { source: TcpSource { half, buffer: BytesMut::new(), size: SMALLEST }, sink: TcpSink(Some(sink)) }
+        Ends { source: TcpSource { half, ahead: Ahead::default() }, sink: TcpSink(Some(sink)) }
     }
 }

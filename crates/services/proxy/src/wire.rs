@@ -1,42 +1,35 @@
 //! TCP under TLS, read ahead.
 
-use bytes::{Buf, BytesMut};
+use crate::ahead::Ahead;
+use bytes::Buf;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// rustls asks for 4 KiB at a time; this saves it the system calls.
-const AHEAD: usize = 64 << 10;
-
-/// A connection whose reads are large, and which holds no buffer while nothing comes.
+/// A connection whose reads are large: rustls asks for 4 KiB at a time.
 #[derive(Debug)]
 pub(crate) struct Wire {
     tcp: TcpStream,
-    ahead: BytesMut,
+    ahead: Ahead,
 }
 
 impl Wire {
     pub(crate) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, ahead: BytesMut::new() }
+        Self { tcp, ahead: Ahead::default() }
     }
 }
 
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { tcp, ahead } = self.get_mut();
-        if ahead.is_empty() {
-            ahead.reserve(AHEAD);
-            let read = pin!(tcp.read_buf(ahead)).poll(cx);
-            if read.is_pending() {
-                *ahead = BytesMut::new();
-            }
-            ready!(read)?;
+        if ahead.bytes.is_empty() {
+            ready!(ahead.poll_fill(tcp, cx))?;
         }
-        let length = ahead.len().min(into.remaining());
-        into.put_slice(ahead.get(..length).unwrap_or_default());
-        ahead.advance(length);
+        let length = ahead.bytes.len().min(into.remaining());
+        into.put_slice(ahead.bytes.get(..length).unwrap_or_default());
+        ahead.bytes.advance(length);
         Poll::Ready(Ok(()))
     }
 }
