@@ -82,8 +82,7 @@ __noinline __u64 judge(__u32 endpoint, __u32 direction, const struct address *pe
 		if (i < own->count && same(&own->addresses[i], peer))
 			return judgement(0, OWN_POD, 1, ENFORCE);
 	struct node_key node = { .endpoint = endpoint, .address = *peer };
-	if (bpf_map_lookup_elem(&OWN_NODES, &node))
-		return judgement(0, OWN_NODE, 1, ENFORCE);
+	__u32 own_node = bpf_map_lookup_elem(&OWN_NODES, &node) ? OWN_NODE_CLASS : 0;
 
 	__u32 slot = endpoint * 2 + direction;
 	__u64 *word = bpf_map_lookup_elem(&GATES, &slot);
@@ -93,9 +92,9 @@ __noinline __u64 judge(__u32 endpoint, __u32 direction, const struct address *pe
 	__u32 mode = GATE_MODE(gate);
 	struct rule_key key = { .set = GATE_SET(gate) };
 	if (!key.set)
-		return judgement(0, NO_POLICY, 1, mode);
+		return own_node ? judgement(0, OWN_NODE, 1, ENFORCE) : judgement(0, NO_POLICY, 1, mode);
 
-	__u32 class = class_of(peer, GATE_COLUMN(gate));
+	__u32 class = class_of(peer, GATE_COLUMN(gate)) | own_node;
 	__u32 exact = protocol << 16 | port_class(key.set, port);
 	struct rule *rule;
 	key.class = class;
@@ -105,6 +104,9 @@ __noinline __u64 judge(__u32 endpoint, __u32 direction, const struct address *pe
 	key.port = ANY_PORT;
 	if ((rule = bpf_map_lookup_elem(&RULES, &key)))
 		return judgement(rule->id, RULE, rule->allow, mode);
+	/* Only a tier speaks of it. */
+	if (own_node)
+		return judgement(0, OWN_NODE, 1, ENFORCE);
 	key.class = ANY_CLASS;
 	key.port = exact;
 	if ((rule = bpf_map_lookup_elem(&RULES, &key)))

@@ -87,6 +87,7 @@ struct span {
 };
 
 #define ANY_CLASS 0xffffffffu
+#define OWN_NODE_CLASS 0x80000000u /* with the class of an address that is the endpoint's own node */
 #define ANY_PORT 0xffffffffu /* all ports of all protocols */
 struct rule_key {
 	__u32 set, class;

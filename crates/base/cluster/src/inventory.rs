@@ -2,7 +2,9 @@
 
 use crate::notice;
 use crate::snapshot::Policies;
-use lictor_manifest::{Endpoints, Finding, Meta, Namespace, Object, Service, Workload, WorkloadKind};
+use lictor_manifest::{
+    ClusterNetworkPolicy, Endpoints, Finding, Meta, Namespace, Object, Service, Workload, WorkloadKind,
+};
 use lictor_model::Name;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -30,7 +32,9 @@ impl Inventory {
             let meta = object.meta();
             let namespace = meta.name.namespace.is_empty().then_some(default_namespace);
             let name = match (object, namespace) {
-                (Object::Namespace(_) | Object::Other(..), _) | (_, None) => meta.name.clone(),
+                (Object::Namespace(_) | Object::ClusterNetworkPolicy(_) | Object::Other(..), _) | (_, None) => {
+                    meta.name.clone()
+                }
                 (_, Some(namespace)) => Name::new(namespace.clone(), meta.name.name.clone()),
             };
             // Endpoints and EndpointSlices of one name are different objects; theirs are joined.
@@ -43,6 +47,9 @@ impl Inventory {
             }
             inventory.take(object, name, namespace);
         }
+        let order =
+            |policy: &Arc<ClusterNetworkPolicy>| (policy.tier, policy.priority, policy.kind, policy.meta.name.clone());
+        inventory.policies.cluster_network.sort_by_cached_key(order);
         inventory.count_namespaces();
         inventory
     }
@@ -70,6 +77,7 @@ impl Inventory {
             Object::NetworkPolicy(object) => {
                 self.policies.network.insert(name, placed(object, |object| &mut object.meta, namespace));
             }
+            Object::ClusterNetworkPolicy(object) => self.policies.cluster_network.push(Arc::clone(object)),
             Object::PeerAuthentication(object) => {
                 self.policies.peer_authentication.insert(name, placed(object, |object| &mut object.meta, namespace));
             }
@@ -117,6 +125,7 @@ fn kind(object: &Object) -> &str {
         Object::Workload(object) => object.kind.as_str(),
         Object::Service(_) => "Service",
         Object::Endpoints(_) => "Endpoints",
+        Object::ClusterNetworkPolicy(object) => object.kind.as_str(),
         Object::Stored(object) if object.secret => "Secret",
         Object::Stored(_) => "ConfigMap",
         Object::NetworkPolicy(_) => "NetworkPolicy",

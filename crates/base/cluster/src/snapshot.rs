@@ -2,7 +2,7 @@
 
 use crate::pod::{Node, Pod, WorkloadRef};
 use crate::service::ClusterService;
-use lictor_manifest::{AuthorizationPolicy, NetworkPolicy, PeerAuthentication, Stance};
+use lictor_manifest::{AuthorizationPolicy, ClusterNetworkPolicy, NetworkPolicy, PeerAuthentication, Stance};
 use lictor_model::{Labels, Layer, Mode, Name, Peer, PolicyKind, PolicyRef, Revision, TrustDomain};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -47,6 +47,8 @@ pub struct NamespaceState {
 #[allow(missing_docs)] // Each field is its kind.
 pub struct Policies {
     pub network: BTreeMap<Name, Arc<NetworkPolicy>>,
+    /// In the order in which they are asked: by tier, priority, kind and name.
+    pub cluster_network: Vec<Arc<ClusterNetworkPolicy>>,
     pub peer_authentication: BTreeMap<Name, Arc<PeerAuthentication>>,
     pub authorization: BTreeMap<Name, Arc<AuthorizationPolicy>>,
     pub stances: BTreeMap<Name, Arc<Stance>>,

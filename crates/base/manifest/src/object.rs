@@ -1,8 +1,8 @@
 //! The closed set of objects.
 
 use crate::kinds::{
-    AuthorizationPolicy, Endpoints, Namespace, NetworkPolicy, PeerAuthentication, Service, ServiceAccount, Stance,
-    Stored, Workload,
+    AuthorizationPolicy, ClusterNetworkPolicy, Endpoints, Namespace, NetworkPolicy, PeerAuthentication, Service,
+    ServiceAccount, Stance, Stored, Workload,
 };
 use crate::meta::Meta;
 use lictor_model::Name;
@@ -19,6 +19,7 @@ pub enum Object {
     Endpoints(Arc<Endpoints>),
     Stored(Arc<Stored>),
     NetworkPolicy(Arc<NetworkPolicy>),
+    ClusterNetworkPolicy(Arc<ClusterNetworkPolicy>),
     PeerAuthentication(Arc<PeerAuthentication>),
     AuthorizationPolicy(Arc<AuthorizationPolicy>),
     Stance(Arc<Stance>),
@@ -46,6 +47,7 @@ impl Object {
             Self::Endpoints(object) => &object.meta,
             Self::Stored(object) => &object.meta,
             Self::NetworkPolicy(object) => &object.meta,
+            Self::ClusterNetworkPolicy(object) => &object.meta,
             Self::PeerAuthentication(object) => &object.meta,
             Self::AuthorizationPolicy(object) => &object.meta,
             Self::Stance(object) => &object.meta,

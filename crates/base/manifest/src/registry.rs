@@ -4,6 +4,7 @@ use crate::decode::{self, Scope};
 use crate::fields::Field;
 use crate::validate_istio::IstioKind;
 use crate::{Namespace, Object, ServiceAccount, WorkloadKind};
+use lictor_model::PolicyKind;
 use std::sync::Arc;
 
 /// What an object says that it is.
@@ -49,6 +50,8 @@ pub(crate) enum Kind {
     ConfigMap,
     Secret,
     NetworkPolicy,
+    /// One of the three that are cluster-wide.
+    ClusterNetworkPolicy(PolicyKind),
     PeerAuthentication,
     AuthorizationPolicy,
     Stance,
@@ -59,7 +62,14 @@ pub(crate) enum Kind {
 impl Kind {
     /// Whether it is read strictly.
     pub(crate) const fn is_policy(self) -> bool {
-        matches!(self, Self::NetworkPolicy | Self::PeerAuthentication | Self::AuthorizationPolicy | Self::Stance)
+        matches!(
+            self,
+            Self::NetworkPolicy
+                | Self::ClusterNetworkPolicy(_)
+                | Self::PeerAuthentication
+                | Self::AuthorizationPolicy
+                | Self::Stance
+        )
     }
 
     /// The kind to Istio's own rules, if it is one of its.
@@ -116,6 +126,24 @@ const KINDS: &[(&str, &[&str], &[&str], Kind)] = &[
     ("Secret", &[""], &["v1"], Kind::Secret),
     ("NetworkPolicy", &["networking.k8s.io", "extensions"], &["networking.k8s.io/v1"], Kind::NetworkPolicy),
     (
+        "ClusterNetworkPolicy",
+        &["policy.networking.k8s.io"],
+        &["policy.networking.k8s.io/v1alpha2"],
+        Kind::ClusterNetworkPolicy(PolicyKind::ClusterNetworkPolicy),
+    ),
+    (
+        "AdminNetworkPolicy",
+        &["policy.networking.k8s.io"],
+        &["policy.networking.k8s.io/v1alpha1"],
+        Kind::ClusterNetworkPolicy(PolicyKind::AdminNetworkPolicy),
+    ),
+    (
+        "BaselineAdminNetworkPolicy",
+        &["policy.networking.k8s.io"],
+        &["policy.networking.k8s.io/v1alpha1"],
+        Kind::ClusterNetworkPolicy(PolicyKind::BaselineAdminNetworkPolicy),
+    ),
+    (
         "PeerAuthentication",
         &["security.istio.io"],
         &["security.istio.io/v1", "security.istio.io/v1beta1"],
@@ -135,12 +163,15 @@ const NAMESAKES: &[(&str, &str)] = &[
     ("NetworkPolicy", "crd.projectcalico.org"),
     ("NetworkPolicy", "projectcalico.org"),
     ("NetworkPolicy", "crd.antrea.io"),
+    ("ClusterNetworkPolicy", "crd.antrea.io"),
+    ("ClusterNetworkPolicy", "security.antrea.tanzu.vmware.com"),
     ("AuthorizationPolicy", "policy.linkerd.io"),
 ];
 
 /// The groups that policies are of, and every kind that they have.
 const GROUPS: &[(&str, &[&str])] = &[
     ("networking.k8s.io", &["NetworkPolicy", "Ingress", "IngressClass", "IPAddress", "ServiceCIDR", "ClusterCIDR"]),
+    ("policy.networking.k8s.io", &["ClusterNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"]),
     ("security.istio.io", &["PeerAuthentication", "AuthorizationPolicy", "RequestAuthentication"]),
     ("lictor.dev", &["Stance"]),
 ];
@@ -154,6 +185,7 @@ pub(crate) fn decode_object(
 ) -> Option<Object> {
     let scope = match kind {
         Kind::Namespace => Scope::ClusterLabel,
+        Kind::ClusterNetworkPolicy(_) => Scope::Cluster,
         Kind::Service => Scope::NamespacedLabel,
         Kind::Other => Scope::Unknown,
         _ => Scope::Namespaced,
@@ -178,6 +210,9 @@ pub(crate) fn decode_object(
         Kind::ConfigMap => Object::Stored(Arc::new(decode::stored(object, false, metadata)?)),
         Kind::Secret => Object::Stored(Arc::new(decode::stored(object, true, metadata)?)),
         Kind::NetworkPolicy => Object::NetworkPolicy(Arc::new(decode::network_policy(object, metadata)?)),
+        Kind::ClusterNetworkPolicy(kind) => {
+            Object::ClusterNetworkPolicy(Arc::new(decode::cluster_network_policy(object, kind, metadata)?))
+        }
         Kind::PeerAuthentication => {
             Object::PeerAuthentication(Arc::new(decode::peer_authentication(object, metadata)?))
         }

@@ -10,6 +10,12 @@ use std::sync::Arc;
 pub enum PolicyKind {
     /// `networking.k8s.io`.
     NetworkPolicy,
+    /// `policy.networking.k8s.io`.
+    ClusterNetworkPolicy,
+    /// `policy.networking.k8s.io`, v1alpha1.
+    AdminNetworkPolicy,
+    /// `policy.networking.k8s.io`, v1alpha1.
+    BaselineAdminNetworkPolicy,
     /// `security.istio.io`.
     PeerAuthentication,
     /// `security.istio.io`.
@@ -23,6 +29,9 @@ impl PolicyKind {
     pub const fn group(self) -> &'static str {
         match self {
             Self::NetworkPolicy => "networking.k8s.io",
+            Self::ClusterNetworkPolicy | Self::AdminNetworkPolicy | Self::BaselineAdminNetworkPolicy => {
+                "policy.networking.k8s.io"
+            }
             Self::PeerAuthentication | Self::AuthorizationPolicy => "security.istio.io",
             Self::Stance => "lictor.dev",
         }
@@ -32,6 +41,9 @@ impl PolicyKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NetworkPolicy => "NetworkPolicy",
+            Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
+            Self::AdminNetworkPolicy => "AdminNetworkPolicy",
+            Self::BaselineAdminNetworkPolicy => "BaselineAdminNetworkPolicy",
             Self::PeerAuthentication => "PeerAuthentication",
             Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::Stance => "Stance",

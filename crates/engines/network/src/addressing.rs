@@ -33,12 +33,13 @@ impl Addressing {
         let mut classes = Classes::default();
         let mut alone = |met: &[TermId]| classes.of(Meaning { terms: met.to_vec(), ports: Vec::new() }, numbers);
         let prefixes = terms.prefixes().map(|(prefix, met)| (prefix, alone(met))).collect();
-        let nodes = snapshot.nodes.values().flat_map(|node| &node.addresses);
+        let nodes = snapshot.nodes.values().flat_map(|node| node.addresses.iter().map(move |at| (*at, &node.labels)));
         let mut addresses: HashMap<IpAddr, Address> = HashMap::with_capacity(groups.endpoints.len());
-        for address in nodes {
-            let met = terms.of_address(*address).map_or(&[][..], |met| met);
-            addresses.insert(*address, Address { class: alone(met), pod: None, enrolled: false });
+        for (address, labels) in nodes {
+            let class = alone(&terms.of_node(address, labels));
+            addresses.insert(address, Address { class, pod: None, enrolled: false });
         }
+        addresses.values().for_each(|address| classes.has_node(address.class));
         let by_label: Vec<Vec<TermId>> =
             groups.groups.iter().map(|group| terms.of_pod(&group.pod.name.namespace, &group.pod.labels)).collect();
         let mut seen = Seen::new();
@@ -65,7 +66,7 @@ type Seen = HashMap<(usize, Option<*const [TermId]>, Vec<(PortName, u16)>), Clas
 
 /// The port names that live egress rules use, in order.
 fn names(egress: &LiveRules<'_>) -> BTreeSet<PortName> {
-    let ports = egress.values().flatten().filter_map(|rule| rule.ports.as_ref()).flatten();
+    let ports = egress.all().filter_map(|rule| rule.ports.as_ref()).flatten();
     ports
         .filter_map(|port| match port {
             Port::Peers(name) => Some(name.clone()),

@@ -21,6 +21,7 @@ pub(crate) struct Classes {
     known: BTreeSet<ClassId>,
     by_term: HashMap<TermId, Vec<ClassId>>,
     by_port: HashMap<PortName, Vec<(ClassId, u16)>>,
+    nodes: BTreeSet<ClassId>,
 }
 
 impl Classes {
@@ -39,6 +40,16 @@ impl Classes {
             }
         }
         class
+    }
+
+    /// Notes that some node's address is of a class.
+    pub(crate) fn has_node(&mut self, class: ClassId) {
+        self.nodes.insert(class);
+    }
+
+    /// The classes of nodes' addresses.
+    pub(crate) fn of_nodes(&self) -> impl Iterator<Item = ClassId> {
+        self.nodes.iter().copied()
     }
 
     /// The classes that meet one of these terms, ascending.

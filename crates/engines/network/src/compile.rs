@@ -8,11 +8,12 @@ use crate::judge::whole;
 use crate::matching::{rule_path, rules};
 use crate::numbers::Numbers;
 use crate::program::{Endpoint, Program, RuleId, RuleSet, RuleSetId};
-use crate::rules::{Port, PortName, Rule};
+use crate::rules::{Part, Port, PortName, Rule};
 use crate::terms::{Term, Terms};
+use crate::tiers::{fails_closed, tier_rules, whole_tiered};
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{NetworkPolicy, NetworkRule, PortMatch, PortTerm};
-use lictor_model::{Direction, Name, PolicyRef, PortRange};
+use lictor_manifest::{NetworkPolicy, NetworkRule, PortMatch, PortTerm, Tier, TierAction, TierPort, TierRule};
+use lictor_model::{Direction, Name, PolicyRef, PortRange, Protocol};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -40,8 +41,21 @@ pub struct Compiler {
     tables: BTreeMap<RuleSetId, Arc<RuleSet>>,
 }
 
-/// The rules of live policies in one direction, by policy.
-pub(crate) type LiveRules<'a> = HashMap<&'a Name, Vec<Rule>>;
+/// The rules of live policies in one direction.
+#[derive(Debug, Default)]
+pub(crate) struct LiveRules<'a> {
+    /// Of NetworkPolicies.
+    pub(crate) network: HashMap<&'a Name, Vec<Rule>>,
+    /// Of cluster-wide policies, by their place in the snapshot.
+    pub(crate) tiered: HashMap<usize, (Tier, Vec<Rule>)>,
+}
+
+impl LiveRules<'_> {
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Rule> {
+        self.network.values().flatten().chain(self.tiered.values().flat_map(|(_, rules)| rules))
+    }
+}
 
 impl Default for Compiler {
     fn default() -> Self {
@@ -60,10 +74,11 @@ impl Compiler {
     pub fn compile(&mut self, snapshot: &Snapshot) -> Program {
         let groups = Groups::of(snapshot);
         let mut terms = Terms::default();
-        let rules = Direction::BOTH.map(|direction| self.live_rules(&groups, direction, &mut terms));
+        let rules = Direction::BOTH.map(|direction| self.live_rules(snapshot, &groups, direction, &mut terms));
         terms.index(snapshot);
         let addressing = Addressing::of(snapshot, &groups, &terms, &rules[side(Direction::Egress)], &mut self.classes);
-        let mut gates = Gates::new(&groups, &rules, &addressing.classes, &mut self.rule_sets, &self.tables);
+        let tables = &self.tables;
+        let mut gates = Gates::new(snapshot, &groups, &rules, &addressing.classes, &mut self.rule_sets, tables);
         let endpoint = |(name, pod, group): &(&Name, &Arc<Pod>, usize)| {
             let [ingress, egress] = Direction::BOTH.map(|direction| gates.of(*group, pod, direction));
             let own_node = snapshot.nodes.get(&pod.node).map(|node| node.addresses.clone()).unwrap_or_default();
@@ -88,17 +103,48 @@ impl Compiler {
     }
 
     /// The rules of the policies that isolate some endpoint in a direction.
-    fn live_rules<'a>(&mut self, groups: &Groups<'a>, direction: Direction, terms: &mut Terms) -> LiveRules<'a> {
-        let mut live = LiveRules::new();
+    fn live_rules<'a>(
+        &mut self,
+        snapshot: &Snapshot,
+        groups: &Groups<'a>,
+        direction: Direction,
+        terms: &mut Terms,
+    ) -> LiveRules<'a> {
+        let mut live = LiveRules::default();
         for policy in groups.live(direction) {
             let listed = rules(policy, direction).unwrap_or_default().iter().enumerate();
             let numbered = listed.map(|(at, rule)| {
                 let id = self.rules.of(whole(policy).at(rule_path(direction, at)));
                 self.rule(policy, rule, id, direction, terms)
             });
-            live.insert(&policy.meta.name, numbered.collect());
+            live.network.insert(&policy.meta.name, numbered.collect());
+        }
+        for place in groups.live_tiered(direction) {
+            let Some(policy) = snapshot.policies.cluster_network.get(place) else { continue };
+            let listed = tier_rules(policy, direction).iter().enumerate();
+            let numbered = listed.map(|(at, rule)| {
+                let id = self.rules.of(whole_tiered(policy).at(rule_path(direction, at)));
+                self.tier_rule(policy.tier, rule, id, direction, terms)
+            });
+            let numbered = numbered.collect();
+            live.tiered.insert(place, (policy.tier, numbered));
         }
         live
+    }
+
+    fn tier_rule(&mut self, tier: Tier, rule: &TierRule, id: RuleId, direction: Direction, terms: &mut Terms) -> Rule {
+        if fails_closed(rule) {
+            return match rule.action {
+                TierAction::Accept => {
+                    Rule { id, peers: Some(Vec::new()), ports: None, part: Part::Tier(tier, TierAction::Accept) }
+                }
+                _ => Rule { id, peers: None, ports: None, part: Part::Tier(tier, TierAction::Deny) },
+            };
+        }
+        let known = rule.peers.iter().filter_map(Term::of_tier);
+        let peers = Some(known.map(|term| terms.add(term, &mut self.terms)).collect());
+        let ports = rule.ports.iter().flat_map(|term| tier_ports(term, direction)).collect();
+        Rule { id, peers, ports: (!rule.ports.is_empty()).then_some(ports), part: Part::Tier(tier, rule.action) }
     }
 
     fn rule(
@@ -112,14 +158,17 @@ impl Compiler {
         let mut term = |peer| terms.add(Term::of(policy, peer), &mut self.terms);
         let peers: Option<Vec<_>> = (!rule.peers.is_empty()).then(|| rule.peers.iter().map(&mut term).collect());
         let ports = (!rule.ports.is_empty()).then(|| rule.ports.iter().map(|term| port(term, direction)).collect());
-        Rule { id, peers, ports }
+        Rule { id, peers, ports, part: Part::Network }
     }
 }
 
 /// A port term, with the end at which a name resolves.
 fn port(term: &PortTerm, direction: Direction) -> Port {
-    let protocol = term.protocol;
-    match &term.port {
+    port_of(term.protocol, &term.port, direction)
+}
+
+fn port_of(protocol: Protocol, port: &PortMatch, direction: Direction) -> Port {
+    match port {
         PortMatch::Any => Port::Range(protocol, PortRange::ALL),
         PortMatch::Range(range) => Port::Range(protocol, *range),
         PortMatch::Named(name) => {
@@ -129,6 +178,17 @@ fn port(term: &PortTerm, direction: Direction) -> Port {
                 Direction::Egress => Port::Peers(name),
             }
         }
+    }
+}
+
+/// A port term of a tier; a name stands for each protocol that has it.
+fn tier_ports(term: &TierPort, direction: Direction) -> Vec<Port> {
+    match term {
+        TierPort::Of(protocol, port) => vec![port_of(*protocol, port, direction)],
+        TierPort::Named(name) => [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
+            .map(|protocol| port_of(protocol, &PortMatch::Named(Arc::clone(name)), direction))
+            .into(),
+        TierPort::Unknown => Vec::new(),
     }
 }
 

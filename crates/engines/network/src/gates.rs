@@ -2,12 +2,15 @@
 
 use crate::classes::Classes;
 use crate::compile::LiveRules;
+use crate::flat::Flat;
 use crate::groups::{Group, Groups, Side, side};
 use crate::judge::whole;
 use crate::numbers::Numbers;
 use crate::program::{Gate, RuleSet, RuleSetId};
 use crate::rules::{OwnPorts, Port, PortName, Rule, bounds, table};
-use lictor_cluster::Pod;
+use crate::tiers::whole_tiered;
+use lictor_cluster::{Pod, Snapshot};
+use lictor_manifest::Tier;
 use lictor_model::{Direction, Mode, Name, PolicyRef};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -19,6 +22,8 @@ pub(crate) struct RuleSetMeaning {
     rules: Vec<Rule>,
     own: Vec<(PortName, u16)>,
     bounds: Vec<u16>,
+    /// Whether NetworkPolicies isolate; without tiers they always do.
+    isolated: bool,
 }
 
 /// Makes gates, and each rule set once.
@@ -29,21 +34,29 @@ pub(crate) struct Gates<'a> {
     tables: BTreeMap<RuleSetId, Arc<RuleSet>>,
     /// By group.
     plans: Vec<[Plan; 2]>,
-    made: HashMap<(*const [PolicyRef], Vec<Option<u16>>), RuleSetId>,
+    made: HashMap<(usize, Vec<Option<u16>>), RuleSetId>,
 }
 
 /// One direction of a group: what endpoints share that the same policies isolate.
 struct Plan {
-    /// Shared by the groups that the same policies isolate.
+    shared: Shared,
+    mode: Mode,
+}
+
+/// What the groups share of which the same policies speak.
+#[derive(Clone)]
+struct Shared {
+    number: usize,
     isolated_by: Arc<[PolicyRef]>,
+    tiered: Arc<[PolicyRef]>,
     rules: Arc<[Rule]>,
     /// The names of the endpoint's own ports that the rules use.
     own: Arc<[PortName]>,
-    mode: Mode,
 }
 
 impl<'a> Gates<'a> {
     pub(crate) fn new(
+        snapshot: &Snapshot,
         groups: &Groups<'_>,
         rules: &[LiveRules<'_>; 2],
         classes: &'a Classes,
@@ -53,9 +66,10 @@ impl<'a> Gates<'a> {
         let mut shared = HashMap::new();
         let mut plan = |direction: Direction, half: &Side<'_>| {
             let names: Vec<Name> = half.policies.iter().map(|policy| policy.meta.name.clone()).collect();
-            let (isolated_by, rules, own) =
-                shared.entry((direction, names)).or_insert_with(|| share(half, &rules[side(direction)])).clone();
-            Plan { isolated_by, rules, own, mode: half.mode }
+            let number = shared.len();
+            let make = || share(number, snapshot, half, &rules[side(direction)]);
+            let shared = shared.entry((direction, names, half.tiered.clone())).or_insert_with(make).clone();
+            Plan { shared, mode: half.mode }
         };
         let of_group =
             |group: &Group<'_>| Direction::BOTH.map(|direction| plan(direction, &group.sides[side(direction)]));
@@ -66,18 +80,19 @@ impl<'a> Gates<'a> {
     /// One direction of an endpoint of a group.
     pub(crate) fn of(&mut self, group: usize, pod: &Pod, direction: Direction) -> Gate {
         let plan = &self.plans[group][side(direction)];
-        let gate = |rule_set| Gate { rule_set, isolated_by: Arc::clone(&plan.isolated_by), mode: plan.mode };
-        if plan.isolated_by.is_empty() {
-            return gate(None);
+        let shared = plan.shared.clone();
+        let (isolated_by, tiered) = (Arc::clone(&shared.isolated_by), Arc::clone(&shared.tiered));
+        let mut gate = Gate { rule_set: None, isolated_by, tiered, mode: plan.mode };
+        if shared.isolated_by.is_empty() && shared.tiered.is_empty() {
+            return gate;
         }
         let number = |name: &PortName| pod.named_port(&name.name, name.protocol);
-        let key = (Arc::as_ptr(&plan.isolated_by), plan.own.iter().map(number).collect::<Vec<_>>());
+        let key = (shared.number, shared.own.iter().map(number).collect::<Vec<_>>());
         if let Some(id) = self.made.get(&key) {
-            return gate(Some(*id));
+            gate.rule_set = Some(*id);
+            return gate;
         }
-        let (rules, own) = (Arc::clone(&plan.rules), Arc::clone(&plan.own));
-        let mut gate = gate(None);
-        let id = self.rule_set(&rules, &own, &key.1);
+        let id = self.rule_set(&shared, &key.1);
         self.made.insert(key, id);
         gate.rule_set = Some(id);
         gate
@@ -88,15 +103,20 @@ impl<'a> Gates<'a> {
         self.tables
     }
 
-    fn rule_set(&mut self, rules: &[Rule], names: &[PortName], numbers: &[Option<u16>]) -> RuleSetId {
-        let resolved = names.iter().zip(numbers).filter_map(|(name, number)| Some((name.clone(), (*number)?)));
+    fn rule_set(&mut self, shared: &Shared, numbers: &[Option<u16>]) -> RuleSetId {
+        let rules = &*shared.rules;
+        let isolated = !shared.isolated_by.is_empty();
+        let resolved = shared.own.iter().zip(numbers).filter_map(|(name, number)| Some((name.clone(), (*number)?)));
         let own: Vec<(PortName, u16)> = resolved.collect();
         let known: OwnPorts = own.iter().cloned().collect();
         let bounds = bounds(rules, &known, self.classes);
-        let meaning = RuleSetMeaning { rules: rules.to_vec(), own, bounds: bounds.clone() };
+        let meaning = RuleSetMeaning { rules: rules.to_vec(), own, bounds: bounds.clone(), isolated };
         let id = RuleSetId(self.numbers.of(meaning));
         if !self.tables.contains_key(&id) {
-            let fresh = table(rules, &known, bounds, self.classes);
+            let fresh = match shared.tiered.is_empty() {
+                true => table(rules, &known, bounds, self.classes),
+                false => Flat { rules, isolated, own: &known, classes: self.classes }.table(bounds),
+            };
             let before = self.before.get(&id).filter(|before| ***before == fresh);
             self.tables.insert(id, before.cloned().unwrap_or_else(|| Arc::new(fresh)));
         }
@@ -104,11 +124,13 @@ impl<'a> Gates<'a> {
     }
 }
 
-type Shared = (Arc<[PolicyRef]>, Arc<[Rule]>, Arc<[PortName]>);
-
-fn share(half: &Side<'_>, live: &LiveRules<'_>) -> Shared {
-    let rules: Arc<[Rule]> =
-        half.policies.iter().filter_map(|policy| live.get(&policy.meta.name)).flatten().cloned().collect();
+fn share(number: usize, snapshot: &Snapshot, half: &Side<'_>, live: &LiveRules<'_>) -> Shared {
+    let network = half.policies.iter().filter_map(|policy| live.network.get(&policy.meta.name)).flatten();
+    let of = |wanted: Tier| {
+        let placed = half.tiered.iter().filter_map(|place| live.tiered.get(place));
+        placed.filter(move |(tier, _)| *tier == wanted).flat_map(|(_, rules)| rules)
+    };
+    let rules: Arc<[Rule]> = of(Tier::Admin).chain(network).chain(of(Tier::Baseline)).cloned().collect();
     let ports = rules.iter().filter_map(|rule| rule.ports.as_ref()).flatten();
     let own: BTreeSet<PortName> = ports
         .filter_map(|port| match port {
@@ -117,5 +139,7 @@ fn share(half: &Side<'_>, live: &LiveRules<'_>) -> Shared {
         })
         .collect();
     let isolated_by = half.policies.iter().map(|policy| whole(policy)).collect();
-    (isolated_by, rules, own.into_iter().collect())
+    let tiered = half.tiered.iter().filter_map(|place| snapshot.policies.cluster_network.get(*place));
+    let tiered = tiered.map(|policy| whole_tiered(policy)).collect();
+    Shared { number, isolated_by, tiered, rules, own: own.into_iter().collect() }
 }

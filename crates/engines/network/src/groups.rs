@@ -2,10 +2,11 @@
 
 use crate::judge::isolating;
 use crate::matching::rules;
+use crate::tiers::speaking;
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{NetworkPolicy, PeerTerm};
+use lictor_manifest::{NetworkPolicy, PeerTerm, TierPeer};
 use lictor_model::{Direction, Layer, Mode, Name};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Pods of one namespace with the same values under every key that some selector reads: policies select all of
@@ -20,6 +21,8 @@ pub(crate) struct Group<'a> {
 /// One direction of a group.
 pub(crate) struct Side<'a> {
     pub(crate) policies: Vec<&'a NetworkPolicy>,
+    /// The cluster-wide policies that speak of it, by their place in the snapshot.
+    pub(crate) tiered: Vec<usize>,
     pub(crate) mode: Mode,
 }
 
@@ -70,6 +73,11 @@ impl<'a> Groups<'a> {
         live.sort_by_key(|policy| &policy.meta.name);
         live
     }
+
+    /// Each cluster-wide policy that speaks of some endpoint in a direction, by its place in the snapshot.
+    pub(crate) fn live_tiered(&self, direction: Direction) -> BTreeSet<usize> {
+        self.groups.iter().flat_map(|group| &group.sides[side(direction)].tiered).copied().collect()
+    }
 }
 
 fn of_pod<'a>(snapshot: &'a Snapshot, pod: &'a Pod, direction: Direction) -> Side<'a> {
@@ -77,7 +85,11 @@ fn of_pod<'a>(snapshot: &'a Snapshot, pod: &'a Pod, direction: Direction) -> Sid
         Direction::Ingress => Layer::Ingress,
         Direction::Egress => Layer::Egress,
     };
-    Side { policies: isolating(snapshot, pod, direction), mode: snapshot.mode(pod, layer).0 }
+    Side {
+        policies: isolating(snapshot, pod, direction),
+        tiered: speaking(snapshot, pod, direction).map(|(place, _)| place).collect(),
+        mode: snapshot.mode(pod, layer).0,
+    }
 }
 
 /// The label keys that selectors of pods read.
@@ -91,8 +103,16 @@ fn keys_read(snapshot: &Snapshot) -> HashSet<&str> {
         });
         selectors.chain([&policy.pod_selector])
     });
+    let tiered = policies.cluster_network.iter().flat_map(|policy| {
+        let rules = policy.ingress.iter().chain(&policy.egress).flat_map(|rule| &rule.peers);
+        let selectors = rules.filter_map(|peer| match peer {
+            TierPeer::Pods(pods) => Some(&pods.pods),
+            _ => None,
+        });
+        selectors.chain([&policy.subject.pods])
+    });
     let stances = policies.stances.values().filter_map(|stance| stance.selector.as_ref());
-    let requirements = network.chain(stances).flat_map(|selector| selector.requirements());
+    let requirements = network.chain(tiered).chain(stances).flat_map(|selector| selector.requirements());
     requirements.map(|requirement| &*requirement.key).collect()
 }
 

@@ -1,8 +1,9 @@
 //! One flow against the policies themselves.
 
 use crate::matching::{Far, rule_path, rules};
+use crate::tiers::{first_match, speaking, whole_tiered};
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::NetworkPolicy;
+use lictor_manifest::{NetworkPolicy, Tier, TierAction};
 use lictor_model::{By, Direction, Flow, Layer, Name, NearestMiss, Peer, PolicyKind, PolicyRef, Step, Verdict};
 use std::sync::Arc;
 
@@ -12,13 +13,16 @@ use std::sync::Arc;
 /// An end that names no pod is looked up by its address. Answers of a connection that was allowed are not
 /// asked about: they belong to it.
 ///
+/// - The Admin tier is asked first, the Baseline tier where no NetworkPolicy isolates; in each, the first rule that
+///   matches counts, by priority and then as it is written.
 /// - A policy isolates the pods that it selects in the directions that it speaks of; an endpoint that is not
 ///   isolated may do anything.
 /// - Where it is isolated, a flow needs one rule of one such policy; policies only ever add.
-/// - Traffic of a pod with itself and with its own node is always allowed. A host-network pod is its node:
-///   no policy selects it, and only an `ipBlock` matches it.
+/// - Traffic of a pod with itself is always allowed, and with its own node unless a tier denies it. A host-network pod
+///   is its node: no policy selects it, and only `ipBlock`, `networks` and `nodes` match it.
 ///
-/// Source: Kubernetes API reference, NetworkPolicySpec v1; concepts, "Network Policies".
+/// Source: Kubernetes API reference, NetworkPolicySpec v1; concepts, "Network Policies"; network-policy-api,
+/// ClusterNetworkPolicySpec v1alpha2.
 pub fn judge(snapshot: &Snapshot, flow: &Flow, direction: Direction) -> Step {
     let (layer, near, far) = match direction {
         Direction::Ingress => (Layer::Ingress, &flow.destination, &flow.source),
@@ -40,24 +44,37 @@ pub fn judge(snapshot: &Snapshot, flow: &Flow, direction: Direction) -> Step {
     if subject.addresses.contains(&address) {
         return step(Verdict::Allow, By::OwnPod);
     }
-    if snapshot.nodes.get(&subject.node).is_some_and(|node| node.addresses.contains(&address)) {
-        return step(Verdict::Allow, By::OwnNode);
-    }
+    let own_node = snapshot.nodes.get(&subject.node).is_some_and(|node| node.addresses.contains(&address));
     let peer = snapshot.pod_at(address).map(|pod| &**pod);
     let named = match direction {
         Direction::Ingress => Some(&**subject),
         Direction::Egress => peer,
     };
     let far = Far { address, pod: peer, named, protocol: flow.protocol, port: flow.port };
-    let policies = isolating(snapshot, subject, direction);
-    let (verdict, by) = decide(snapshot, &policies, &far, direction);
+    let tiered: Vec<_> = speaking(snapshot, subject, direction).map(|(_, policy)| policy).collect();
+    // NetworkPolicies leave a pod and its own node alone; the tiers around them do not.
+    let policies = if own_node { Vec::new() } else { isolating(snapshot, subject, direction) };
+    let decided = |tier| first_match(snapshot, &tiered, tier, &far, direction);
+    let (verdict, by) = match decided(Tier::Admin) {
+        Some((action, rule)) => (verdict_of(action), By::Policy(rule)),
+        None if !policies.is_empty() => decide(snapshot, &policies, &far, direction),
+        None => match decided(Tier::Baseline) {
+            Some((action, rule)) => (verdict_of(action), By::Policy(rule)),
+            None if own_node => return step(Verdict::Allow, By::OwnNode),
+            None => (Verdict::Allow, By::NoPolicy),
+        },
+    };
     let nearest_miss = match by {
         By::Isolation(_) => nearest_miss(snapshot, &policies, &far, direction),
         _ => None,
     };
     Step {
         mode: snapshot.mode(subject, layer).0,
-        applied: policies.iter().map(|policy| whole(policy)).collect(),
+        applied: tiered
+            .iter()
+            .map(|policy| whole_tiered(policy))
+            .chain(policies.iter().map(|policy| whole(policy)))
+            .collect(),
         nearest_miss,
         ..step(verdict, by)
     }
@@ -90,10 +107,12 @@ pub(crate) fn whole(policy: &NetworkPolicy) -> PolicyRef {
     PolicyRef::whole(PolicyKind::NetworkPolicy, policy.meta.name.clone())
 }
 
+fn verdict_of(action: TierAction) -> Verdict {
+    if action == TierAction::Accept { Verdict::Allow } else { Verdict::Deny }
+}
+
+/// What the NetworkPolicies say that isolate an endpoint.
 fn decide(snapshot: &Snapshot, policies: &[&NetworkPolicy], far: &Far<'_>, direction: Direction) -> (Verdict, By) {
-    if policies.is_empty() {
-        return (Verdict::Allow, By::NoPolicy);
-    }
     let matching = policies.iter().flat_map(|policy| {
         let rules = rules(policy, direction).unwrap_or_default().iter().enumerate();
         rules.filter_map(|(at, rule)| Some((far.tier(snapshot, policy, rule, direction)?, *policy, at)))

@@ -16,6 +16,7 @@ mod addressing;
 mod classes;
 mod compile;
 mod findings;
+mod flat;
 mod gates;
 mod groups;
 mod judge;
@@ -24,6 +25,7 @@ mod numbers;
 mod program;
 mod rules;
 mod terms;
+mod tiers;
 
 pub use compile::{Compiler, compile};
 pub use findings::findings;

@@ -92,7 +92,7 @@ impl Far<'_> {
             }
     }
 
-    fn number(&self, name: &str, protocol: Protocol) -> Option<u16> {
+    pub(crate) fn number(&self, name: &str, protocol: Protocol) -> Option<u16> {
         self.named.and_then(|pod| pod.named_port(name, protocol))
     }
 

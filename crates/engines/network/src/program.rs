@@ -17,6 +17,12 @@ pub struct ClassId(pub u32);
 impl ClassId {
     /// In an [`Entry`]: an address of any class.
     pub const ANY: Self = Self(u32::MAX);
+
+    /// In an [`Entry`]: an address of this class that is the endpoint's own node.
+    #[must_use]
+    pub const fn as_own_node(self) -> Self {
+        Self(self.0 | 1 << 31)
+    }
 }
 
 /// A rule set, numbered from 1; 0 in the kernel means that the endpoint is not isolated.
@@ -26,6 +32,15 @@ pub struct RuleSetId(pub u32);
 /// A rule, as an index into [`Program::rules`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(pub u32);
+
+impl RuleId {
+    /// No rule of any tier decided, and no NetworkPolicy isolates.
+    pub const NO_POLICY: Self = Self(u32::MAX);
+    /// NetworkPolicies isolate, and none of their rules matches.
+    pub const ISOLATION: Self = Self(u32::MAX - 1);
+    /// No rule of any tier decided about the endpoint's own node.
+    pub const OWN_NODE: Self = Self(u32::MAX - 2);
+}
 
 /// Every verdict about every endpoint, ready to be looked up.
 #[derive(Debug, Clone, Default)]
@@ -49,7 +64,7 @@ pub struct Program {
 pub struct Endpoint {
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
-    /// The addresses of its own node, which it may always talk with.
+    /// The addresses of its own node, which it may talk with unless a tier denies it.
     pub own_node: Vec<IpAddr>,
     /// Whether the proxy captures its TCP traffic.
     pub enrolled: bool,
@@ -64,8 +79,10 @@ pub struct Endpoint {
 pub struct Gate {
     /// The rule set; nothing when no policy isolates this direction.
     pub rule_set: Option<RuleSetId>,
-    /// The policies that isolate it, the whole policy each.
+    /// The NetworkPolicies that isolate it, the whole policy each.
     pub isolated_by: Arc<[PolicyRef]>,
+    /// The cluster-wide policies that speak of it, in the order in which they are asked.
+    pub tiered: Arc<[PolicyRef]>,
     /// How far it goes.
     pub mode: Mode,
 }
@@ -135,6 +152,27 @@ impl RuleSet {
     }
 }
 
+impl RuleSet {
+    /// The entry for the endpoint's own node, if this rule set speaks of it.
+    pub fn lookup_own_node(&self, class: ClassId, protocol: Protocol, port: u16) -> Option<Outcome> {
+        let exact = Some((protocol, self.port_class(port)));
+        let class = class.as_own_node();
+        [exact, None].into_iter().find_map(|port| self.entries.get(&Entry { class, port }).copied())
+    }
+}
+
+impl Gate {
+    /// What a rule of its rule set stands for.
+    pub fn by(&self, rule: RuleId, rules: &[PolicyRef]) -> Option<By> {
+        match rule {
+            RuleId::NO_POLICY => Some(By::NoPolicy),
+            RuleId::ISOLATION => Some(By::Isolation(self.isolated_by.to_vec())),
+            RuleId::OWN_NODE => Some(By::OwnNode),
+            rule => rules.get(rule.0 as usize).cloned().map(By::Policy),
+        }
+    }
+}
+
 impl Endpoint {
     /// One direction.
     pub fn gate(&self, direction: Direction) -> &Gate {
@@ -195,17 +233,24 @@ impl Program {
         if known.addresses.contains(&peer) {
             return fixed(Verdict::Allow, By::OwnPod);
         }
-        if known.own_node.contains(&peer) {
-            return fixed(Verdict::Allow, By::OwnNode);
-        }
+        let own_node = known.own_node.contains(&peer);
         let gate = known.gate(direction);
         let Some(id) = gate.rule_set else {
-            return Judgement { verdict: Verdict::Allow, mode: gate.mode, by: By::NoPolicy };
+            return match own_node {
+                true => fixed(Verdict::Allow, By::OwnNode),
+                false => Judgement { verdict: Verdict::Allow, mode: gate.mode, by: By::NoPolicy },
+            };
         };
-        let outcome = self.rule_sets.get(&id).and_then(|set| set.lookup(self.class(peer), protocol, port));
+        let set = self.rule_sets.get(&id);
+        let outcome = match own_node {
+            true => set.and_then(|set| set.lookup_own_node(self.class(peer), protocol, port)),
+            false => set.and_then(|set| set.lookup(self.class(peer), protocol, port)),
+        };
         let (verdict, by) = match outcome {
-            Some(outcome) => match self.rules.get(outcome.rule.0 as usize) {
-                Some(rule) => (outcome.verdict, By::Policy(rule.clone())),
+            None if own_node => return fixed(Verdict::Allow, By::OwnNode),
+            Some(Outcome { rule: RuleId::OWN_NODE, .. }) => return fixed(Verdict::Allow, By::OwnNode),
+            Some(outcome) => match gate.by(outcome.rule, &self.rules) {
+                Some(by) => (outcome.verdict, by),
                 None => (Verdict::Deny, By::Unknown("a rule that the program does not hold".to_owned())),
             },
             None => (Verdict::Deny, By::Isolation(gate.isolated_by.to_vec())),

@@ -3,6 +3,7 @@
 use crate::classes::Classes;
 use crate::program::{ClassId, Entry, Outcome, RuleId, RuleSet};
 use crate::terms::TermId;
+use lictor_manifest::{Tier, TierAction};
 use lictor_model::{PortRange, Protocol, Verdict};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,6 +16,17 @@ pub(crate) struct Rule {
     pub(crate) peers: Option<Vec<TermId>>,
     /// Nothing for all ports of all protocols.
     pub(crate) ports: Option<Vec<Port>>,
+    /// What it is a rule of.
+    pub(crate) part: Part,
+}
+
+/// Where a rule stands among the others of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Part {
+    /// Of a NetworkPolicy: it allows, in whatever order.
+    Network,
+    /// Of a tier: the first that matches counts.
+    Tier(Tier, TierAction),
 }
 
 /// A port term of a rule.
@@ -26,6 +38,16 @@ pub(crate) enum Port {
     Own(PortName),
     /// The port that the peer has under a name (egress).
     Peers(PortName),
+}
+
+impl Port {
+    /// Its protocol.
+    pub(crate) const fn protocol(&self) -> Protocol {
+        match self {
+            Self::Range(protocol, _) => *protocol,
+            Self::Own(name) | Self::Peers(name) => name.protocol,
+        }
+    }
 }
 
 /// The name of a container port.

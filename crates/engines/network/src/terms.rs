@@ -2,7 +2,7 @@
 
 use crate::numbers::Numbers;
 use lictor_cluster::Snapshot;
-use lictor_manifest::{NetworkPolicy, PeerTerm};
+use lictor_manifest::{NetworkPolicy, PeerTerm, TierPeer};
 use lictor_model::{Cidr, IpBlock, Labels, Selector};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -18,6 +18,8 @@ pub(crate) enum Term {
     Pods { scope: Scope, pods: Selector },
     /// Addresses.
     Block(IpBlock),
+    /// The addresses of nodes with these labels.
+    Nodes(Selector),
 }
 
 /// The namespaces that a term speaks of.
@@ -44,11 +46,26 @@ impl Term {
     }
 }
 
+impl Term {
+    /// The term of a cluster-wide policy's peer; nothing for a form that matches nothing.
+    pub(crate) fn of_tier(peer: &TierPeer) -> Option<Self> {
+        Some(match peer {
+            TierPeer::Pods(pods) => {
+                Self::Pods { scope: Scope::Selected(pods.namespaces.clone()), pods: pods.pods.clone() }
+            }
+            TierPeer::Nodes(selector) => Self::Nodes(selector.clone()),
+            TierPeer::Network(block) => Self::Block(IpBlock { cidr: *block, except: Vec::new() }),
+            TierPeer::Domain(_) | TierPeer::Unknown => return None,
+        })
+    }
+}
+
 /// The terms of live policies, ready to be asked which of them an address or a pod meets.
 #[derive(Debug, Default)]
 pub(crate) struct Terms {
     pods: BTreeMap<TermId, (Scope, Selector)>,
     blocks: BTreeMap<TermId, IpBlock>,
+    nodes: BTreeMap<TermId, Selector>,
     /// The pod terms that can match in a namespace.
     by_namespace: HashMap<Arc<str>, Vec<TermId>>,
     /// For each block and hole: the terms that an address meets which no longer one of them covers.
@@ -67,6 +84,9 @@ impl Terms {
             }
             Term::Block(block) => {
                 self.blocks.entry(id).or_insert(block);
+            }
+            Term::Nodes(selector) => {
+                self.nodes.entry(id).or_insert(selector);
             }
         }
         id
@@ -127,6 +147,13 @@ impl Terms {
         let candidates = self.by_namespace.get(namespace).into_iter().flatten();
         let meets = |id: &&TermId| self.pods.get(id).is_some_and(|(_, selector)| selector.matches(labels));
         candidates.filter(meets).copied().collect()
+    }
+
+    /// The terms that a node's address meets, ascending.
+    pub(crate) fn of_node(&self, address: IpAddr, labels: &Labels) -> Vec<TermId> {
+        let blocks = self.of_address(address).into_iter().flat_map(|met| met.iter().copied());
+        let selected = self.nodes.iter().filter(|(_, selector)| selector.matches(labels)).map(|(id, _)| *id);
+        blocks.chain(selected).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The block terms that an address meets, ascending.

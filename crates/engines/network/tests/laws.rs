@@ -129,6 +129,7 @@ proptest! {
 
     #[test]
     fn policies_only_add_up(cluster in cluster()) {
+        let cluster = Cluster { tiered: Vec::new(), ..cluster };
         let snapshot = cluster.snapshot();
         let alone: Vec<Snapshot> = (0..cluster.policies.len()).map(|at| cluster.with_policies([at]).snapshot()).collect();
         let unisolated = "default, no policy applies";

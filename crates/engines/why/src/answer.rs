@@ -154,6 +154,12 @@ pub fn place(snapshot: &Snapshot, rule: &PolicyRef) -> Option<Position> {
     let name = &rule.name;
     let meta = match rule.kind {
         PolicyKind::NetworkPolicy => policies.network.get(name).map(|policy| &policy.meta),
+        kind @ (PolicyKind::ClusterNetworkPolicy
+        | PolicyKind::AdminNetworkPolicy
+        | PolicyKind::BaselineAdminNetworkPolicy) => {
+            let mut tiered = policies.cluster_network.iter();
+            tiered.find(|policy| policy.kind == kind && policy.meta.name == *name).map(|policy| &policy.meta)
+        }
         PolicyKind::PeerAuthentication => policies.peer_authentication.get(name).map(|policy| &policy.meta),
         PolicyKind::AuthorizationPolicy => policies.authorization.get(name).map(|policy| &policy.meta),
         PolicyKind::Stance => policies.stances.get(name).map(|policy| &policy.meta),

@@ -205,6 +205,9 @@ fn metadata(snapshot: &Snapshot, kind: PolicyKind, namespace: &str, words: &str)
         PolicyKind::PeerAuthentication => policies.peer_authentication.contains_key(name),
         PolicyKind::AuthorizationPolicy => policies.authorization.contains_key(name),
         PolicyKind::Stance => policies.stances.contains_key(name),
+        PolicyKind::ClusterNetworkPolicy | PolicyKind::AdminNetworkPolicy | PolicyKind::BaselineAdminNetworkPolicy => {
+            policies.cluster_network.iter().any(|policy| policy.kind == kind && policy.meta.name == *name)
+        }
     };
     let numbered = (2..).map(|number: u32| format!("{base}-{number}"));
     let name =

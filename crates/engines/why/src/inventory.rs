@@ -70,7 +70,9 @@ impl Engines<'_> {
     fn policies_of(&self, pod: &Pod) -> Vec<PolicyRef> {
         let mut policies: BTreeSet<PolicyRef> = BTreeSet::new();
         if let Some(endpoint) = self.network.endpoints.get(&pod.name) {
-            policies.extend(endpoint.egress.isolated_by.iter().chain(endpoint.ingress.isolated_by.iter()).cloned());
+            for gate in [&endpoint.egress, &endpoint.ingress] {
+                policies.extend(gate.isolated_by.iter().chain(gate.tiered.iter()).cloned());
+            }
         }
         if pod.enrolled {
             let modes = [0].into_iter().chain(pod.ports.iter().map(|port| port.port));

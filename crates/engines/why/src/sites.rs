@@ -84,7 +84,7 @@ pub(crate) fn sites<'a>(pods: impl IntoIterator<Item = &'a Arc<Pod>>, blocks: &B
 
 /// Every address block that a policy of the snapshot names.
 pub(crate) fn blocks(snapshot: &Snapshot) -> BTreeSet<Cidr> {
-    use lictor_manifest::PeerTerm;
+    use lictor_manifest::{PeerTerm, TierPeer};
     let mut blocks = BTreeSet::new();
     for policy in snapshot.policies.network.values() {
         let rules = policy.ingress.iter().chain(&policy.egress).flatten();
@@ -95,6 +95,11 @@ pub(crate) fn blocks(snapshot: &Snapshot) -> BTreeSet<Cidr> {
             }
         }
     }
+    let tiered = snapshot.policies.cluster_network.iter().flat_map(|policy| &policy.egress);
+    blocks.extend(tiered.flat_map(|rule| &rule.peers).filter_map(|peer| match peer {
+        TierPeer::Network(block) => Some(*block),
+        _ => None,
+    }));
     let conditions = |condition: &Condition| -> Vec<Cidr> {
         let values = condition.values.iter().chain(&condition.not_values);
         values.filter_map(|text| text.parse().ok().or_else(|| Some(Cidr::host(text.parse().ok()?)))).collect()

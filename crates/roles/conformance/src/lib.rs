@@ -10,8 +10,8 @@
 //! **Not here.** No connection is opened; `lictor-lab` runs the same cases with real ones.
 
 pub mod istio_authz;
-pub mod netpol_e2e;
 mod report;
+pub mod segmentation;
 pub mod steps;
 
 pub use report::{Failure, SuiteReport};
@@ -30,7 +30,11 @@ pub fn root() -> Option<PathBuf> {
 type Suite = (&'static str, fn(&Path) -> SuiteReport);
 
 /// Every suite that is known here.
-const SUITES: &[Suite] = &[("istio-authz", istio_authz::run), ("netpol-e2e", netpol_e2e::run)];
+const SUITES: &[Suite] = &[
+    ("cnp-conformance", |suite| segmentation::run("cnp-conformance", suite)),
+    ("istio-authz", istio_authz::run),
+    ("netpol-e2e", |suite| segmentation::run("netpol-e2e", suite)),
+];
 
 /// Runs every suite that is at a folder or one level below it, in the order of their names.
 pub fn run(folder: &Path) -> Vec<SuiteReport> {

@@ -3,8 +3,8 @@
 use crate::RecordSink;
 use crate::open_flows::OpenFlows;
 use lictor_datapath::{Ended, Event, Events, Judged, Reason, What, capture::TUNNEL};
-use lictor_model::{By, Close, Decision, DecisionIds, Layer, Mode, Party, Point, Protocol, Record, Verdict};
-use lictor_network::{Program, RuleId};
+use lictor_model::{By, Close, Decision, DecisionIds, Direction, Layer, Mode, Party, Point, Protocol, Record, Verdict};
+use lictor_network::Gate;
 use lictor_proxy::View;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -134,15 +134,12 @@ fn decision(id: u64, event: &Event, view: &View, ruling: &Ruling) -> Decision {
 /// The reason in the words of a decision.
 fn by(event: &Event, view: &View, layer: Layer, reason: Reason) -> By {
     match reason {
-        Reason::Rule(rule) => rule_of(&view.network, rule),
+        Reason::Rule(rule) => {
+            let by = gate(event, view, layer).and_then(|gate| gate.by(rule, &view.network.rules));
+            by.unwrap_or_else(|| By::Unknown("a rule of a program that is no longer in force".to_owned()))
+        }
         Reason::Isolated => {
-            let own = if layer == Layer::Egress { event.source } else { event.destination };
-            let endpoint = view.snapshot.pod_at(own.ip()).and_then(|pod| view.network.endpoints.get(&pod.name));
-            let gate = endpoint.map(|endpoint| match layer {
-                Layer::Egress => &endpoint.egress,
-                _ => &endpoint.ingress,
-            });
-            By::Isolation(gate.map(|gate| gate.isolated_by.to_vec()).unwrap_or_default())
+            By::Isolation(gate(event, view, layer).map(|gate| gate.isolated_by.to_vec()).unwrap_or_default())
         }
         Reason::NoPolicy => By::NoPolicy,
         Reason::OwnPod => By::OwnPod,
@@ -155,11 +152,14 @@ fn by(event: &Event, view: &View, layer: Layer, reason: Reason) -> By {
     }
 }
 
-fn rule_of(program: &Program, rule: RuleId) -> By {
-    match program.rules.get(rule.0 as usize) {
-        Some(rule) => By::Policy(rule.clone()),
-        None => By::Unknown("a rule of a program that is no longer in force".to_owned()),
-    }
+/// The gate at which a layer judged.
+fn gate<'a>(event: &Event, view: &'a View, layer: Layer) -> Option<&'a Gate> {
+    let (own, direction) = match layer {
+        Layer::Egress => (event.source, Direction::Egress),
+        _ => (event.destination, Direction::Ingress),
+    };
+    let pod = view.snapshot.pod_at(own.ip())?;
+    Some(view.network.endpoints.get(&pod.name)?.gate(direction))
 }
 
 /// The time of day of a moment on the monotonic clock.

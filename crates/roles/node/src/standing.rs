@@ -10,8 +10,10 @@ use std::collections::{BTreeSet, HashMap};
 pub(crate) fn policies(snapshot: &Snapshot, network: &Program, authorization: &[PolicyStatus]) -> Vec<PolicyStatus> {
     let mut pods: HashMap<PolicyRef, usize> = HashMap::new();
     for endpoint in network.endpoints.values() {
-        let isolating: BTreeSet<&PolicyRef> =
-            endpoint.egress.isolated_by.iter().chain(endpoint.ingress.isolated_by.iter()).collect();
+        let isolating: BTreeSet<&PolicyRef> = [&endpoint.egress, &endpoint.ingress]
+            .into_iter()
+            .flat_map(|gate| gate.isolated_by.iter().chain(gate.tiered.iter()))
+            .collect();
         for policy in isolating {
             *pods.entry(policy.at("")).or_default() += 1;
         }
@@ -29,6 +31,7 @@ pub(crate) fn policies(snapshot: &Snapshot, network: &Program, authorization: &[
         PolicyStatus { pods: pods.get(&policy).copied().unwrap_or_default(), policy, state: PolicyState::Enforced }
     };
     let network = snapshot.policies.network.keys().map(|name| known(PolicyKind::NetworkPolicy, name));
+    let tiered = snapshot.policies.cluster_network.iter().map(|policy| known(policy.kind, &policy.meta.name));
     let stances = snapshot.policies.stances.keys().map(|name| known(PolicyKind::Stance, name));
-    network.chain(stances).chain(authorization.iter().cloned()).collect()
+    network.chain(tiered).chain(stances).chain(authorization.iter().cloned()).collect()
 }

@@ -44,20 +44,23 @@ impl Datapath {
         if own.into_iter().any(|own| *own == peer) {
             return Ok((Verdict::Allow, Mode::Enforce, Reason::OwnPod));
         }
-        if self.tables.own_nodes.find(&NodeKey { endpoint: slot.number, address: peer })?.is_some() {
-            return Ok((Verdict::Allow, Mode::Enforce, Reason::OwnNode));
-        }
+        let own_node = self.tables.own_nodes.find(&NodeKey { endpoint: slot.number, address: peer })?.is_some();
         let gate = Gate::from_word(self.tables.gates.at(slot_of(slot.number, direction))?);
-        if gate.set == 0 {
+        if gate.set == 0 && !own_node {
             return Ok((Verdict::Allow, gate.mode, Reason::NoPolicy));
         }
         let class = self.class(peer, gate.column)?;
+        let class = if own_node { ClassId(class).as_own_node().0 } else { class };
         let exact = u32::from(protocol.number()) << 16 | self.port_class(gate.set, port)?;
-        for (class, port) in [(class, exact), (class, ANY_PORT), (ClassId::ANY.0, exact), (ClassId::ANY.0, ANY_PORT)] {
+        let keys = [(class, exact), (class, ANY_PORT), (ClassId::ANY.0, exact), (ClassId::ANY.0, ANY_PORT)];
+        for (class, port) in keys.into_iter().take(if own_node { 2 } else { 4 }) {
             if let Some(rule) = self.tables.rules.find(&RuleKey { set: gate.set, class, port })? {
                 let verdict = if rule.allow == 1 { Verdict::Allow } else { Verdict::Deny };
                 return Ok((verdict, gate.mode, Reason::Rule(RuleId(rule.id))));
             }
+        }
+        if own_node {
+            return Ok((Verdict::Allow, Mode::Enforce, Reason::OwnNode));
         }
         Ok((Verdict::Deny, gate.mode, Reason::Isolated))
     }
@@ -66,10 +69,11 @@ impl Datapath {
     fn by(&self, reason: Reason, endpoint: &Name, direction: Direction) -> By {
         let program = self.program.as_deref();
         match reason {
-            Reason::Rule(rule) => match program.and_then(|program| program.rules.get(rule.0 as usize)) {
-                Some(rule) => By::Policy(rule.clone()),
-                None => By::Unknown("a rule that the program does not hold".to_owned()),
-            },
+            Reason::Rule(rule) => {
+                let known = program.and_then(|program| Some((program.endpoints.get(endpoint)?, &program.rules)));
+                let by = known.and_then(|(known, rules)| known.gate(direction).by(rule, rules));
+                by.unwrap_or_else(|| By::Unknown("a rule that the program does not hold".to_owned()))
+            }
             Reason::Isolated => {
                 let known = program.and_then(|program| program.endpoints.get(endpoint));
                 By::Isolation(known.map(|known| known.gate(direction).isolated_by.to_vec()).unwrap_or_default())

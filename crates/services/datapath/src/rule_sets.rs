@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::ranges::Ranges;
 use crate::tables::{Limits, Tables};
 use crate::wire::{self, ANY_PORT, RuleKey, Span};
-use lictor_network::{ClassId, Program, RuleSet, RuleSetId};
+use lictor_network::{ClassId, Program, RuleId, RuleSet, RuleSetId};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// What a rule set says: rules by class and port word.
@@ -191,13 +191,16 @@ fn used(program: &Program) -> BTreeSet<RuleSetId> {
 /// The classes that some address has, or an entry for any.
 fn live_classes(program: &Program) -> HashSet<u32> {
     let named = program.addresses.values().map(|address| address.class).chain(program.prefixes.values().copied());
-    named.chain([ClassId::default(), ClassId::ANY]).map(|class| class.0).collect()
+    let nodes = program.addresses.values().filter(|address| address.pod.is_none());
+    let own_nodes = nodes.map(|address| address.class.as_own_node());
+    named.chain(own_nodes).chain([ClassId::default(), ClassId::ANY]).map(|class| class.0).collect()
 }
 
 fn entries(set: &RuleSet, program: &Program) -> Result<Entries, Error> {
     let entry = |(entry, outcome): (&lictor_network::Entry, &lictor_network::Outcome)| {
         let rule = outcome.rule.0;
-        if program.rules.get(rule as usize).is_none() {
+        let of_no_rule = [RuleId::NO_POLICY, RuleId::ISOLATION, RuleId::OWN_NODE].contains(&outcome.rule);
+        if !of_no_rule && program.rules.get(rule as usize).is_none() {
             return Err(missing(program, format!("rule {rule}")));
         }
         let port = match entry.port {

@@ -16,6 +16,8 @@ use time::format_description::well_known::Rfc3339;
 pub(crate) enum Scope {
     /// A cluster-scoped kind whose name is a DNS label: Namespace.
     ClusterLabel,
+    /// A cluster-scoped kind whose name is a DNS subdomain.
+    Cluster,
     /// A namespaced kind whose name is a DNS subdomain.
     Namespaced,
     /// A namespaced kind whose name is a DNS label: Service.
@@ -49,7 +51,7 @@ pub(crate) fn metadata(object: &Field<'_>, scope: Scope, default_namespace: &str
             Some(text).filter(|text| !text.is_empty())
         });
         let namespace = match scope {
-            Scope::ClusterLabel => "",
+            Scope::ClusterLabel | Scope::Cluster => "",
             Scope::Namespaced | Scope::NamespacedLabel => asked.unwrap_or(default_namespace),
             Scope::Unknown => asked.unwrap_or(""),
         };
@@ -80,7 +82,7 @@ fn name(record: &mut Record<'_>, scope: Scope, object: &Field<'_>) -> Option<Str
         Scope::ClusterLabel | Scope::NamespacedLabel => {
             (is_dns_label(name), "a DNS label: at most 63 lower-case letters, digits and dashes")
         }
-        Scope::Namespaced => {
+        Scope::Namespaced | Scope::Cluster => {
             (is_dns_subdomain(name), "a DNS subdomain: at most 253 lower-case letters, digits, dashes and dots")
         }
         Scope::Unknown => (!name.is_empty(), "a name"),

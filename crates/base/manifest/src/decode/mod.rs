@@ -4,6 +4,7 @@
 //! and the caller drops an object that has an error. Absent and null mean the same, as in the API.
 
 mod authorization_policy;
+mod cluster_network_policy;
 mod container;
 mod endpoints;
 mod labels;
@@ -18,6 +19,7 @@ mod syntax;
 mod workload;
 
 pub(crate) use authorization_policy::authorization_policy;
+pub(crate) use cluster_network_policy::cluster_network_policy;
 pub(crate) use endpoints::{endpoint_slice, endpoints};
 pub(crate) use metadata::{Scope, metadata};
 pub(crate) use network_policy::network_policy;

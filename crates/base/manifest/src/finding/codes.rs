@@ -64,6 +64,7 @@ codes! {
     MoreFindings = 1024, Note, "a file has more findings than are shown";
     Unreadable = 1025, Error, "a file could not be read";
     UnknownKind = 1026, Error, "a group of policies does not have the kind";
+    UnknownPeerForm = 1027, Warning, "a peer or protocol of a form that is not known";
 
     // Objects among each other.
     DuplicateObject = 1101, Error, "an object is declared twice";
@@ -83,6 +84,8 @@ codes! {
     RulesWithoutType = 1201, Warning, "rules of a direction that the policy does not isolate";
     NamedPortUnresolved = 1202, Warning, "a port name that no pod it could mean declares";
     ProgramTooLarge = 1203, Error, "the compiled policy does not fit into the kernel's tables";
+    PriorityTie = 1204, Warning, "two cluster-wide policies of one tier have the same priority";
+    DomainNamesUnresolved = 1205, Warning, "domain names are not looked up, so the rule matches nothing";
 
     // Transport and authorization.
     InvalidIstioPolicy = 1301, Error, "Istio would refuse the policy";

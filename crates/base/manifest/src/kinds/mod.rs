@@ -1,6 +1,7 @@
 //! The kinds that lictor acts on, as typed objects.
 
 mod authorization_policy;
+mod cluster_network_policy;
 mod core;
 mod discovery;
 mod network_policy;
@@ -9,6 +10,9 @@ mod stance;
 mod workload;
 
 pub use authorization_policy::{Action, AuthorizationPolicy, AuthorizationRule, Condition, Operation, Source};
+pub use cluster_network_policy::{
+    ClusterNetworkPolicy, NamespacedPods, Tier, TierAction, TierPeer, TierPort, TierRule,
+};
 pub use core::{Namespace, Service, ServiceAccount, ServicePort, ServiceType, Stored, TargetPort};
 pub use discovery::{BackendPort, Endpoints, Subset};
 pub use network_policy::{NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm};

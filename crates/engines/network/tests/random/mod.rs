@@ -2,10 +2,13 @@
 
 use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{
-    Container, ContainerPort, Established, Meta, Namespace, NetworkPolicy, NetworkRule, Object, Origin, PeerTerm,
-    PodSpec, PodTemplate, PortMatch, PortTerm, Stance, StanceLayer, Workload, WorkloadKind,
+    ClusterNetworkPolicy, Container, ContainerPort, Established, Meta, Namespace, NamespacedPods, NetworkPolicy,
+    NetworkRule, Object, Origin, PeerTerm, PodSpec, PodTemplate, PortMatch, PortTerm, Stance, StanceLayer, Tier,
+    TierAction, TierPeer, TierPort, TierRule, Workload, WorkloadKind,
 };
-use lictor_model::{Cidr, IpBlock, Labels, Mode, Name, Operator, PortRange, Protocol, Requirement, Revision, Selector};
+use lictor_model::{
+    Cidr, IpBlock, Labels, Mode, Name, Operator, PolicyKind, PortRange, Protocol, Requirement, Revision, Selector,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -19,6 +22,7 @@ pub(crate) struct Cluster {
     pub namespaces: Vec<Namespace>,
     pub pods: Vec<Workload>,
     pub policies: Vec<NetworkPolicy>,
+    pub tiered: Vec<ClusterNetworkPolicy>,
     pub stances: Vec<Stance>,
 }
 
@@ -36,17 +40,19 @@ impl Cluster {
         objects.extend(self.namespaces.iter().cloned().map(|object| Object::Namespace(Arc::new(object))));
         objects.extend(self.pods.iter().cloned().map(|object| Object::Workload(Arc::new(object))));
         objects.extend(self.policies.iter().cloned().map(|object| Object::NetworkPolicy(Arc::new(object))));
+        let tiered = self.tiered.iter().cloned();
+        objects.extend(tiered.map(|object| Object::ClusterNetworkPolicy(Arc::new(object))));
         objects.extend(self.stances.iter().cloned().map(|object| Object::Stance(Arc::new(object))));
-        let node = |name: &str, addresses: [&str; 2]| Node {
+        let node = |name: &str, team: &str, addresses: [&str; 2]| Node {
             name: Arc::from(name),
-            labels: Labels::default(),
+            labels: [("team", team)].into_iter().collect(),
             addresses: addresses.map(|text| text.parse().expect("an address")).to_vec(),
         };
         let settings = Settings {
             trust_domain: "cluster.local".parse().expect("a trust domain"),
             root_namespace: Arc::from("n0"),
             default_namespace: Arc::from("default"),
-            nodes: vec![node("node1", ["192.168.0.1", "fd01::1"]), node("node2", ["192.168.0.2", "fd01::2"])],
+            nodes: vec![node("node1", "a", ["192.168.0.1", "fd01::1"]), node("node2", "b", ["192.168.0.2", "fd01::2"])],
             unknown_nodes: UnknownNodes::Made,
         };
         let mut pool = AddressPool::new(&[block("10.244.0.0/16"), block("fd00::/112")], &[block("10.96.0.0/16")]);
@@ -74,13 +80,14 @@ pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
         let named = NAMESPACES.into_iter().zip(labels);
         named.map(|(name, labels)| Namespace { meta: Meta { labels, ..meta("", name) } }).collect()
     });
-    (namespaces, vec(pod(), 1..8), vec(policy(), 0..6), vec(stance(), 0..3)).prop_map(
-        |(namespaces, mut pods, mut policies, mut stances)| {
+    (namespaces, vec(pod(), 1..8), vec(policy(), 0..6), vec(tiered(), 0..4), vec(stance(), 0..3)).prop_map(
+        |(namespaces, mut pods, mut policies, mut tiered, mut stances)| {
             let number = |meta: &mut Meta, at: usize| meta.name.name = Arc::from(format!("{}{at}", meta.name.name));
             pods.iter_mut().enumerate().for_each(|(at, pod)| number(&mut pod.meta, at));
             policies.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
+            tiered.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
             stances.iter_mut().enumerate().for_each(|(at, stance)| number(&mut stance.meta, at));
-            Cluster { namespaces, pods, policies, stances }
+            Cluster { namespaces, pods, policies, tiered, stances }
         },
     )
 }
@@ -150,6 +157,58 @@ fn policy() -> impl Strategy<Value = NetworkPolicy> {
 /// A rule of any form.
 pub(crate) fn rule() -> impl Strategy<Value = NetworkRule> {
     (vec(peer(), 0..3), vec(port(), 0..3)).prop_map(|(peers, ports)| NetworkRule { peers, ports })
+}
+
+fn tiered() -> impl Strategy<Value = ClusterNetworkPolicy> {
+    let kind = select(&[PolicyKind::ClusterNetworkPolicy, PolicyKind::AdminNetworkPolicy][..]);
+    let tier = select(&[Tier::Admin, Tier::Baseline][..]);
+    let rules = |egress| vec(tier_rule(egress), 0..4);
+    (kind, tier, 0_u16..3, namespaced_pods(), rules(false), rules(true)).prop_map(
+        |(kind, tier, priority, subject, ingress, egress)| ClusterNetworkPolicy {
+            meta: meta("", "tier"),
+            kind,
+            tier,
+            priority,
+            subject,
+            ingress,
+            egress,
+        },
+    )
+}
+
+fn namespaced_pods() -> impl Strategy<Value = NamespacedPods> {
+    (selector(&["team"]), selector(&["app", "tier"])).prop_map(|(namespaces, pods)| NamespacedPods { namespaces, pods })
+}
+
+fn tier_rule(egress: bool) -> impl Strategy<Value = TierRule> {
+    let action = select(&[TierAction::Accept, TierAction::Deny, TierAction::Pass][..]);
+    let pods = || namespaced_pods().prop_map(TierPeer::Pods);
+    let peer = if egress {
+        prop_oneof![
+            5 => pods(),
+            2 => selector(&["team"]).prop_map(TierPeer::Nodes),
+            4 => ip_block().prop_map(|block| TierPeer::Network(block.cidr)),
+            1 => Just(TierPeer::Domain(Arc::from("example.com"))),
+            1 => Just(TierPeer::Unknown),
+        ]
+        .boxed()
+    } else {
+        prop_oneof![8 => pods(), 1 => Just(TierPeer::Unknown)].boxed()
+    };
+    let port = prop_oneof![
+        6 => port().prop_filter_map("a number", |term| match term.port {
+            PortMatch::Named(_) => None,
+            port => Some(TierPort::Of(term.protocol, port)),
+        }),
+        3 => select(&["http", "sql", "none"][..]).prop_map(|name| TierPort::Named(Arc::from(name))),
+        1 => Just(TierPort::Unknown),
+    ];
+    (action, vec(peer, 1..3), vec(port, 0..3)).prop_map(|(action, peers, ports)| TierRule {
+        name: None,
+        action,
+        peers,
+        ports,
+    })
 }
 
 fn peer() -> impl Strategy<Value = PeerTerm> {

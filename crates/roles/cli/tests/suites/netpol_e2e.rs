@@ -3,7 +3,7 @@
 //! One lab sees the cases one after the other, as edits of a manifest: pods are relabelled, policies come and go.
 
 use crate::stage::Stage;
-use lictor_conformance::netpol_e2e::cases;
+use lictor_conformance::segmentation::cases;
 use lictor_conformance::steps::{End, Step};
 use lictor_conformance::{SuiteReport, root};
 use lictor_model::Protocol;

@@ -34,7 +34,8 @@ impl Draft {
                 let known = Address { class: class(*last), pod: Some(name(*last)), enrolled: false };
                 program.addresses.insert(*address, known);
             }
-            let gate = || Gate { rule_set: None, isolated_by: Arc::default(), mode: Mode::Enforce };
+            let gate =
+                || Gate { rule_set: None, isolated_by: Arc::default(), tiered: Arc::default(), mode: Mode::Enforce };
             let own_node = crate::node::gateways().into_iter().map(|(address, _)| address).collect();
             let endpoint = Endpoint { addresses, own_node, enrolled: false, ingress: gate(), egress: gate() };
             program.endpoints.insert(name(*last), endpoint);

@@ -1,4 +1,5 @@
-//! `netpol-e2e`: the NetworkPolicy cases of Kubernetes' own end-to-end tests.
+//! The suites about segmentation: `netpol-e2e`, the NetworkPolicy cases of Kubernetes' own end-to-end tests, and
+//! `cnp-conformance`, the ClusterNetworkPolicy cases of their working group.
 
 use crate::report::SuiteReport;
 use crate::steps::{Case, Check, End, InvalidCase, Step};
@@ -8,20 +9,23 @@ use lictor_network::{Compiler, Program, compile, judge};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The cases of the suite, by folder.
+/// The suites, by the names of their folders.
+pub const SUITES: [&str; 2] = ["cnp-conformance", "netpol-e2e"];
+
+/// The cases of a suite, by folder.
 pub fn cases(suite: &Path) -> Vec<(String, Result<Case, InvalidCase>)> {
     crate::steps::cases(suite)
 }
 
 /// Judges every cell of every step three times: by the policies, by the program compiled from this step alone, and
 /// by the program of one compiler that has seen every step before.
-pub fn run(suite: &Path) -> SuiteReport {
-    let mut report = SuiteReport::new("netpol-e2e");
+pub fn run(name: &'static str, suite: &Path) -> SuiteReport {
+    let mut report = SuiteReport::new(name);
     let mut compiler = Compiler::default();
     for (folder, case) in cases(suite) {
         match case {
             Ok(case) => case.steps.iter().for_each(|step| judge_step(&case.name, step, &mut compiler, &mut report)),
-            Err(error) => report.broken(format!("netpol-e2e/{folder}"), error),
+            Err(error) => report.broken(format!("{name}/{folder}"), error),
         }
     }
     report

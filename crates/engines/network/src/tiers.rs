@@ -1,0 +1,103 @@
+//! The tiers before and after the NetworkPolicies: ClusterNetworkPolicies and the kinds that they replace.
+//!
+//! Source: network-policy-api, `apis/v1alpha2/clusternetworkpolicy_types.go`.
+
+use crate::matching::Far;
+use lictor_cluster::{Pod, Snapshot};
+use lictor_manifest::{
+    ClusterNetworkPolicy, NamespacedPods, PortMatch, Tier, TierAction, TierPeer, TierPort, TierRule,
+};
+use lictor_model::{Direction, PolicyRef};
+
+/// The rules of a policy for a direction.
+pub(crate) fn tier_rules(policy: &ClusterNetworkPolicy, direction: Direction) -> &[TierRule] {
+    match direction {
+        Direction::Ingress => &policy.ingress,
+        Direction::Egress => &policy.egress,
+    }
+}
+
+/// The policy as a whole.
+pub(crate) fn whole_tiered(policy: &ClusterNetworkPolicy) -> PolicyRef {
+    PolicyRef::whole(policy.kind, policy.meta.name.clone())
+}
+
+/// The policies that speak of a pod in a direction, in the order in which they are asked, with their place in it.
+pub(crate) fn speaking<'a>(
+    snapshot: &'a Snapshot,
+    pod: &Pod,
+    direction: Direction,
+) -> impl Iterator<Item = (usize, &'a ClusterNetworkPolicy)> {
+    let speaks = move |(_, policy): &(usize, &ClusterNetworkPolicy)| {
+        !tier_rules(policy, direction).is_empty() && selects(snapshot, &policy.subject, pod)
+    };
+    snapshot.policies.cluster_network.iter().map(|policy| &**policy).enumerate().filter(speaks)
+}
+
+/// Whether a pod is among these; the caller has left host-network pods out.
+pub(crate) fn selects(snapshot: &Snapshot, pods: &NamespacedPods, pod: &Pod) -> bool {
+    pods.namespaces.matches(&snapshot.namespace_labels(&pod.name.namespace)) && pods.pods.matches(&pod.labels)
+}
+
+/// The first rule of a tier that matches a flow and does not pass: what it does, and which it is.
+pub(crate) fn first_match(
+    snapshot: &Snapshot,
+    policies: &[&ClusterNetworkPolicy],
+    tier: Tier,
+    far: &Far<'_>,
+    direction: Direction,
+) -> Option<(TierAction, PolicyRef)> {
+    for policy in policies.iter().filter(|policy| policy.tier == tier) {
+        for (at, rule) in tier_rules(policy, direction).iter().enumerate() {
+            match action(snapshot, rule, far) {
+                None => {}
+                Some(TierAction::Pass) => return None,
+                Some(action) => {
+                    return Some((action, whole_tiered(policy).at(crate::matching::rule_path(direction, at))));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// What a rule does to a flow; nothing when it does not match.
+fn action(snapshot: &Snapshot, rule: &TierRule, far: &Far<'_>) -> Option<TierAction> {
+    let closed = fails_closed(rule);
+    if closed && rule.action != TierAction::Accept {
+        return Some(TierAction::Deny);
+    }
+    let peer = rule.peers.iter().any(|peer| is_peer(snapshot, peer, far));
+    let port = rule.ports.is_empty() || rule.ports.iter().any(|port| is_port(port, far));
+    (peer && port && !closed).then_some(rule.action)
+}
+
+/// Whether a rule has a peer or protocol that is not known: then an Accept matches nothing, and any other denies all.
+pub(crate) fn fails_closed(rule: &TierRule) -> bool {
+    rule.peers.contains(&TierPeer::Unknown) || rule.ports.contains(&TierPort::Unknown)
+}
+
+fn is_peer(snapshot: &Snapshot, peer: &TierPeer, far: &Far<'_>) -> bool {
+    match peer {
+        TierPeer::Pods(pods) => far.pod.is_some_and(|pod| selects(snapshot, pods, pod)),
+        TierPeer::Nodes(selector) => snapshot.node_at(far.address).is_some_and(|node| selector.matches(&node.labels)),
+        TierPeer::Network(block) => block.contains(far.address),
+        // Names are not looked up yet.
+        TierPeer::Domain(_) | TierPeer::Unknown => false,
+    }
+}
+
+fn is_port(port: &TierPort, far: &Far<'_>) -> bool {
+    match port {
+        TierPort::Of(protocol, ports) => {
+            *protocol == far.protocol
+                && match ports {
+                    PortMatch::Any => true,
+                    PortMatch::Range(range) => range.contains(far.port),
+                    PortMatch::Named(_) => false,
+                }
+        }
+        TierPort::Named(name) => far.number(name, far.protocol) == Some(far.port),
+        TierPort::Unknown => false,
+    }
+}
