@@ -12,6 +12,7 @@
 
 mod answer;
 mod checklist;
+mod diff;
 mod edges;
 mod flows;
 mod format;
@@ -23,6 +24,7 @@ mod table;
 
 pub use answer::answer;
 pub use checklist::{Category, CheckList, CheckRow, CheckState, checklist};
+pub use diff::diff;
 pub use edges::edges;
 pub use flows::flow;
 pub use format::{Format, UnknownFormat};

@@ -2,9 +2,7 @@
 
 use crate::notice;
 use crate::snapshot::Policies;
-use lictor_manifest::{
-    ClusterNetworkPolicy, Endpoints, Finding, Meta, Namespace, Object, Service, Workload, WorkloadKind,
-};
+use lictor_manifest::{Endpoints, Finding, Meta, Namespace, Object, Service, Workload, WorkloadKind};
 use lictor_model::Name;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -47,9 +45,7 @@ impl Inventory {
             }
             inventory.take(object, name, namespace);
         }
-        let order =
-            |policy: &Arc<ClusterNetworkPolicy>| (policy.tier, policy.priority, policy.kind, policy.meta.name.clone());
-        inventory.policies.cluster_network.sort_by_cached_key(order);
+        inventory.policies.sort_cluster_network();
         inventory.count_namespaces();
         inventory
     }

@@ -54,6 +54,20 @@ pub struct Policies {
     pub stances: BTreeMap<Name, Arc<Stance>>,
 }
 
+impl Policies {
+    /// Adds a cluster-wide policy at its place.
+    pub fn add_cluster_network(&mut self, policy: Arc<ClusterNetworkPolicy>) {
+        self.cluster_network.push(policy);
+        self.sort_cluster_network();
+    }
+
+    pub(crate) fn sort_cluster_network(&mut self) {
+        let order =
+            |policy: &Arc<ClusterNetworkPolicy>| (policy.tier, policy.priority, policy.kind, policy.meta.name.clone());
+        self.cluster_network.sort_by_cached_key(order);
+    }
+}
+
 impl Snapshot {
     /// The pod with an address; a host-network pod is not found by its node's.
     pub fn pod_at(&self, address: IpAddr) -> Option<&Arc<Pod>> {

@@ -1,8 +1,9 @@
 //! What in network policies does nothing, though its writer will have meant something.
 
 use crate::matching::{are_pods, rules};
+use crate::tiers::{selects, tier_rules};
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{Code, Finding, NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm};
+use lictor_manifest::{Code, Finding, NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm, TierPeer};
 use lictor_model::{Direction, Protocol};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,9 +11,9 @@ use std::sync::Arc;
 /// The pods that declare a port name.
 type Declaring<'a> = HashMap<(&'a str, Protocol), Vec<&'a Pod>>;
 
-/// Policies that select no pod, and port names that no pod declares which they could mean.
+/// Policies that select no pod, priorities that tie, domain names, and port names that no pod declares which they could mean.
 ///
-/// Neither changes a verdict: a name that does not resolve matches nothing.
+/// None of them changes a verdict: a name that does not resolve matches nothing.
 pub fn findings(snapshot: &Snapshot) -> Vec<Finding> {
     let mut declaring = Declaring::new();
     for pod in snapshot.pods.values().filter(|pod| !pod.host_network) {
@@ -20,7 +21,7 @@ pub fn findings(snapshot: &Snapshot) -> Vec<Finding> {
             declaring.entry((&port.name, port.protocol)).or_default().push(pod);
         }
     }
-    let mut findings = Vec::new();
+    let mut findings = tiers(snapshot);
     for policy in snapshot.policies.network.values() {
         let endpoints = snapshot.pods_in(&policy.meta.name.namespace).filter(|pod| !pod.host_network);
         if !endpoints.into_iter().any(|pod| policy.pod_selector.matches(&pod.labels)) {
@@ -35,6 +36,53 @@ pub fn findings(snapshot: &Snapshot) -> Vec<Finding> {
                         findings.push(port_unresolved(policy, &path, port, name, direction));
                     }
                 }
+            }
+        }
+    }
+    findings
+}
+
+/// What cluster-wide policies leave open or cannot do.
+fn tiers(snapshot: &Snapshot) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let endpoints = || snapshot.pods.values().filter(|pod| !pod.host_network);
+    let policies = &snapshot.policies.cluster_network;
+    for (at, policy) in policies.iter().enumerate() {
+        let own: Vec<_> = endpoints().filter(|pod| selects(snapshot, &policy.subject, pod)).collect();
+        if own.is_empty() {
+            let message = format!("{} {} selects no pod", policy.kind, policy.meta.name);
+            let position = policy.meta.origin.position("spec.subject");
+            findings.push(
+                Finding::new(Code::PolicySelectsNothing, position, message)
+                    .with_hint("compare its subject with the labels of the namespaces and pods"),
+            );
+        }
+        let before = policies.iter().take(at).rev();
+        let equal = before.take_while(|other| (other.tier, other.priority) == (policy.tier, policy.priority));
+        for other in equal {
+            let both_speak =
+                |direction| !tier_rules(policy, direction).is_empty() && !tier_rules(other, direction).is_empty();
+            let of_one_pod = own.iter().any(|pod| selects(snapshot, &other.subject, pod));
+            if of_one_pod && Direction::BOTH.into_iter().any(both_speak) {
+                let message = format!(
+                    "{} {} has priority {}, as {} {} of the same tier has; that one is asked first",
+                    policy.kind, policy.meta.name, policy.priority, other.kind, other.meta.name
+                );
+                let position = policy.meta.origin.position("spec.priority");
+                findings.push(
+                    Finding::new(Code::PriorityTie, position, message)
+                        .with_hint("the API leaves open which one counts: give each a priority of its own"),
+                );
+            }
+        }
+        for (index, rule) in policy.egress.iter().enumerate() {
+            if let Some(TierPeer::Domain(name)) = rule.peers.iter().find(|peer| matches!(peer, TierPeer::Domain(_))) {
+                let message = format!("`{name}` is not looked up, so it matches nothing");
+                let position = policy.meta.origin.position(&format!("spec.egress[{index}]"));
+                findings.push(
+                    Finding::new(Code::DomainNamesUnresolved, position, message)
+                        .with_hint("name the addresses by `networks` for now"),
+                );
             }
         }
     }

@@ -6,6 +6,7 @@
 mod authorization;
 mod labels;
 mod network;
+mod tier;
 mod transport;
 
 use crate::answer::place;
@@ -15,7 +16,7 @@ use crate::question::RequestAsk;
 use crate::samples::speaks_for;
 use crate::tree::Tree;
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{AuthorizationPolicy, NetworkPolicy, Object, PeerAuthentication, Position};
+use lictor_manifest::{AuthorizationPolicy, ClusterNetworkPolicy, NetworkPolicy, Object, PeerAuthentication, Position};
 use lictor_model::{Flow, Layer, Name, PolicyKind, PolicyRef, Step};
 use serde::Serialize;
 use std::sync::Arc;
@@ -73,6 +74,7 @@ pub(crate) struct Patch {
 /// A policy that is new or edited.
 pub(crate) enum Changed {
     Network(Arc<NetworkPolicy>),
+    Tiered(Arc<ClusterNetworkPolicy>),
     PeerAuthentication(Arc<PeerAuthentication>),
     Authorization(Arc<AuthorizationPolicy>),
 }
@@ -118,8 +120,8 @@ pub(crate) fn find(engines: &Engines<'_>, wish: &Wish<'_>) -> Option<Fix> {
 /// The change that one denying layer offers.
 fn patch(snapshot: &Snapshot, wish: &Wish<'_>, step: &Step) -> Option<Patch> {
     match step.layer {
-        Layer::Egress => network::egress(snapshot, wish, step),
-        Layer::Ingress => network::ingress(snapshot, wish, step),
+        Layer::Egress => network::egress(snapshot, wish, step).or_else(|| tier::exempt(snapshot, wish, step)),
+        Layer::Ingress => network::ingress(snapshot, wish, step).or_else(|| tier::exempt(snapshot, wish, step)),
         Layer::Transport => transport::permissive(snapshot, wish, step),
         Layer::Authorization => authorization::allow(snapshot, wish, step),
     }
@@ -140,6 +142,7 @@ impl Patch {
         let reading = lictor_manifest::read("fix.yaml", &document.to_yaml());
         let policy = match reading.objects.into_iter().next()? {
             Object::NetworkPolicy(policy) => Changed::Network(policy),
+            Object::ClusterNetworkPolicy(policy) => Changed::Tiered(policy),
             Object::PeerAuthentication(policy) => Changed::PeerAuthentication(policy),
             Object::AuthorizationPolicy(policy) => Changed::Authorization(policy),
             _ => return None,
@@ -159,6 +162,7 @@ impl Changed {
         let policies = &mut snapshot.policies;
         match self {
             Self::Network(policy) => drop(policies.network.insert(policy.meta.name.clone(), policy)),
+            Self::Tiered(policy) => policies.add_cluster_network(policy),
             Self::PeerAuthentication(policy) => {
                 drop(policies.peer_authentication.insert(policy.meta.name.clone(), policy));
             }
@@ -182,6 +186,19 @@ impl Changed {
                     touched.as_destination.extend(names);
                 }
             }
+            Self::Tiered(policy) => {
+                let own = |pod: &&Arc<Pod>| {
+                    let namespace = snapshot.namespace_labels(&pod.name.namespace);
+                    policy.subject.namespaces.matches(&namespace) && policy.subject.pods.matches(&pod.labels)
+                };
+                let names: Vec<Name> = pods.filter(own).map(|pod| pod.name.clone()).collect();
+                if !policy.egress.is_empty() {
+                    touched.as_source.extend(names.iter().cloned());
+                }
+                if !policy.ingress.is_empty() {
+                    touched.as_destination.extend(names);
+                }
+            }
             Self::PeerAuthentication(policy) => {
                 let own = |pod: &&Arc<Pod>| speaks_for(snapshot, &policy.meta.name, policy.selector.as_ref(), pod);
                 touched.as_destination.extend(pods.filter(own).map(|pod| pod.name.clone()));
@@ -194,7 +211,7 @@ impl Changed {
     }
 }
 
-/// `metadata` of a new policy: a name of these words that no policy of its kind has yet.
+/// `metadata` of a new policy (cluster-wide without a namespace): a name of these words that no policy of its kind has yet.
 fn metadata(snapshot: &Snapshot, kind: PolicyKind, namespace: &str, words: &str) -> Tree {
     let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c.to_ascii_lowercase() } else { '-' };
     let base: String = words.chars().map(allowed).take(200).collect();
@@ -212,7 +229,8 @@ fn metadata(snapshot: &Snapshot, kind: PolicyKind, namespace: &str, words: &str)
     let numbered = (2..).map(|number: u32| format!("{base}-{number}"));
     let name =
         std::iter::once(base.to_owned()).chain(numbered).find(|name| !taken(&Name::new(namespace, name.as_str())));
-    Tree::map([("name", Tree::text(name.unwrap_or_default())), ("namespace", Tree::text(namespace))])
+    let name = ("name", Tree::text(name.unwrap_or_default()));
+    if namespace.is_empty() { Tree::map([name]) } else { Tree::map([name, ("namespace", Tree::text(namespace))]) }
 }
 
 /// What an end is called in a new policy's name.

@@ -2,7 +2,7 @@
 //!
 //! **Purpose.** [`Ask`] is a question in words, [`Question`] what the words name, [`answer`] its ladder: egress, transport,
 //! ingress, authorization, each with its verdict, the rule that decided and the one that came closest, and the smallest
-//! change that would turn a denial. [`edges`] says who may talk to whom, [`predict`] what real connections will show.
+//! change that would turn a denial. [`edges`] says who may talk to whom, [`diff`] how that differs, [`predict`] what real connections will show.
 //!
 //! **Invariants.**
 //! - Nothing here knows what a policy means: every verdict comes from the engines that compile what is enforced.
@@ -13,6 +13,7 @@
 //! **Not here.** No rendering (`lictor-report`), no file, no connection.
 
 mod answer;
+mod diff;
 mod edges;
 mod effect;
 mod engines;
@@ -30,6 +31,7 @@ mod sites;
 mod tree;
 
 pub use answer::{Answer, Connection, Note, Pairs, Rung, Side, place};
+pub use diff::{Became, Difference, EdgeChange, diff};
 pub use edges::{Edge, Edges, Reach, Scope, Show, edges};
 pub use effect::{Effect, Opening};
 pub use engines::findings;

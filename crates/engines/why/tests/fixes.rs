@@ -159,6 +159,28 @@ fn in_audit_a_denial_is_told_and_still_allowed() {
 }
 
 #[test]
+fn what_a_tier_denies_is_exempted_right_before_it_and_left_to_the_next() {
+    let tier = |priority: u16| {
+        format!(
+            "---\napiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {{name: wall}}\nspec: {{tier: \
+             Admin, priority: {priority}, subject: {{namespaces: {{}}}}, ingress: [{{action: Deny, from: [{{namespaces: {{}}}}]}}]}}\n"
+        )
+    };
+    let pods = [pod("ns", "a", "app: a", ""), pod("ns", "b", "app: b", HTTP), pod("ns", "c", "app: c", "")].concat();
+    let answer = why(&snapshot(&format!("{pods}{}", tier(7))), "ns/a", "ns/b:80");
+    let told = changes(&answer).concat();
+    assert!(told.contains(r#""tier":"Admin","priority":6,"subject":{"pods":{"#), "{told}");
+    assert!(told.contains(r#""ingress":[{"action":"Pass","from":[{"pods":{"#), "{told}");
+    assert!(told.contains(r#""protocols":[{"tcp":{"destinationPort":{"number":80}}}]"#), "{told}");
+    assert_eq!(opens(&answer), Vec::<String>::new());
+    // Passed on, a NetworkPolicy that isolates still decides.
+    let ingress = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: deny, namespace: ns}\n\
+                   spec: {podSelector: {}}\n";
+    assert_eq!(changes(&why(&snapshot(&format!("{pods}{}{ingress}", tier(7))), "ns/a", "ns/b:80")).len(), 2);
+    assert_eq!(why(&snapshot(&format!("{pods}{}", tier(0))), "ns/a", "ns/b:80").fix, None, "nothing comes before 0");
+}
+
+#[test]
 fn a_policy_that_needs_what_is_not_there_has_no_fix() {
     let pods = [pod("ns", "a", "app: a", ""), pod("ns", "b", "app: b", HTTP)].concat();
     let custom = allow("{action: CUSTOM, provider: {name: ext}, rules: [{}]}");

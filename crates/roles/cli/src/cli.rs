@@ -1,6 +1,6 @@
 //! The words of the command line.
 
-use crate::commands::{completions, down, edges, exec, explain, flows, internal, probe, status, up, why};
+use crate::commands::{completions, diff, down, edges, exec, explain, flows, internal, probe, status, up, why};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lictor_report::Format;
 use std::path::PathBuf;
@@ -72,6 +72,8 @@ pub(crate) enum Verb {
     Why(why::Words),
     /// List who may talk to whom
     Edges(edges::Words),
+    /// Compare who may talk to whom between two folders
+    Diff(diff::Words),
     /// Open real connections and compare them with what the policies say
     Probe(probe::Words),
     /// Show decisions as they were made

@@ -278,8 +278,8 @@ fn the_one<'a>(field: &Field<'a>, known: &[&'static str]) -> One<'a> {
         field.doubt(Code::UnknownPeerForm, message);
         return One::Unknown;
     };
-    match set.into_iter().next() {
-        Some((_, value)) => One::Known(name, value),
+    match field.attempt(|record| record.get(name)) {
+        Some(value) => One::Known(name, value),
         None => One::None,
     }
 }

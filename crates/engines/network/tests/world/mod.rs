@@ -151,7 +151,10 @@ pub(crate) fn check(documents: &str, expected: &str) {
         let step = world.ask(direction, flow.trim());
         let sign = if step.verdict.is_allow() { '+' } else { '-' };
         let by = step.by.to_string();
-        let seen = format!("{sign} {}", by.strip_prefix("NetworkPolicy ").unwrap_or(&by));
+        // The kind goes without saying.
+        let kinds = ["NetworkPolicy ", "ClusterNetworkPolicy ", "AdminNetworkPolicy ", "BaselineAdminNetworkPolicy "];
+        let said = kinds.into_iter().find_map(|kind| by.strip_prefix(kind)).unwrap_or(&by);
+        let seen = format!("{sign} {said}");
         if seen != wanted.trim() {
             wrong.push(format!("{line}\n    but: {seen}"));
         }

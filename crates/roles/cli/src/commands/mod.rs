@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod diff;
 pub(crate) mod down;
 pub(crate) mod edges;
 pub(crate) mod exec;
@@ -27,6 +28,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Check(words) => check::run(words, globals),
         Verb::Why(words) => why::run(words, globals),
         Verb::Edges(words) => edges::run(&words, globals),
+        Verb::Diff(words) => diff::run(&words, globals),
         Verb::Probe(words) => probe::run(&words, globals),
         Verb::Flows(words) => flows::run(&words, globals),
         Verb::Exec(words) => exec::run(&words, globals),

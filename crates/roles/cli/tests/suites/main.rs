@@ -2,5 +2,5 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod istio_authz;
-mod netpol_e2e;
+mod segmentation;
 mod stage;
