@@ -77,6 +77,7 @@ impl Snapshot {
             suspended,
             services,
             policies: inventory.policies,
+            cidr_excludes_pods: false,
             pods_by_address: placement.by_address,
             nodes_by_address: nodes.by_address,
         };

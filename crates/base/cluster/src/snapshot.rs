@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub services: BTreeMap<Name, Arc<ClusterService>>,
     /// The policies.
     pub policies: Policies,
+    /// Whether address blocks of policies leave pods and nodes out, as Cilium's do; Kubernetes' match them.
+    pub cidr_excludes_pods: bool,
     pub(crate) pods_by_address: HashMap<IpAddr, Name>,
     pub(crate) nodes_by_address: HashMap<IpAddr, Arc<str>>,
 }
@@ -83,6 +85,13 @@ impl Snapshot {
     /// The node with an address.
     pub fn node_at(&self, address: IpAddr) -> Option<&Node> {
         self.nodes.get(self.nodes_by_address.get(&address.to_canonical())?)
+    }
+
+    /// Whether a policy's address block matches an address.
+    pub fn is_in_block(&self, address: IpAddr, contains: impl FnOnce(IpAddr) -> bool) -> bool {
+        let address = address.to_canonical();
+        let known = || self.pods_by_address.contains_key(&address) || self.nodes_by_address.contains_key(&address);
+        contains(address) && !(self.cidr_excludes_pods && known())
     }
 
     /// The peer with an address: a pod's, if one has it.

@@ -36,7 +36,8 @@ impl Addressing {
         let nodes = snapshot.nodes.values().flat_map(|node| node.addresses.iter().map(move |at| (*at, &node.labels)));
         let mut addresses: HashMap<IpAddr, Address> = HashMap::with_capacity(groups.endpoints.len());
         for (address, labels) in nodes {
-            let class = alone(&terms.of_node(address, labels));
+            let in_block = (!snapshot.cidr_excludes_pods).then_some(address);
+            let class = alone(&terms.of_node(in_block, labels));
             addresses.insert(address, Address { class, pod: None, enrolled: false });
         }
         addresses.values().for_each(|address| classes.has_node(address.class));
@@ -46,7 +47,7 @@ impl Addressing {
         for (name, pod, group) in &groups.endpoints {
             let ports = ports(pod, &names);
             for address in &pod.addresses {
-                let block = terms.of_address(*address);
+                let block = terms.of_address(*address).filter(|_| !snapshot.cidr_excludes_pods);
                 let key = (*group, block.map(Arc::as_ptr), ports.clone());
                 let class = *seen.entry(key).or_insert_with(|| {
                     let met: BTreeSet<TermId> =

@@ -75,7 +75,7 @@ impl Far<'_> {
     /// Whether a peer term matches.
     pub(crate) fn is_peer(&self, snapshot: &Snapshot, policy: &NetworkPolicy, term: &PeerTerm) -> bool {
         match term {
-            PeerTerm::Block(block) => block.contains(self.address),
+            PeerTerm::Block(block) => snapshot.is_in_block(self.address, |address| block.contains(address)),
             PeerTerm::Pods { namespaces, pods } => {
                 self.pod.is_some_and(|pod| are_pods(snapshot, policy, namespaces.as_ref(), pods.as_ref(), pod))
             }
@@ -128,7 +128,9 @@ impl Far<'_> {
         path: &str,
     ) -> Vec<Mismatch> {
         let (namespaces, pods) = match term {
-            PeerTerm::Block(block) if block.contains(self.address) => return Vec::new(),
+            PeerTerm::Block(block) if snapshot.is_in_block(self.address, |address| block.contains(address)) => {
+                return Vec::new();
+            }
             PeerTerm::Block(block) => {
                 return vec![mismatch(format!("{path}.ipBlock"), block.to_string(), self.address.to_string())];
             }

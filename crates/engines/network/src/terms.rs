@@ -149,9 +149,10 @@ impl Terms {
         candidates.filter(meets).copied().collect()
     }
 
-    /// The terms that a node's address meets, ascending.
-    pub(crate) fn of_node(&self, address: IpAddr, labels: &Labels) -> Vec<TermId> {
-        let blocks = self.of_address(address).into_iter().flat_map(|met| met.iter().copied());
+    /// The terms that a node meets, and those of blocks that this address of it meets, ascending.
+    pub(crate) fn of_node(&self, address: Option<IpAddr>, labels: &Labels) -> Vec<TermId> {
+        let blocks =
+            address.and_then(|address| self.of_address(address)).into_iter().flat_map(|met| met.iter().copied());
         let selected = self.nodes.iter().filter(|(_, selector)| selector.matches(labels)).map(|(id, _)| *id);
         blocks.chain(selected).collect::<BTreeSet<_>>().into_iter().collect()
     }

@@ -81,7 +81,7 @@ fn is_peer(snapshot: &Snapshot, peer: &TierPeer, far: &Far<'_>) -> bool {
     match peer {
         TierPeer::Pods(pods) => far.pod.is_some_and(|pod| selects(snapshot, pods, pod)),
         TierPeer::Nodes(selector) => snapshot.node_at(far.address).is_some_and(|node| selector.matches(&node.labels)),
-        TierPeer::Network(block) => block.contains(far.address),
+        TierPeer::Network(block) => snapshot.is_in_block(far.address, |address| block.contains(address)),
         // Names are not looked up yet.
         TierPeer::Domain(_) | TierPeer::Unknown => false,
     }

@@ -10,11 +10,12 @@
 //! **Not here.** No connection is opened; `lictor-lab` runs the same cases with real ones.
 
 pub mod istio_authz;
+pub mod netpol_analyzer;
 mod report;
 pub mod segmentation;
 pub mod steps;
 
-pub use report::{Failure, SuiteReport};
+pub use report::{Deviation, Failure, SuiteReport};
 
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,7 @@ type Suite = (&'static str, fn(&Path) -> SuiteReport);
 const SUITES: &[Suite] = &[
     ("cnp-conformance", |suite| segmentation::run("cnp-conformance", suite)),
     ("istio-authz", istio_authz::run),
+    ("netpol-analyzer", netpol_analyzer::run),
     ("netpol-e2e", |suite| segmentation::run("netpol-e2e", suite)),
 ];
 

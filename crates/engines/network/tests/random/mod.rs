@@ -24,6 +24,7 @@ pub(crate) struct Cluster {
     pub policies: Vec<NetworkPolicy>,
     pub tiered: Vec<ClusterNetworkPolicy>,
     pub stances: Vec<Stance>,
+    pub cidr_excludes_pods: bool,
 }
 
 const NAMESPACES: [&str; 3] = ["n0", "n1", "n2"];
@@ -56,7 +57,9 @@ impl Cluster {
             unknown_nodes: UnknownNodes::Made,
         };
         let mut pool = AddressPool::new(&[block("10.244.0.0/16"), block("fd00::/112")], &[block("10.96.0.0/16")]);
-        Snapshot::build(&objects, &settings, &mut pool, Revision(1)).0
+        let (mut snapshot, _) = Snapshot::build(&objects, &settings, &mut pool, Revision(1));
+        snapshot.cidr_excludes_pods = self.cidr_excludes_pods;
+        snapshot
     }
 }
 
@@ -80,16 +83,22 @@ pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
         let named = NAMESPACES.into_iter().zip(labels);
         named.map(|(name, labels)| Namespace { meta: Meta { labels, ..meta("", name) } }).collect()
     });
-    (namespaces, vec(pod(), 1..8), vec(policy(), 0..6), vec(tiered(), 0..4), vec(stance(), 0..3)).prop_map(
-        |(namespaces, mut pods, mut policies, mut tiered, mut stances)| {
+    (
+        namespaces,
+        vec(pod(), 1..8),
+        vec(policy(), 0..6),
+        vec(tiered(), 0..4),
+        vec(stance(), 0..3),
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(|(namespaces, mut pods, mut policies, mut tiered, mut stances, cidr_excludes_pods)| {
             let number = |meta: &mut Meta, at: usize| meta.name.name = Arc::from(format!("{}{at}", meta.name.name));
             pods.iter_mut().enumerate().for_each(|(at, pod)| number(&mut pod.meta, at));
             policies.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
             tiered.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
             stances.iter_mut().enumerate().for_each(|(at, stance)| number(&mut stance.meta, at));
-            Cluster { namespaces, pods, policies, tiered, stances }
-        },
-    )
+            Cluster { namespaces, pods, policies, tiered, stances, cidr_excludes_pods }
+        })
 }
 
 fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = Labels> {
