@@ -116,6 +116,9 @@ pub(crate) struct Files {
     /// The trust domain of identities in files
     #[arg(long, default_value = "cluster.local", value_name = "NAME", requires = "files")]
     pub trust_domain: lictor_model::TrustDomain,
+    /// Let address blocks of policies in files leave pods and nodes out, as Cilium's do
+    #[arg(long, requires = "files")]
+    pub cidr_excludes_pods: bool,
     /// Print warnings and notes about the files as well
     #[arg(short, long, requires = "files")]
     pub verbose: bool,

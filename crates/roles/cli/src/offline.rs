@@ -17,7 +17,8 @@ pub(crate) fn snapshot(files: &Files, globals: &Globals) -> Result<Snapshot> {
     let sources = Sources::new(files.files.iter().cloned()).context("cannot read the standard input")?;
     let loaded = sources.load();
     let defaults = Cluster::default();
-    let cluster = Cluster::new(files.trust_domain.clone(), defaults.pods, defaults.services)?;
+    let mut cluster = Cluster::new(files.trust_domain.clone(), defaults.pods, defaults.services)?;
+    cluster.cidr_excludes_pods = files.cidr_excludes_pods;
     let (snapshot, about_objects) = cluster.snapshot(&loaded.objects);
     let findings: Vec<&Finding> = loaded.findings.iter().chain(&about_objects).collect();
     let errors = findings.iter().filter(|finding| finding.is_error()).count();

@@ -195,14 +195,38 @@ fn manifests_come_from_the_standard_input_too() {
 
 #[test]
 fn a_policy_that_is_not_acted_on_is_named_in_any_case() {
-    let other = "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\nmetadata: {name: x}\n---\n\
+    let other = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: x}\n---\n\
                  apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c, image: i}]}\n";
     let run = lictor_with(&["edges", "-f", "-"], other);
     assert_eq!(run.code, 0);
-    assert_eq!(
-        run.err,
-        "note LIC1008: AdminNetworkPolicy x (policy.networking.k8s.io/v1alpha1) is read, not acted on\n\n"
-    );
+    assert_eq!(run.err, "note LIC1008: CiliumNetworkPolicy x (cilium.io/v2) is read, not acted on\n\n");
+}
+
+#[test]
+fn diff_names_what_an_edit_opens_and_ends_with_one() {
+    let (old, new) = (examples("shop"), examples("."));
+    let run = lictor(&["diff", old.to_str().expect("text"), new.to_str().expect("text")]);
+    assert_eq!(run.code, 1, "{}", run.err);
+    assert!(run.out.contains("production/api  production/db:5432/TCP"), "{}", run.out);
+    assert!(run.out.ends_with("3 opened, 0 closed, 0 changed\n"), "{}", run.out);
+    let same = lictor(&["diff", old.to_str().expect("text"), old.to_str().expect("text")]);
+    assert_eq!((same.code, same.out.contains("0 opened, 0 closed, 0 changed")), (0, true), "{}", same.out);
+}
+
+#[test]
+fn an_address_block_leaves_pods_out_where_it_is_asked_to() {
+    let pod = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: ns}}\n\
+             spec: {{containers: [{{name: c, image: x, ports: [{{containerPort: 80}}]}}]}}\n---\n"
+        )
+    };
+    let policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: all, namespace: ns}\n\
+                  spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 0.0.0.0/0}}]}]}\n";
+    let folder = folder(&[("all.yaml", &(pod("a") + &pod("b") + policy))]);
+    let why = ["why", "-f", folder.path().to_str().expect("text"), "ns/a", "ns/b"];
+    assert_eq!(lictor(&why).code, 0);
+    assert_eq!(lictor(&[&why[..], &["--cidr-excludes-pods"]].concat()).code, 1);
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn list(objects: &[Object]) -> Vec<String> {
     let block = |text: &str| text.parse::<Cidr>().expect("a constant block");
     let mut pool = AddressPool::new(&[block("fd00:1::/64")], &[block("fd00:2::/112")]);
     let objects: Vec<Object> = objects.iter().map(of_the_pod_network).collect();
-    let owners: HashMap<Name, &(Arc<str>, Arc<str>)> = objects.iter().filter_map(owner).collect();
+    let owners: HashMap<Name, &Owner> = objects.iter().filter_map(owner).collect();
     let (mut snapshot, _) = Snapshot::build(&objects, &settings, &mut pool, Revision(1));
     snapshot.cidr_excludes_pods = true;
     let program = compile(&snapshot);
@@ -194,8 +194,11 @@ fn of_the_pod_network(object: &Object) -> Object {
     }
 }
 
-/// A pod's owner, kind and name, as its manifest has it.
-fn owner(object: &Object) -> Option<(Name, &(Arc<str>, Arc<str>))> {
+/// Kind and name.
+type Owner = (Arc<str>, Arc<str>);
+
+/// A pod's owner, as its manifest has it.
+fn owner(object: &Object) -> Option<(Name, &Owner)> {
     match object {
         Object::Workload(workload) if workload.kind == WorkloadKind::Pod => {
             Some((workload.meta.name.clone(), workload.owner.as_ref()?))
@@ -205,7 +208,7 @@ fn owner(object: &Object) -> Option<(Name, &(Arc<str>, Arc<str>))> {
 }
 
 /// What the analyzer calls a pod: its owner, however that came to be.
-fn label(pod: &Pod, owners: &HashMap<Name, &(Arc<str>, Arc<str>)>) -> String {
+fn label(pod: &Pod, owners: &HashMap<Name, &Owner>) -> String {
     let namespace = &pod.name.namespace;
     match owners.get(&pod.name) {
         Some((kind, name)) => format!("{namespace}/{name}[{kind}]"),

@@ -18,6 +18,8 @@ pub struct Cluster {
     pub services: Vec<Cidr>,
     /// The name of its one node.
     pub node: Arc<str>,
+    /// Whether address blocks of policies leave pods and nodes out, as Cilium's do.
+    pub cidr_excludes_pods: bool,
     /// The addresses of the DNS service: the eleventh of each service block.
     dns: Vec<IpAddr>,
 }
@@ -40,7 +42,7 @@ impl Cluster {
     pub fn new(trust_domain: TrustDomain, pods: Vec<Cidr>, services: Vec<Cidr>) -> Result<Self, NoAddress> {
         let dns = |block: &Cidr| eleventh(block).ok_or(NoAddress(*block));
         let dns = services.iter().map(dns).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { trust_domain, pods, services, node: "lab".into(), dns })
+        Ok(Self { trust_domain, pods, services, node: "lab".into(), cidr_excludes_pods: false, dns })
     }
 
     /// The addresses of the DNS service, one a family.
@@ -81,7 +83,10 @@ impl Cluster {
 
     /// A first snapshot of these objects and the cluster's own.
     pub fn snapshot(&self, objects: &[Object]) -> (Snapshot, Vec<Finding>) {
-        Snapshot::build(&self.objects(objects), &self.settings(), &mut self.pool(), Revision(1))
+        let (mut snapshot, findings) =
+            Snapshot::build(&self.objects(objects), &self.settings(), &mut self.pool(), Revision(1));
+        snapshot.cidr_excludes_pods = self.cidr_excludes_pods;
+        (snapshot, findings)
     }
 }
 

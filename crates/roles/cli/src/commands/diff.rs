@@ -26,6 +26,9 @@ pub(crate) struct Words {
     /// The trust domain of the identities
     #[arg(long, default_value = "cluster.local", value_name = "NAME")]
     trust_domain: lictor_model::TrustDomain,
+    /// Let address blocks of policies leave pods and nodes out, as Cilium's do
+    #[arg(long)]
+    cidr_excludes_pods: bool,
     /// Print warnings and notes about the files as well
     #[arg(short, long)]
     verbose: bool,
@@ -36,8 +39,12 @@ pub(crate) struct Words {
 
 pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
     let read = |folder: &Path| {
-        let files =
-            Files { files: vec![folder.to_owned()], trust_domain: words.trust_domain.clone(), verbose: words.verbose };
+        let files = Files {
+            files: vec![folder.to_owned()],
+            trust_domain: words.trust_domain.clone(),
+            cidr_excludes_pods: words.cidr_excludes_pods,
+            verbose: words.verbose,
+        };
         offline::snapshot(&files, globals).with_context(|| format!("{} cannot be compared", folder.display()))
     };
     let (old, new) = (read(&words.old)?, read(&words.new)?);

@@ -33,6 +33,9 @@ pub(crate) struct Words {
     /// The trust domain of the pods' identities
     #[arg(long, value_name = "NAME", default_value = "cluster.local")]
     trust_domain: TrustDomain,
+    /// Let address blocks of policies leave pods and nodes out, as Cilium's do; Kubernetes' match them
+    #[arg(long)]
+    cidr_excludes_pods: bool,
     /// How long an SVID lives, such as 1h, 30m or 90s
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
     svid_ttl: Duration,
@@ -71,7 +74,8 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
 
 impl Words {
     fn options(&self, globals: &Globals) -> Result<Options> {
-        let cluster = Cluster::new(self.trust_domain.clone(), self.pod_cidr.clone(), self.service_cidr.clone())?;
+        let mut cluster = Cluster::new(self.trust_domain.clone(), self.pod_cidr.clone(), self.service_cidr.clone())?;
+        cluster.cidr_excludes_pods = self.cidr_excludes_pods;
         for (name, blocks) in [("--pod-cidr", &self.pod_cidr), ("--service-cidr", &self.service_cidr)] {
             let count = |v4: bool| blocks.iter().filter(|block| block.network().is_ipv4() == v4).count();
             ensure!(count(true) <= 1 && count(false) <= 1, "{name}: expected at most one block of each address family");
