@@ -1,8 +1,9 @@
 //! Benchmarks of a running lictor; each prints what it measured beside a baseline of the same run.
 //!
 //! `lictor-bench lab` and `lictor-bench path` bring a lab up with the `lictor` binary beside this one and need
-//! root. `serve` and `load` are the two ends that `path` runs inside pods.
+//! root; `engine` needs nothing. `serve` and `load` are the two ends that `path` runs inside pods.
 
+mod engine;
 mod figures;
 mod lab;
 mod load;
@@ -12,7 +13,7 @@ mod process;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: lictor-bench lab|path [--json]";
+const USAGE: &str = "usage: lictor-bench lab|path|engine [--json]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -23,6 +24,7 @@ fn main() -> Result<()> {
         ["load", kind, address, amount] => load::run(kind, address, amount),
         ["lab", ..] => lab::measure()?.print(json),
         ["path", ..] => path::measure()?.print(json),
+        ["engine", ..] => engine::measure()?.print(json),
         _ => bail!(USAGE),
     }
 }

@@ -1,0 +1,200 @@
+//! The network compiler at the shapes that Antrea publishes figures for.
+//!
+//! Source: antrea.io, `pkg/controller/networkpolicy/networkpolicy_controller_perf_test.go`.
+
+use crate::figures::Figures;
+use crate::process::proportional_memory;
+use anyhow::{Context, Result};
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
+use lictor_manifest::{Container, PodSpec, PodTemplate, Workload, WorkloadKind};
+use lictor_manifest::{Meta, Namespace, NetworkPolicy, NetworkRule, Object, Origin, PeerTerm};
+use lictor_model::{Cidr, Labels, Name, Revision, Selector};
+use lictor_network::Compiler;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A shape: what it is called, how to make it, and the aims of seconds and megabytes for its compilation.
+struct Shape {
+    names: [&'static str; 4],
+    objects: fn() -> Vec<Object>,
+    seconds: f64,
+    megabytes: f64,
+}
+
+const SHAPES: [Shape; 3] = [
+    Shape {
+        names: [
+            "25,000 namespaces: compile",
+            "25,000 namespaces: memory",
+            "25,000 namespaces: one policy edited",
+            "25,000 namespaces: one pod relabelled",
+        ],
+        objects: small_namespaces,
+        seconds: 2.0,
+        megabytes: 400.0,
+    },
+    Shape {
+        names: [
+            "10,000 policies for all: compile",
+            "10,000 policies for all: memory",
+            "10,000 policies for all: one edited",
+            "10,000 policies for all: one pod relabelled",
+        ],
+        objects: policies_for_all,
+        seconds: 2.0,
+        megabytes: 300.0,
+    },
+    Shape {
+        names: [
+            "a policy for each pod: compile",
+            "a policy for each pod: memory",
+            "a policy for each pod: one edited",
+            "a policy for each pod: one relabelled",
+        ],
+        objects: policy_for_each,
+        seconds: 2.0,
+        megabytes: 300.0,
+    },
+];
+
+/// Compiles each shape from nothing, then after an edit of one policy and after one pod's labels change.
+pub(crate) fn measure() -> Result<Figures> {
+    let mut figures = Figures::new("engine");
+    for Shape { names: [compile, memory, policy, pod], objects, seconds, megabytes } in SHAPES {
+        let mut objects = objects();
+        let mut pool = AddressPool::new(&[block("10.0.0.0/8")?], &[block("192.168.0.0/16")?]);
+        let settings = settings()?;
+        let mut build = |objects: &[Object], revision| Snapshot::build(objects, &settings, &mut pool, revision).0;
+        let first = build(&objects, Revision(1));
+        let before = proportional_memory(std::process::id())?;
+        let mut compiler = Compiler::default();
+        let mut timed = |snapshot: &Snapshot| {
+            let began = Instant::now();
+            let program = compiler.compile(snapshot);
+            (began.elapsed().as_secs_f64(), program)
+        };
+        let (took, program) = timed(&first);
+        figures.add(compile, "s", took, seconds, "aim");
+        let used = proportional_memory(std::process::id())? - before;
+        figures.add(memory, "MB", used / 1e6, megabytes, "aim");
+        drop(program);
+        edit_policy(&mut objects).context("a shape without policies")?;
+        let second = build(&objects, Revision(2));
+        figures.add(policy, "ms", timed(&second).0 * 1e3, 5.0, "aim");
+        relabel_pod(&mut objects).context("a shape without pods")?;
+        let third = build(&objects, Revision(3));
+        figures.add(pod, "ms", timed(&third).0 * 1e3, 0.1, "aim");
+    }
+    Ok(figures)
+}
+
+/// 4 pods and 3 policies in each.
+fn small_namespaces() -> Vec<Object> {
+    let mut objects = Vec::new();
+    for number in 0..25_000 {
+        let namespace = format!("ns{number}");
+        objects.push(Object::Namespace(Arc::new(Namespace { meta: meta("", &namespace, "name", &namespace) })));
+        for app in 0..4 {
+            objects.push(pod(&namespace, &format!("pod{app}"), &format!("app{app}")));
+        }
+        for app in 0..3 {
+            let (to, from) = (format!("app{app}"), format!("app{}", app + 1));
+            objects.push(policy(&namespace, &format!("np{app}"), selector(&to), &from));
+        }
+    }
+    objects
+}
+
+/// 10,000 pods in one namespace; as many policies select all of them, and let one in each.
+fn policies_for_all() -> Vec<Object> {
+    let pods = (0..10_000).map(|number| pod("ns", &format!("pod{number}"), &format!("app{number}")));
+    let policies =
+        (0..10_000).map(|number| policy("ns", &format!("np{number}"), Selector::default(), &format!("app{number}")));
+    pods.chain(policies).collect()
+}
+
+/// 10,000 pods in one namespace, each with a policy that lets the next one in.
+fn policy_for_each() -> Vec<Object> {
+    let pods = (0..10_000).map(|number| pod("ns", &format!("pod{number}"), &format!("app{number}")));
+    let policies = (0..10_000).map(|number| {
+        let (to, from) = (format!("app{number}"), format!("app{}", (number + 1) % 10_000));
+        policy("ns", &format!("np{number}"), selector(&to), &from)
+    });
+    pods.chain(policies).collect()
+}
+
+fn edit_policy(objects: &mut [Object]) -> Option<()> {
+    objects.iter_mut().rev().find_map(|object| match object {
+        Object::NetworkPolicy(policy) => {
+            Arc::make_mut(policy).ingress.as_mut()?.push(rule("app2"));
+            Some(())
+        }
+        _ => None,
+    })
+}
+
+fn relabel_pod(objects: &mut [Object]) -> Option<()> {
+    objects.iter_mut().find_map(|object| match object {
+        Object::Workload(pod) => {
+            Arc::make_mut(pod).template.labels = [("app", "app2")].into_iter().collect();
+            Some(())
+        }
+        _ => None,
+    })
+}
+
+fn settings() -> Result<Settings> {
+    let node = Node { name: "node".into(), labels: Labels::default(), addresses: vec![[192, 0, 2, 1].into()] };
+    Ok(Settings {
+        trust_domain: "cluster.local".parse()?,
+        root_namespace: "istio-system".into(),
+        default_namespace: "default".into(),
+        nodes: vec![node],
+        unknown_nodes: UnknownNodes::Made,
+    })
+}
+
+fn block(text: &str) -> Result<Cidr> {
+    Ok(text.parse()?)
+}
+
+fn meta(namespace: &str, name: &str, key: &str, value: &str) -> Meta {
+    Meta {
+        name: Name::new(namespace, name),
+        labels: [(key, value)].into_iter().collect(),
+        annotations: BTreeMap::new(),
+        created: None,
+        origin: Origin::none(),
+    }
+}
+
+fn selector(app: &str) -> Selector {
+    Selector::equal_to(&[("app", app)].into_iter().collect())
+}
+
+fn rule(from: &str) -> NetworkRule {
+    NetworkRule { peers: vec![PeerTerm::Pods { namespaces: None, pods: Some(selector(from)) }], ports: Vec::new() }
+}
+
+fn policy(namespace: &str, name: &str, pods: Selector, from: &str) -> Object {
+    Object::NetworkPolicy(Arc::new(NetworkPolicy {
+        meta: meta(namespace, name, "name", name),
+        pod_selector: pods,
+        ingress: Some(vec![rule(from)]),
+        egress: None,
+    }))
+}
+
+fn pod(namespace: &str, name: &str, app: &str) -> Object {
+    let spec = PodSpec { containers: vec![Container::default()], ..PodSpec::default() };
+    Object::Workload(Arc::new(Workload {
+        meta: meta(namespace, name, "app", app),
+        kind: WorkloadKind::Pod,
+        replicas: 1,
+        template: PodTemplate { labels: [("app", app)].into_iter().collect(), annotations: BTreeMap::new(), spec },
+        addresses: Vec::new(),
+        host_address: None,
+        owner: None,
+    }))
+}
