@@ -3,7 +3,7 @@
 use crate::classes::Classes;
 use crate::compile::LiveRules;
 use crate::flat::Flat;
-use crate::groups::{Group, Groups, Side, side};
+use crate::groups::{Groups, Selected, Side, side};
 use crate::judge::whole;
 use crate::numbers::Numbers;
 use crate::program::{Gate, RuleSet, RuleSetId};
@@ -32,8 +32,9 @@ pub(crate) struct Gates<'a> {
     numbers: &'a mut Numbers<RuleSetMeaning>,
     before: &'a BTreeMap<RuleSetId, Arc<RuleSet>>,
     tables: BTreeMap<RuleSetId, Arc<RuleSet>>,
-    /// By group.
     plans: Vec<[Plan; 2]>,
+    /// The place of each group's plans.
+    selected: Vec<usize>,
     made: HashMap<(usize, Vec<Option<u16>>), RuleSetId>,
 }
 
@@ -71,15 +72,17 @@ impl<'a> Gates<'a> {
             let shared = shared.entry((direction, names, half.tiered.clone())).or_insert_with(make).clone();
             Plan { shared, mode: half.mode }
         };
-        let of_group =
-            |group: &Group<'_>| Direction::BOTH.map(|direction| plan(direction, &group.sides[side(direction)]));
-        let plans = groups.groups.iter().map(of_group).collect();
-        Self { classes, numbers, before, tables: BTreeMap::new(), plans, made: HashMap::new() }
+        let of_selected = |selected: &Selected<'_>| {
+            Direction::BOTH.map(|direction| plan(direction, &selected.sides[side(direction)]))
+        };
+        let plans = groups.selected.iter().map(of_selected).collect();
+        let selected = groups.groups.iter().map(|group| group.selected).collect();
+        Self { classes, numbers, before, tables: BTreeMap::new(), plans, selected, made: HashMap::new() }
     }
 
     /// One direction of an endpoint of a group.
     pub(crate) fn of(&mut self, group: usize, pod: &Pod, direction: Direction) -> Gate {
-        let plan = &self.plans[group][side(direction)];
+        let plan = &self.plans[self.selected[group]][side(direction)];
         let shared = plan.shared.clone();
         let (isolated_by, tiered) = (Arc::clone(&shared.isolated_by), Arc::clone(&shared.tiered));
         let mut gate = Gate { rule_set: None, isolated_by, tiered, mode: plan.mode };

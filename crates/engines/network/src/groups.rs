@@ -1,11 +1,11 @@
 //! Pods that no selector can tell apart.
 
-use crate::judge::isolating;
 use crate::matching::rules;
+use crate::selector_index::SelectorIndex;
 use crate::tiers::speaking;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{NetworkPolicy, PeerTerm, TierPeer};
-use lictor_model::{Direction, Layer, Mode, Name};
+use lictor_model::{Direction, Layer, Mode, Name, Selector};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -14,11 +14,17 @@ use std::sync::Arc;
 pub(crate) struct Group<'a> {
     /// One of the pods; whatever is said of the group is said of it.
     pub(crate) pod: &'a Arc<Pod>,
+    /// Which of the [`Groups::selected`] it is of.
+    pub(crate) selected: usize,
+}
+
+/// What the groups share that the same policies select.
+pub(crate) struct Selected<'a> {
     /// The policies that isolate ingress and egress, and how far each direction goes.
     pub(crate) sides: [Side<'a>; 2],
 }
 
-/// One direction of a group.
+/// One direction.
 pub(crate) struct Side<'a> {
     pub(crate) policies: Vec<&'a NetworkPolicy>,
     /// The cluster-wide policies that speak of it, by their place in the snapshot.
@@ -29,6 +35,8 @@ pub(crate) struct Side<'a> {
 /// The endpoints of a snapshot, in groups.
 pub(crate) struct Groups<'a> {
     pub(crate) groups: Vec<Group<'a>>,
+    /// What selects them. Groups that differ only under keys that peers read share one.
+    pub(crate) selected: Vec<Selected<'a>>,
     /// Every endpoint with its group, in the order of names.
     pub(crate) endpoints: Vec<(&'a Name, &'a Arc<Pod>, usize)>,
 }
@@ -43,31 +51,36 @@ pub(crate) const fn side(direction: Direction) -> usize {
 
 impl<'a> Groups<'a> {
     pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
-        let keys = keys_read(snapshot);
+        let Keys { all, selecting } = Keys::of(snapshot);
+        let policies = policies_by_namespace(snapshot);
         let mut numbered: HashMap<Vec<u8>, usize> = HashMap::new();
-        let mut groups = Vec::new();
-        let mut endpoints = Vec::new();
+        let mut selected_by: HashMap<Vec<u8>, usize> = HashMap::new();
+        let (mut groups, mut selected, mut endpoints) = (Vec::new(), Vec::new(), Vec::new());
         let mut key = Vec::new();
         for (name, pod) in snapshot.pods.iter().filter(|(_, pod)| !pod.host_network) {
-            project(pod, &keys, &mut key);
+            project(pod, &all, &mut key);
             let group = match numbered.get(&key) {
                 Some(group) => *group,
                 None => {
-                    groups
-                        .push(Group { pod, sides: Direction::BOTH.map(|direction| of_pod(snapshot, pod, direction)) });
-                    numbered.insert(key.clone(), groups.len() - 1);
+                    numbered.insert(key.clone(), groups.len());
+                    project(pod, &selecting, &mut key);
+                    let selected = *selected_by.entry(key.clone()).or_insert_with(|| {
+                        selected.push(Selected::of(snapshot, pod, &policies));
+                        selected.len() - 1
+                    });
+                    groups.push(Group { pod, selected });
                     groups.len() - 1
                 }
             };
             endpoints.push((name, pod, group));
         }
-        Self { groups, endpoints }
+        Self { groups, selected, endpoints }
     }
 
     /// Each policy that isolates some endpoint in a direction, once, by name.
     pub(crate) fn live(&self, direction: Direction) -> Vec<&'a NetworkPolicy> {
         let mut seen = HashSet::new();
-        let policies = self.groups.iter().flat_map(|group| &group.sides[side(direction)].policies);
+        let policies = self.selected.iter().flat_map(|selected| &selected.sides[side(direction)].policies);
         let mut live: Vec<&NetworkPolicy> =
             policies.copied().filter(|policy| seen.insert(std::ptr::from_ref(*policy))).collect();
         live.sort_by_key(|policy| &policy.meta.name);
@@ -76,44 +89,77 @@ impl<'a> Groups<'a> {
 
     /// Each cluster-wide policy that speaks of some endpoint in a direction, by its place in the snapshot.
     pub(crate) fn live_tiered(&self, direction: Direction) -> BTreeSet<usize> {
-        self.groups.iter().flat_map(|group| &group.sides[side(direction)].tiered).copied().collect()
+        self.selected.iter().flat_map(|selected| &selected.sides[side(direction)].tiered).copied().collect()
     }
 }
 
-fn of_pod<'a>(snapshot: &'a Snapshot, pod: &'a Pod, direction: Direction) -> Side<'a> {
-    let layer = match direction {
-        Direction::Ingress => Layer::Ingress,
-        Direction::Egress => Layer::Egress,
-    };
-    Side {
-        policies: isolating(snapshot, pod, direction),
-        tiered: speaking(snapshot, pod, direction).map(|(place, _)| place).collect(),
-        mode: snapshot.mode(pod, layer).0,
+/// The policies of each namespace, by name, to be found by the labels of a pod.
+type ByNamespace<'a> = HashMap<&'a Arc<str>, SelectorIndex<(usize, &'a NetworkPolicy)>>;
+
+fn policies_by_namespace(snapshot: &Snapshot) -> ByNamespace<'_> {
+    let mut found = ByNamespace::new();
+    for (place, policy) in snapshot.policies.network.values().enumerate() {
+        let index = found.entry(&policy.meta.name.namespace).or_default();
+        index.insert(&policy.pod_selector, (place, &**policy));
+    }
+    found
+}
+
+impl<'a> Selected<'a> {
+    fn of(snapshot: &'a Snapshot, pod: &'a Pod, policies: &ByNamespace<'a>) -> Self {
+        let of_namespace = policies.get(&pod.name.namespace).into_iter();
+        let candidates = of_namespace.flat_map(|index| index.candidates(&pod.labels));
+        let mut own: Vec<_> = candidates.filter(|(_, policy)| policy.pod_selector.matches(&pod.labels)).collect();
+        own.sort_unstable_by_key(|(place, _)| *place);
+        let sides = Direction::BOTH.map(|direction| {
+            let layer = match direction {
+                Direction::Ingress => Layer::Ingress,
+                Direction::Egress => Layer::Egress,
+            };
+            let isolating = own.iter().map(|(_, policy)| *policy).filter(|policy| rules(policy, direction).is_some());
+            Side {
+                policies: isolating.collect(),
+                tiered: speaking(snapshot, pod, direction).map(|(place, _)| place).collect(),
+                mode: snapshot.mode(pod, layer).0,
+            }
+        });
+        Self { sides }
     }
 }
 
-/// The label keys that selectors of pods read.
-fn keys_read(snapshot: &Snapshot) -> HashSet<&str> {
-    let policies = &snapshot.policies;
-    let network = policies.network.values().flat_map(|policy| {
-        let peers = Direction::BOTH.into_iter().filter_map(|direction| rules(policy, direction)).flatten();
-        let selectors = peers.flat_map(|rule| &rule.peers).filter_map(|peer| match peer {
-            PeerTerm::Pods { pods, .. } => pods.as_ref(),
-            PeerTerm::Block(_) => None,
+/// The label keys of pods that selectors read.
+struct Keys<'a> {
+    /// All of them.
+    all: HashSet<&'a str>,
+    /// Those that say which policies and Stances select a pod.
+    selecting: HashSet<&'a str>,
+}
+
+impl<'a> Keys<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let policies = &snapshot.policies;
+        let keys = |selector: &'a Selector| selector.requirements().iter().map(|requirement| &*requirement.key);
+        let subjects = (policies.network.values().map(|policy| &policy.pod_selector))
+            .chain(policies.cluster_network.iter().map(|policy| &policy.subject.pods))
+            .chain(policies.stances.values().filter_map(|stance| stance.selector.as_ref()));
+        let selecting: HashSet<&str> = subjects.flat_map(keys).collect();
+        let network = policies.network.values().flat_map(|policy| {
+            let listed = Direction::BOTH.into_iter().filter_map(|direction| rules(policy, direction)).flatten();
+            listed.flat_map(|rule| &rule.peers).filter_map(|peer| match peer {
+                PeerTerm::Pods { pods, .. } => pods.as_ref(),
+                PeerTerm::Block(_) => None,
+            })
         });
-        selectors.chain([&policy.pod_selector])
-    });
-    let tiered = policies.cluster_network.iter().flat_map(|policy| {
-        let rules = policy.ingress.iter().chain(&policy.egress).flat_map(|rule| &rule.peers);
-        let selectors = rules.filter_map(|peer| match peer {
-            TierPeer::Pods(pods) => Some(&pods.pods),
-            _ => None,
+        let tiered = policies.cluster_network.iter().flat_map(|policy| {
+            let listed = policy.ingress.iter().chain(&policy.egress).flat_map(|rule| &rule.peers);
+            listed.filter_map(|peer| match peer {
+                TierPeer::Pods(pods) => Some(&pods.pods),
+                _ => None,
+            })
         });
-        selectors.chain([&policy.subject.pods])
-    });
-    let stances = policies.stances.values().filter_map(|stance| stance.selector.as_ref());
-    let requirements = network.chain(tiered).chain(stances).flat_map(|selector| selector.requirements());
-    requirements.map(|requirement| &*requirement.key).collect()
+        let all = network.chain(tiered).flat_map(keys).chain(selecting.iter().copied()).collect();
+        Self { all, selecting }
+    }
 }
 
 /// Writes a pod's namespace and the labels that are read as one key, each part behind its length.

@@ -24,6 +24,7 @@ mod matching;
 mod numbers;
 mod program;
 mod rules;
+mod selector_index;
 mod terms;
 mod tiers;
 

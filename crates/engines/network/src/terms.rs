@@ -1,6 +1,7 @@
 //! What peers of live policies ask of an address, each question once.
 
 use crate::numbers::Numbers;
+use crate::selector_index::SelectorIndex;
 use lictor_cluster::Snapshot;
 use lictor_manifest::{NetworkPolicy, PeerTerm, TierPeer};
 use lictor_model::{Cidr, IpBlock, Labels, Selector};
@@ -67,7 +68,7 @@ pub(crate) struct Terms {
     blocks: BTreeMap<TermId, IpBlock>,
     nodes: BTreeMap<TermId, Selector>,
     /// The pod terms that can match in a namespace.
-    by_namespace: HashMap<Arc<str>, Vec<TermId>>,
+    by_namespace: HashMap<Arc<str>, SelectorIndex<TermId>>,
     /// For each block and hole: the terms that an address meets which no longer one of them covers.
     by_prefix: BTreeMap<Cidr, Arc<[TermId]>>,
     /// The lengths of these prefixes, longest first, by family: IPv4, IPv6.
@@ -104,9 +105,12 @@ impl Terms {
         }
         for (name, state) in &snapshot.namespaces {
             let selecting = selected.iter().filter(|(selector, _)| selector.matches(&state.labels));
-            let mut within: Vec<TermId> = selecting.flat_map(|(_, ids)| ids).copied().collect();
-            within.extend(own.get(name).into_iter().flatten());
-            within.sort_unstable();
+            let mut within = SelectorIndex::default();
+            for id in selecting.flat_map(|(_, ids)| ids).chain(own.get(name).into_iter().flatten()) {
+                if let Some((_, pods)) = self.pods.get(id) {
+                    within.insert(pods, *id);
+                }
+            }
             self.by_namespace.insert(Arc::clone(name), within);
         }
         self.index_blocks();
@@ -144,9 +148,11 @@ impl Terms {
 
     /// The pod terms that a pod with these labels meets, ascending.
     pub(crate) fn of_pod(&self, namespace: &str, labels: &Labels) -> Vec<TermId> {
-        let candidates = self.by_namespace.get(namespace).into_iter().flatten();
-        let meets = |id: &&TermId| self.pods.get(id).is_some_and(|(_, selector)| selector.matches(labels));
-        candidates.filter(meets).copied().collect()
+        let candidates = self.by_namespace.get(namespace).into_iter().flat_map(|index| index.candidates(labels));
+        let meets = |id: &TermId| self.pods.get(id).is_some_and(|(_, selector)| selector.matches(labels));
+        let mut met: Vec<TermId> = candidates.filter(meets).collect();
+        met.sort_unstable();
+        met
     }
 
     /// The terms that a node meets, and those of blocks that this address of it meets, ascending.

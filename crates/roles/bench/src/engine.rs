@@ -4,13 +4,14 @@
 
 use crate::figures::Figures;
 use crate::process::proportional_memory;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{Container, PodSpec, PodTemplate, Workload, WorkloadKind};
 use lictor_manifest::{Meta, Namespace, NetworkPolicy, NetworkRule, Object, Origin, PeerTerm};
 use lictor_model::{Cidr, Labels, Name, Revision, Selector};
 use lictor_network::Compiler;
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -58,35 +59,52 @@ const SHAPES: [Shape; 3] = [
     },
 ];
 
-/// Compiles each shape from nothing, then after an edit of one policy and after one pod's labels change.
+/// Compiles each shape from nothing, then after an edit of one policy and after one pod's labels change: each in a
+/// process of its own, whose memory is its own.
 pub(crate) fn measure() -> Result<Figures> {
     let mut figures = Figures::new("engine");
-    for Shape { names: [compile, memory, policy, pod], objects, seconds, megabytes } in SHAPES {
-        let mut objects = objects();
-        let mut pool = AddressPool::new(&[block("10.0.0.0/8")?], &[block("192.168.0.0/16")?]);
-        let settings = settings()?;
-        let mut build = |objects: &[Object], revision| Snapshot::build(objects, &settings, &mut pool, revision).0;
-        let first = build(&objects, Revision(1));
-        let before = proportional_memory(std::process::id())?;
-        let mut compiler = Compiler::default();
-        let mut timed = |snapshot: &Snapshot| {
-            let began = Instant::now();
-            let program = compiler.compile(snapshot);
-            (began.elapsed().as_secs_f64(), program)
-        };
-        let (took, program) = timed(&first);
-        figures.add(compile, "s", took, seconds, "aim");
-        let used = proportional_memory(std::process::id())? - before;
-        figures.add(memory, "MB", used / 1e6, megabytes, "aim");
-        drop(program);
-        edit_policy(&mut objects).context("a shape without policies")?;
-        let second = build(&objects, Revision(2));
-        figures.add(policy, "ms", timed(&second).0 * 1e3, 5.0, "aim");
-        relabel_pod(&mut objects).context("a shape without pods")?;
-        let third = build(&objects, Revision(3));
-        figures.add(pod, "ms", timed(&third).0 * 1e3, 0.1, "aim");
+    for (number, shape) in SHAPES.iter().enumerate() {
+        let output = Command::new(std::env::current_exe()?).args(["engine-shape", &number.to_string()]).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let values: Vec<f64> =
+            String::from_utf8(output.stdout)?.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let [took, memory, policy, pod] = values.try_into().ok().context("a shape has four figures")?;
+        let [named_took, named_memory, named_policy, named_pod] = shape.names;
+        figures.add(named_took, "s", took, shape.seconds, "aim");
+        figures.add(named_memory, "MB", memory, shape.megabytes, "aim");
+        figures.add(named_policy, "ms", policy, 5.0, "aim");
+        figures.add(named_pod, "ms", pod, 0.1, "aim");
     }
     Ok(figures)
+}
+
+/// Measures one shape, and prints seconds, megabytes, and milliseconds for both changes.
+pub(crate) fn shape(number: &str) -> Result<()> {
+    let shape = SHAPES.get(number.parse::<usize>()?).context("no such shape")?;
+    let mut objects = (shape.objects)();
+    let mut pool = AddressPool::new(&[block("10.0.0.0/8")?], &[block("192.168.0.0/16")?]);
+    let settings = settings()?;
+    let mut build = |objects: &[Object], revision| Snapshot::build(objects, &settings, &mut pool, revision).0;
+    let first = build(&objects, Revision(1));
+    let memory = || proportional_memory(std::process::id());
+    let before = memory()?;
+    let mut compiler = Compiler::default();
+    let mut timed = |snapshot: &Snapshot| {
+        let began = Instant::now();
+        let program = compiler.compile(snapshot);
+        (began.elapsed().as_secs_f64(), program)
+    };
+    let (took, program) = timed(&first);
+    let used = (memory()? - before) / 1e6;
+    drop(program);
+    edit_policy(&mut objects).context("a shape without policies")?;
+    let second = build(&objects, Revision(2));
+    let policy = timed(&second).0 * 1e3;
+    relabel_pod(&mut objects).context("a shape without pods")?;
+    let third = build(&objects, Revision(3));
+    let pod = timed(&third).0 * 1e3;
+    println!("{took} {used} {policy} {pod}");
+    Ok(())
 }
 
 /// 4 pods and 3 policies in each.

@@ -24,6 +24,7 @@ fn main() -> Result<()> {
         ["load", kind, address, amount] => load::run(kind, address, amount),
         ["lab", ..] => lab::measure()?.print(json),
         ["path", ..] => path::measure()?.print(json),
+        ["engine-shape", number] => engine::shape(number),
         ["engine", ..] => engine::measure()?.print(json),
         _ => bail!(USAGE),
     }
