@@ -63,6 +63,7 @@ fn shop() -> Snapshot {
         default_namespace: "default".into(),
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
+        cidr_excludes_pods: false,
     };
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(4)).0
 }

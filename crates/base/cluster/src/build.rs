@@ -33,6 +33,8 @@ pub struct Settings {
     pub nodes: Vec<Node>,
     /// Where pods are that name another one.
     pub unknown_nodes: UnknownNodes,
+    /// Whether address blocks of policies leave pods and nodes out, as Cilium's do; Kubernetes' match them.
+    pub cidr_excludes_pods: bool,
 }
 
 /// What becomes of a node that a pod names and the settings do not.
@@ -77,7 +79,7 @@ impl Snapshot {
             suspended,
             services,
             policies: inventory.policies,
-            cidr_excludes_pods: false,
+            cidr_excludes_pods: settings.cidr_excludes_pods,
             pods_by_address: placement.by_address,
             nodes_by_address: nodes.by_address,
         };

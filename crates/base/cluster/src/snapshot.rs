@@ -2,7 +2,9 @@
 
 use crate::pod::{Node, Pod, WorkloadRef};
 use crate::service::ClusterService;
-use lictor_manifest::{AuthorizationPolicy, ClusterNetworkPolicy, NetworkPolicy, PeerAuthentication, Stance};
+use lictor_manifest::{
+    AuthorizationPolicy, ClusterNetworkPolicy, NamespacedPods, NetworkPolicy, PeerAuthentication, Stance,
+};
 use lictor_model::{Labels, Layer, Mode, Name, Peer, PolicyKind, PolicyRef, Revision, TrustDomain};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -63,6 +65,11 @@ impl Policies {
         self.sort_cluster_network();
     }
 
+    /// The cluster-wide policy with a kind and name.
+    pub fn cluster_network_policy(&self, kind: PolicyKind, name: &Name) -> Option<&Arc<ClusterNetworkPolicy>> {
+        self.cluster_network.iter().find(|policy| policy.kind == kind && policy.meta.name == *name)
+    }
+
     pub(crate) fn sort_cluster_network(&mut self) {
         let order =
             |policy: &Arc<ClusterNetworkPolicy>| (policy.tier, policy.priority, policy.kind, policy.meta.name.clone());
@@ -85,6 +92,11 @@ impl Snapshot {
     /// The node with an address.
     pub fn node_at(&self, address: IpAddr) -> Option<&Node> {
         self.nodes.get(self.nodes_by_address.get(&address.to_canonical())?)
+    }
+
+    /// Whether a pod is among these; the caller has left host-network pods out.
+    pub fn selects(&self, pods: &NamespacedPods, pod: &Pod) -> bool {
+        pods.namespaces.matches(&self.namespace_labels(&pod.name.namespace)) && pods.pods.matches(&pod.labels)
     }
 
     /// Whether a policy's address block matches an address.

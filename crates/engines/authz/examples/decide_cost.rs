@@ -83,6 +83,7 @@ fn snapshot(policies: u32) -> Result<Snapshot, Box<dyn Error>> {
         default_namespace: Arc::from("default"),
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
+        cidr_excludes_pods: false,
     };
     let objects = read("bench", &text).objects;
     Ok(Snapshot::build(&objects, &settings, &mut AddressPool::default(), Revision(1)).0)

@@ -164,30 +164,27 @@ impl Compiler {
 
 /// A port term, with the end at which a name resolves.
 fn port(term: &PortTerm, direction: Direction) -> Port {
-    port_of(term.protocol, &term.port, direction)
-}
-
-fn port_of(protocol: Protocol, port: &PortMatch, direction: Direction) -> Port {
-    match port {
+    let protocol = term.protocol;
+    match &term.port {
         PortMatch::Any => Port::Range(protocol, PortRange::ALL),
         PortMatch::Range(range) => Port::Range(protocol, *range),
-        PortMatch::Named(name) => {
-            let name = PortName { name: Arc::clone(name), protocol };
-            match direction {
-                Direction::Ingress => Port::Own(name),
-                Direction::Egress => Port::Peers(name),
-            }
-        }
+        PortMatch::Named(name) => named_port(protocol, name, direction),
+    }
+}
+
+fn named_port(protocol: Protocol, name: &Arc<str>, direction: Direction) -> Port {
+    let name = PortName { name: Arc::clone(name), protocol };
+    match direction {
+        Direction::Ingress => Port::Own(name),
+        Direction::Egress => Port::Peers(name),
     }
 }
 
 /// A port term of a tier; a name stands for each protocol that has it.
 fn tier_ports(term: &TierPort, direction: Direction) -> Vec<Port> {
     match term {
-        TierPort::Of(protocol, port) => vec![port_of(*protocol, port, direction)],
-        TierPort::Named(name) => [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
-            .map(|protocol| port_of(protocol, &PortMatch::Named(Arc::clone(name)), direction))
-            .into(),
+        TierPort::Of(protocol, range) => vec![Port::Range(*protocol, *range)],
+        TierPort::Named(name) => Protocol::WITH_PORTS.map(|protocol| named_port(protocol, name, direction)).into(),
         TierPort::Unknown => Vec::new(),
     }
 }

@@ -1,7 +1,7 @@
 //! What in network policies does nothing, though its writer will have meant something.
 
 use crate::matching::{are_pods, rules};
-use crate::tiers::{selects, tier_rules};
+use crate::tiers::tier_rules;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{Code, Finding, NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm, TierPeer};
 use lictor_model::{Direction, Protocol};
@@ -48,7 +48,7 @@ fn tiers(snapshot: &Snapshot) -> Vec<Finding> {
     let endpoints = || snapshot.pods.values().filter(|pod| !pod.host_network);
     let policies = &snapshot.policies.cluster_network;
     for (at, policy) in policies.iter().enumerate() {
-        let own: Vec<_> = endpoints().filter(|pod| selects(snapshot, &policy.subject, pod)).collect();
+        let own: Vec<_> = endpoints().filter(|pod| snapshot.selects(&policy.subject, pod)).collect();
         if own.is_empty() {
             let message = format!("{} {} selects no pod", policy.kind, policy.meta.name);
             let position = policy.meta.origin.position("spec.subject");
@@ -62,7 +62,7 @@ fn tiers(snapshot: &Snapshot) -> Vec<Finding> {
         for other in equal {
             let both_speak =
                 |direction| !tier_rules(policy, direction).is_empty() && !tier_rules(other, direction).is_empty();
-            let of_one_pod = own.iter().any(|pod| selects(snapshot, &other.subject, pod));
+            let of_one_pod = own.iter().any(|pod| snapshot.selects(&other.subject, pod));
             if of_one_pod && Direction::BOTH.into_iter().any(both_speak) {
                 let message = format!(
                     "{} {} has priority {}, as {} {} of the same tier has; that one is asked first",
@@ -183,6 +183,7 @@ spec:
             default_namespace: Arc::from("default"),
             nodes: Vec::new(),
             unknown_nodes: UnknownNodes::Made,
+            cidr_excludes_pods: false,
         };
         let (snapshot, _) = Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(1));
         let said: Vec<String> = findings(&snapshot).iter().map(ToString::to_string).collect();

@@ -45,9 +45,7 @@ impl Term {
             },
         }
     }
-}
 
-impl Term {
     /// The term of a cluster-wide policy's peer; nothing for a form that matches nothing.
     pub(crate) fn of_tier(peer: &TierPeer) -> Option<Self> {
         Some(match peer {

@@ -4,9 +4,7 @@
 
 use crate::matching::Far;
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{
-    ClusterNetworkPolicy, NamespacedPods, PortMatch, Tier, TierAction, TierPeer, TierPort, TierRule,
-};
+use lictor_manifest::{ClusterNetworkPolicy, Tier, TierAction, TierPeer, TierPort, TierRule};
 use lictor_model::{Direction, PolicyRef};
 
 /// The rules of a policy for a direction.
@@ -29,14 +27,9 @@ pub(crate) fn speaking<'a>(
     direction: Direction,
 ) -> impl Iterator<Item = (usize, &'a ClusterNetworkPolicy)> {
     let speaks = move |(_, policy): &(usize, &ClusterNetworkPolicy)| {
-        !tier_rules(policy, direction).is_empty() && selects(snapshot, &policy.subject, pod)
+        !tier_rules(policy, direction).is_empty() && snapshot.selects(&policy.subject, pod)
     };
     snapshot.policies.cluster_network.iter().map(|policy| &**policy).enumerate().filter(speaks)
-}
-
-/// Whether a pod is among these; the caller has left host-network pods out.
-pub(crate) fn selects(snapshot: &Snapshot, pods: &NamespacedPods, pod: &Pod) -> bool {
-    pods.namespaces.matches(&snapshot.namespace_labels(&pod.name.namespace)) && pods.pods.matches(&pod.labels)
 }
 
 /// The first rule of a tier that matches a flow and does not pass: what it does, and which it is.
@@ -79,7 +72,7 @@ pub(crate) fn fails_closed(rule: &TierRule) -> bool {
 
 fn is_peer(snapshot: &Snapshot, peer: &TierPeer, far: &Far<'_>) -> bool {
     match peer {
-        TierPeer::Pods(pods) => far.pod.is_some_and(|pod| selects(snapshot, pods, pod)),
+        TierPeer::Pods(pods) => far.pod.is_some_and(|pod| snapshot.selects(pods, pod)),
         TierPeer::Nodes(selector) => snapshot.node_at(far.address).is_some_and(|node| selector.matches(&node.labels)),
         TierPeer::Network(block) => snapshot.is_in_block(far.address, |address| block.contains(address)),
         // Names are not looked up yet.
@@ -89,14 +82,7 @@ fn is_peer(snapshot: &Snapshot, peer: &TierPeer, far: &Far<'_>) -> bool {
 
 fn is_port(port: &TierPort, far: &Far<'_>) -> bool {
     match port {
-        TierPort::Of(protocol, ports) => {
-            *protocol == far.protocol
-                && match ports {
-                    PortMatch::Any => true,
-                    PortMatch::Range(range) => range.contains(far.port),
-                    PortMatch::Named(_) => false,
-                }
-        }
+        TierPort::Of(protocol, range) => *protocol == far.protocol && range.contains(far.port),
         TierPort::Named(name) => far.number(name, far.protocol) == Some(far.port),
         TierPort::Unknown => false,
     }

@@ -157,8 +157,7 @@ pub fn place(snapshot: &Snapshot, rule: &PolicyRef) -> Option<Position> {
         kind @ (PolicyKind::ClusterNetworkPolicy
         | PolicyKind::AdminNetworkPolicy
         | PolicyKind::BaselineAdminNetworkPolicy) => {
-            let mut tiered = policies.cluster_network.iter();
-            tiered.find(|policy| policy.kind == kind && policy.meta.name == *name).map(|policy| &policy.meta)
+            policies.cluster_network_policy(kind, name).map(|policy| &policy.meta)
         }
         PolicyKind::PeerAuthentication => policies.peer_authentication.get(name).map(|policy| &policy.meta),
         PolicyKind::AuthorizationPolicy => policies.authorization.get(name).map(|policy| &policy.meta),

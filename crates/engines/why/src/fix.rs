@@ -187,10 +187,7 @@ impl Changed {
                 }
             }
             Self::Tiered(policy) => {
-                let own = |pod: &&Arc<Pod>| {
-                    let namespace = snapshot.namespace_labels(&pod.name.namespace);
-                    policy.subject.namespaces.matches(&namespace) && policy.subject.pods.matches(&pod.labels)
-                };
+                let own = |pod: &&Arc<Pod>| snapshot.selects(&policy.subject, pod);
                 let names: Vec<Name> = pods.filter(own).map(|pod| pod.name.clone()).collect();
                 if !policy.egress.is_empty() {
                     touched.as_source.extend(names.iter().cloned());
@@ -216,19 +213,10 @@ fn metadata(snapshot: &Snapshot, kind: PolicyKind, namespace: &str, words: &str)
     let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c.to_ascii_lowercase() } else { '-' };
     let base: String = words.chars().map(allowed).take(200).collect();
     let base = base.trim_matches('-');
-    let policies = &snapshot.policies;
-    let taken = |name: &Name| match kind {
-        PolicyKind::NetworkPolicy => policies.network.contains_key(name),
-        PolicyKind::PeerAuthentication => policies.peer_authentication.contains_key(name),
-        PolicyKind::AuthorizationPolicy => policies.authorization.contains_key(name),
-        PolicyKind::Stance => policies.stances.contains_key(name),
-        PolicyKind::ClusterNetworkPolicy | PolicyKind::AdminNetworkPolicy | PolicyKind::BaselineAdminNetworkPolicy => {
-            policies.cluster_network.iter().any(|policy| policy.kind == kind && policy.meta.name == *name)
-        }
-    };
+    let taken = |name: Name| place(snapshot, &PolicyRef::whole(kind, name)).is_some();
     let numbered = (2..).map(|number: u32| format!("{base}-{number}"));
     let name =
-        std::iter::once(base.to_owned()).chain(numbered).find(|name| !taken(&Name::new(namespace, name.as_str())));
+        std::iter::once(base.to_owned()).chain(numbered).find(|name| !taken(Name::new(namespace, name.as_str())));
     let name = ("name", Tree::text(name.unwrap_or_default()));
     if namespace.is_empty() { Tree::map([name]) } else { Tree::map([name, ("namespace", Tree::text(namespace))]) }
 }

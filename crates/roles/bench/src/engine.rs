@@ -170,6 +170,7 @@ fn settings() -> Result<Settings> {
         default_namespace: "default".into(),
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
+        cidr_excludes_pods: false,
     })
 }
 

@@ -145,13 +145,13 @@ fn list(objects: &[Object]) -> Vec<String> {
         default_namespace: Arc::from("default"),
         nodes: Vec::new(),
         unknown_nodes: UnknownNodes::Absent,
+        cidr_excludes_pods: true,
     };
     let block = |text: &str| text.parse::<Cidr>().expect("a constant block");
     let mut pool = AddressPool::new(&[block("fd00:1::/64")], &[block("fd00:2::/112")]);
     let objects: Vec<Object> = objects.iter().map(of_the_pod_network).collect();
     let owners: HashMap<Name, &Owner> = objects.iter().filter_map(owner).collect();
-    let (mut snapshot, _) = Snapshot::build(&objects, &settings, &mut pool, Revision(1));
-    snapshot.cidr_excludes_pods = true;
+    let (snapshot, _) = Snapshot::build(&objects, &settings, &mut pool, Revision(1));
     let program = compile(&snapshot);
     let mut workloads: BTreeMap<String, Arc<Pod>> = BTreeMap::new();
     for pod in snapshot.pods.values() {

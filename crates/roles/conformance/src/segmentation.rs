@@ -65,6 +65,7 @@ pub fn snapshot(step: &Step) -> Snapshot {
         default_namespace: Arc::from("default"),
         nodes: step.nodes.clone(),
         unknown_nodes: UnknownNodes::Made,
+        cidr_excludes_pods: false,
     };
     Snapshot::build(&step.objects, &settings, &mut AddressPool::default(), Revision(1)).0
 }

@@ -155,8 +155,7 @@ impl Lab {
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let objects = self.options.cluster.objects(objects);
         let old = self.snapshot();
-        let (mut new, built) = Snapshot::build(&objects, &self.settings, &mut pool, old.revision.next());
-        new.cidr_excludes_pods = self.options.cluster.cidr_excludes_pods;
+        let (new, built) = Snapshot::build(&objects, &self.settings, &mut pool, old.revision.next());
         let new = Arc::new(new);
         let delta = Delta::between(&old, &new);
 

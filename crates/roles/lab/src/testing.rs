@@ -46,6 +46,7 @@ pub(crate) fn snapshot(manifests: &str) -> lictor_cluster::Snapshot {
         default_namespace: "default".into(),
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
+        cidr_excludes_pods: false,
     };
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), lictor_model::Revision(1)).0
 }

@@ -70,6 +70,7 @@ impl Cluster {
             default_namespace: "default".into(),
             nodes: vec![node],
             unknown_nodes: UnknownNodes::Made,
+            cidr_excludes_pods: self.cidr_excludes_pods,
         }
     }
 
@@ -83,10 +84,7 @@ impl Cluster {
 
     /// A first snapshot of these objects and the cluster's own.
     pub fn snapshot(&self, objects: &[Object]) -> (Snapshot, Vec<Finding>) {
-        let (mut snapshot, findings) =
-            Snapshot::build(&self.objects(objects), &self.settings(), &mut self.pool(), Revision(1));
-        snapshot.cidr_excludes_pods = self.cidr_excludes_pods;
-        (snapshot, findings)
+        Snapshot::build(&self.objects(objects), &self.settings(), &mut self.pool(), Revision(1))
     }
 }
 

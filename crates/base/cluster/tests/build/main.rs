@@ -33,6 +33,7 @@ fn settings() -> Settings {
         default_namespace: Arc::from("default"),
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
+        cidr_excludes_pods: false,
     }
 }
 

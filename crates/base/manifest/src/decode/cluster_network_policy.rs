@@ -10,7 +10,7 @@ use super::metadata::Metadata;
 use super::syntax::{block, is_port_name};
 use crate::fields::{Field, Record};
 use crate::finding::Code;
-use crate::{ClusterNetworkPolicy, NamespacedPods, PortMatch, Tier, TierAction, TierPeer, TierPort, TierRule};
+use crate::{ClusterNetworkPolicy, NamespacedPods, Tier, TierAction, TierPeer, TierPort, TierRule};
 use lictor_model::{Direction, PolicyKind, PortRange, Protocol, Selector};
 use std::sync::Arc;
 
@@ -198,7 +198,7 @@ fn by_protocol(field: &Field<'_>) -> Option<TierPort> {
                         return None;
                     }
                 };
-                Some(TierPort::Of(protocol, PortMatch::Range(port)))
+                Some(TierPort::Of(protocol, port))
             })
         })
     };
@@ -220,11 +220,11 @@ fn by_port(field: &Field<'_>) -> Option<TierPort> {
         One::Known("portNumber", value) => value.attempt(|record| {
             let protocol = protocol(record);
             let port = record.need("port").and_then(|field| field.integer(Code::InvalidPort, 1..=u16::MAX));
-            Some(TierPort::Of(protocol, PortMatch::Range(PortRange::single(port?))))
+            Some(TierPort::Of(protocol, PortRange::single(port?)))
         }),
         One::Known("portRange", value) => value.attempt(|record| {
             let protocol = protocol(record);
-            Some(TierPort::Of(protocol, PortMatch::Range(range_of(record)?)))
+            Some(TierPort::Of(protocol, range_of(record)?))
         }),
         One::Known(_, value) => named(&value),
     }

@@ -1,7 +1,7 @@
 //! `policy.networking.k8s.io`: ClusterNetworkPolicy, and the two kinds that it replaces.
 
-use crate::{Meta, PortMatch};
-use lictor_model::{Cidr, PolicyKind, Protocol, Selector};
+use crate::Meta;
+use lictor_model::{Cidr, PolicyKind, PortRange, Protocol, Selector};
 use std::sync::Arc;
 
 /// A cluster-wide network policy.
@@ -87,8 +87,8 @@ pub enum TierPeer {
 /// One protocol form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TierPort {
-    /// Ports of a protocol, never by name.
-    Of(Protocol, PortMatch),
+    /// Ports of a protocol.
+    Of(Protocol, PortRange),
     /// The container port of this name at the flow's destination, of whatever protocol.
     Named(Arc<str>),
     /// A form of another version: as with peers.

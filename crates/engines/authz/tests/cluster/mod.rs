@@ -37,6 +37,7 @@ pub(crate) fn snapshot_in(trust_domain: &str, manifests: &str) -> Snapshot {
         default_namespace: Arc::from("default"),
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
+        cidr_excludes_pods: false,
     };
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(1)).0
 }

@@ -55,11 +55,10 @@ impl Cluster {
             default_namespace: Arc::from("default"),
             nodes: vec![node("node1", "a", ["192.168.0.1", "fd01::1"]), node("node2", "b", ["192.168.0.2", "fd01::2"])],
             unknown_nodes: UnknownNodes::Made,
+            cidr_excludes_pods: self.cidr_excludes_pods,
         };
         let mut pool = AddressPool::new(&[block("10.244.0.0/16"), block("fd00::/112")], &[block("10.96.0.0/16")]);
-        let (mut snapshot, _) = Snapshot::build(&objects, &settings, &mut pool, Revision(1));
-        snapshot.cidr_excludes_pods = self.cidr_excludes_pods;
-        snapshot
+        Snapshot::build(&objects, &settings, &mut pool, Revision(1)).0
     }
 }
 
@@ -207,7 +206,8 @@ fn tier_rule(egress: bool) -> impl Strategy<Value = TierRule> {
     let port = prop_oneof![
         6 => port().prop_filter_map("a number", |term| match term.port {
             PortMatch::Named(_) => None,
-            port => Some(TierPort::Of(term.protocol, port)),
+            PortMatch::Any => Some(TierPort::Of(term.protocol, PortRange::ALL)),
+            PortMatch::Range(range) => Some(TierPort::Of(term.protocol, range)),
         }),
         3 => select(&["http", "sql", "none"][..]).prop_map(|name| TierPort::Named(Arc::from(name))),
         1 => Just(TierPort::Unknown),

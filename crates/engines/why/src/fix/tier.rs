@@ -10,8 +10,7 @@ use std::sync::Arc;
 /// A policy that is asked right before the one that denies. In the Admin tier it passes, so that NetworkPolicies decide.
 pub(super) fn exempt(snapshot: &Snapshot, wish: &Wish<'_>, step: &Step) -> Option<Patch> {
     let By::Policy(rule) = &step.by else { return None };
-    let mut policies = snapshot.policies.cluster_network.iter();
-    let denying = policies.find(|policy| policy.kind == rule.kind && policy.meta.name == rule.name)?;
+    let denying = snapshot.policies.cluster_network_policy(rule.kind, &rule.name)?;
     // Nothing comes before the first priority.
     let priority = denying.priority.checked_sub(1)?;
     let (tier, action) = match denying.tier {

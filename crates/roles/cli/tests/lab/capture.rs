@@ -4,12 +4,12 @@ use crate::lab::Lab;
 use lictor_datapath::netns::Netns;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike as _};
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// A packet socket (packet(7)) on every link of a node: the bridge, the nodes' ends of the pods' links, loopback.
 pub(crate) struct Capture {
@@ -25,6 +25,7 @@ impl Capture {
         let socket = node_of(lab).run(|| {
             let every = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
             setsockopt(&every, sockopt::RcvBuf, &(8 << 20))?;
+            setsockopt(&every, sockopt::ReceiveTimeout, &TimeVal::milliseconds(10))?;
             Ok(every)
         });
         let (socket, over) = (socket.unwrap(), Arc::new(AtomicBool::new(false)));
@@ -59,17 +60,12 @@ fn frames(socket: &OwnedFd, over: &AtomicBool) -> Vec<Vec<u8>> {
     let mut frame = vec![0; 1 << 17];
     loop {
         let last = over.load(Ordering::Acquire);
-        loop {
-            match recv(socket.as_raw_fd(), &mut frame, MsgFlags::MSG_DONTWAIT) {
-                Ok(length) => frames.push(frame[..length].to_vec()),
-                Err(Errno::EAGAIN) => break,
-                Err(errno) => panic!("the capture broke: {errno}"),
-            }
+        match recv(socket.as_raw_fd(), &mut frame, MsgFlags::empty()) {
+            Ok(length) => frames.push(frame[..length].to_vec()),
+            Err(Errno::EAGAIN) if last => return frames,
+            Err(Errno::EAGAIN) => {}
+            Err(errno) => panic!("the capture broke: {errno}"),
         }
-        if last {
-            return frames;
-        }
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -171,6 +171,7 @@ impl Case {
             default_namespace: Arc::from("default"),
             nodes: Vec::new(),
             unknown_nodes: UnknownNodes::Made,
+            cidr_excludes_pods: false,
         };
         let (snapshot, findings) = Snapshot::build(&objects, &settings, &mut AddressPool::default(), Revision(1));
         findings.iter().find(|finding| finding.is_error()).map_or(Ok(snapshot), |error| Err(Finding::to_string(error)))

@@ -103,6 +103,7 @@ pub(crate) fn view(policies: &str, revision: u64) -> Arc<View> {
         default_namespace: "default".into(),
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
+        cidr_excludes_pods: false,
     };
     let (snapshot, _) = Snapshot::build(&reading.objects, &cluster, &mut addresses, Revision(revision));
     let (authorization, _) = lictor_authz::Program::compile(&snapshot, Capabilities::default());
