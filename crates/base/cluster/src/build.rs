@@ -3,6 +3,7 @@
 use crate::addresses::AddressPool;
 use crate::expand::{Expansion, expand};
 use crate::inventory::Inventory;
+use crate::names::Names;
 use crate::namespaces::namespaces;
 use crate::nodes::Nodes;
 use crate::placement::place;
@@ -79,6 +80,7 @@ impl Snapshot {
             suspended,
             services,
             policies: inventory.policies,
+            names: Names::default(),
             cidr_excludes_pods: settings.cidr_excludes_pods,
             pods_by_address: placement.by_address,
             nodes_by_address: nodes.by_address,

@@ -22,6 +22,8 @@ pub struct Delta {
     pub suspended: bool,
     /// Whether any service or backend changed.
     pub services: bool,
+    /// Whether DNS said anything new.
+    pub names: bool,
     /// Whether any policy changed.
     pub policies: bool,
 }
@@ -38,6 +40,7 @@ impl Delta {
             nodes: old.nodes != new.nodes,
             suspended: old.suspended != new.suspended,
             services: old.services != new.services,
+            names: old.names != new.names,
             policies: old.policies != new.policies,
         }
     }

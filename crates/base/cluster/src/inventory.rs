@@ -30,9 +30,12 @@ impl Inventory {
             let meta = object.meta();
             let namespace = meta.name.namespace.is_empty().then_some(default_namespace);
             let name = match (object, namespace) {
-                (Object::Namespace(_) | Object::ClusterNetworkPolicy(_) | Object::Other(..), _) | (_, None) => {
-                    meta.name.clone()
-                }
+                (
+                    Object::Namespace(_) | Object::ClusterNetworkPolicy(_) | Object::CidrGroup(_) | Object::Other(..),
+                    _,
+                )
+                | (_, None) => meta.name.clone(),
+                (Object::CiliumNetworkPolicy(policy), _) if policy.is_clusterwide() => meta.name.clone(),
                 (_, Some(namespace)) => Name::new(namespace.clone(), meta.name.name.clone()),
             };
             // Endpoints and EndpointSlices of one name are different objects; theirs are joined.
@@ -74,6 +77,13 @@ impl Inventory {
                 self.policies.network.insert(name, placed(object, |object| &mut object.meta, namespace));
             }
             Object::ClusterNetworkPolicy(object) => self.policies.cluster_network.push(Arc::clone(object)),
+            Object::CiliumNetworkPolicy(object) => {
+                let namespace = namespace.filter(|_| !object.is_clusterwide());
+                self.policies.cilium.insert(name, placed(object, |object| &mut object.meta, namespace));
+            }
+            Object::CidrGroup(object) => {
+                self.policies.cidr_groups.insert(name, Arc::clone(object));
+            }
             Object::PeerAuthentication(object) => {
                 self.policies.peer_authentication.insert(name, placed(object, |object| &mut object.meta, namespace));
             }
@@ -94,6 +104,7 @@ impl Inventory {
             .chain(self.services.values().map(|object| &object.meta))
             .chain(self.endpoints.values().flatten().map(|object| &object.meta))
             .chain(policies.network.values().map(|object| &object.meta))
+            .chain(policies.cilium.values().filter(|policy| !policy.is_clusterwide()).map(|object| &object.meta))
             .chain(policies.peer_authentication.values().map(|object| &object.meta))
             .chain(policies.authorization.values().map(|object| &object.meta))
             .chain(policies.stances.values().map(|object| &object.meta));
@@ -124,6 +135,8 @@ fn kind(object: &Object) -> &str {
         Object::ClusterNetworkPolicy(object) => object.kind.as_str(),
         Object::Stored(object) if object.secret => "Secret",
         Object::Stored(_) => "ConfigMap",
+        Object::CiliumNetworkPolicy(object) => object.kind.as_str(),
+        Object::CidrGroup(_) => "CiliumCIDRGroup",
         Object::NetworkPolicy(_) => "NetworkPolicy",
         Object::PeerAuthentication(_) => "PeerAuthentication",
         Object::AuthorizationPolicy(_) => "AuthorizationPolicy",

@@ -1,9 +1,10 @@
 //! The snapshot and its look-ups.
 
+use crate::names::Names;
 use crate::pod::{Node, Pod, WorkloadRef};
 use crate::service::ClusterService;
 use lictor_manifest::{
-    AuthorizationPolicy, ClusterNetworkPolicy, NamespacedPods, NetworkPolicy, PeerAuthentication, Stance,
+    AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, EndpointSelector, NamespacedPods, NetworkPolicy, PeerAuthentication, Stance,
 };
 use lictor_model::{Labels, Layer, Mode, Name, Peer, PolicyKind, PolicyRef, Revision, TrustDomain};
 use std::collections::{BTreeMap, HashMap};
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub services: BTreeMap<Name, Arc<ClusterService>>,
     /// The policies.
     pub policies: Policies,
+    /// What DNS says of names that policies may speak of.
+    pub names: Names,
     /// Whether address blocks of policies leave pods and nodes out, as Cilium's do; Kubernetes' match them.
     pub cidr_excludes_pods: bool,
     pub(crate) pods_by_address: HashMap<IpAddr, Name>,
@@ -53,6 +56,9 @@ pub struct Policies {
     pub network: BTreeMap<Name, Arc<NetworkPolicy>>,
     /// In the order in which they are asked: by tier, priority, kind and name.
     pub cluster_network: Vec<Arc<ClusterNetworkPolicy>>,
+    /// The two kinds: those of the cluster have no namespace, and stand first.
+    pub cilium: BTreeMap<Name, Arc<CiliumNetworkPolicy>>,
+    pub cidr_groups: BTreeMap<Name, Arc<CidrGroup>>,
     pub peer_authentication: BTreeMap<Name, Arc<PeerAuthentication>>,
     pub authorization: BTreeMap<Name, Arc<AuthorizationPolicy>>,
     pub stances: BTreeMap<Name, Arc<Stance>>,
@@ -99,11 +105,25 @@ impl Snapshot {
         pods.namespaces.matches(&self.namespace_labels(&pod.name.namespace)) && pods.pods.matches(&pod.labels)
     }
 
+    /// Whether a pod is among those that a Cilium policy means; the caller has left host-network pods out.
+    pub fn is_endpoint(&self, policy: &CiliumNetworkPolicy, selector: &EndpointSelector, pod: &Pod) -> bool {
+        let namespace = &pod.name.namespace;
+        let in_scope = match &selector.namespaces {
+            Some(selector) => selector.matches(&self.namespace_labels(namespace)),
+            None => policy.is_clusterwide() || *namespace == policy.meta.name.namespace,
+        };
+        in_scope && selector.selects(&pod.labels, &pod.service_account)
+    }
+
     /// Whether a policy's address block matches an address.
     pub fn is_in_block(&self, address: IpAddr, contains: impl FnOnce(IpAddr) -> bool) -> bool {
+        contains(address.to_canonical()) && (!self.cidr_excludes_pods || self.is_outside(address))
+    }
+
+    /// Whether an address is no pod's and no node's.
+    pub fn is_outside(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        let known = || self.pods_by_address.contains_key(&address) || self.nodes_by_address.contains_key(&address);
-        contains(address) && !(self.cidr_excludes_pods && known())
+        !self.pods_by_address.contains_key(&address) && !self.nodes_by_address.contains_key(&address)
     }
 
     /// The peer with an address: a pod's, if one has it.

@@ -1,7 +1,7 @@
 //! The closed set of objects.
 
 use crate::kinds::{
-    AuthorizationPolicy, ClusterNetworkPolicy, Endpoints, Namespace, NetworkPolicy, PeerAuthentication, Service,
+    AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, Endpoints, Namespace, NetworkPolicy, PeerAuthentication, Service,
     ServiceAccount, Stance, Stored, Workload,
 };
 use crate::meta::Meta;
@@ -20,6 +20,8 @@ pub enum Object {
     Stored(Arc<Stored>),
     NetworkPolicy(Arc<NetworkPolicy>),
     ClusterNetworkPolicy(Arc<ClusterNetworkPolicy>),
+    CiliumNetworkPolicy(Arc<CiliumNetworkPolicy>),
+    CidrGroup(Arc<CidrGroup>),
     PeerAuthentication(Arc<PeerAuthentication>),
     AuthorizationPolicy(Arc<AuthorizationPolicy>),
     Stance(Arc<Stance>),
@@ -48,6 +50,8 @@ impl Object {
             Self::Stored(object) => &object.meta,
             Self::NetworkPolicy(object) => &object.meta,
             Self::ClusterNetworkPolicy(object) => &object.meta,
+            Self::CiliumNetworkPolicy(object) => &object.meta,
+            Self::CidrGroup(object) => &object.meta,
             Self::PeerAuthentication(object) => &object.meta,
             Self::AuthorizationPolicy(object) => &object.meta,
             Self::Stance(object) => &object.meta,

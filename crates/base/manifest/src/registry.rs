@@ -52,6 +52,9 @@ pub(crate) enum Kind {
     NetworkPolicy,
     /// One of the three that are cluster-wide.
     ClusterNetworkPolicy(PolicyKind),
+    /// One of the two.
+    CiliumNetworkPolicy(PolicyKind),
+    CidrGroup,
     PeerAuthentication,
     AuthorizationPolicy,
     Stance,
@@ -66,6 +69,8 @@ impl Kind {
             self,
             Self::NetworkPolicy
                 | Self::ClusterNetworkPolicy(_)
+                | Self::CiliumNetworkPolicy(_)
+                | Self::CidrGroup
                 | Self::PeerAuthentication
                 | Self::AuthorizationPolicy
                 | Self::Stance
@@ -144,6 +149,19 @@ const KINDS: &[(&str, &[&str], &[&str], Kind)] = &[
         Kind::ClusterNetworkPolicy(PolicyKind::BaselineAdminNetworkPolicy),
     ),
     (
+        "CiliumNetworkPolicy",
+        &["cilium.io"],
+        &["cilium.io/v2"],
+        Kind::CiliumNetworkPolicy(PolicyKind::CiliumNetworkPolicy),
+    ),
+    (
+        "CiliumClusterwideNetworkPolicy",
+        &["cilium.io"],
+        &["cilium.io/v2"],
+        Kind::CiliumNetworkPolicy(PolicyKind::CiliumClusterwideNetworkPolicy),
+    ),
+    ("CiliumCIDRGroup", &["cilium.io"], &["cilium.io/v2", "cilium.io/v2alpha1"], Kind::CidrGroup),
+    (
         "PeerAuthentication",
         &["security.istio.io"],
         &["security.istio.io/v1", "security.istio.io/v1beta1"],
@@ -185,7 +203,9 @@ pub(crate) fn decode_object(
 ) -> Option<Object> {
     let scope = match kind {
         Kind::Namespace => Scope::ClusterLabel,
-        Kind::ClusterNetworkPolicy(_) => Scope::Cluster,
+        Kind::ClusterNetworkPolicy(_)
+        | Kind::CiliumNetworkPolicy(PolicyKind::CiliumClusterwideNetworkPolicy)
+        | Kind::CidrGroup => Scope::Cluster,
         Kind::Service => Scope::NamespacedLabel,
         Kind::Other => Scope::Unknown,
         _ => Scope::Namespaced,
@@ -213,6 +233,10 @@ pub(crate) fn decode_object(
         Kind::ClusterNetworkPolicy(kind) => {
             Object::ClusterNetworkPolicy(Arc::new(decode::cluster_network_policy(object, kind, metadata)?))
         }
+        Kind::CiliumNetworkPolicy(kind) => {
+            Object::CiliumNetworkPolicy(Arc::new(decode::cilium_network_policy(object, kind, metadata)?))
+        }
+        Kind::CidrGroup => Object::CidrGroup(Arc::new(decode::cidr_group(object, metadata)?)),
         Kind::PeerAuthentication => {
             Object::PeerAuthentication(Arc::new(decode::peer_authentication(object, metadata)?))
         }

@@ -14,6 +14,7 @@
 
 mod address;
 mod decision;
+mod domain;
 mod flow;
 mod identity;
 mod labels;
@@ -27,6 +28,7 @@ mod trace;
 
 pub use address::{Cidr, InvalidCidr, IpBlock};
 pub use decision::{By, Close, Decision, DecisionIds, Party, Point, Record, SCHEMA};
+pub use domain::{DomainPattern, InvalidDomain};
 pub use flow::{Direction, Flow, Peer};
 pub use identity::{InvalidSpiffeId, SpiffeId, TrustDomain};
 pub use labels::Labels;

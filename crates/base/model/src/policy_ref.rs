@@ -16,6 +16,10 @@ pub enum PolicyKind {
     AdminNetworkPolicy,
     /// `policy.networking.k8s.io`, v1alpha1.
     BaselineAdminNetworkPolicy,
+    /// `cilium.io`.
+    CiliumNetworkPolicy,
+    /// `cilium.io`.
+    CiliumClusterwideNetworkPolicy,
     /// `security.istio.io`.
     PeerAuthentication,
     /// `security.istio.io`.
@@ -32,6 +36,7 @@ impl PolicyKind {
             Self::ClusterNetworkPolicy | Self::AdminNetworkPolicy | Self::BaselineAdminNetworkPolicy => {
                 "policy.networking.k8s.io"
             }
+            Self::CiliumNetworkPolicy | Self::CiliumClusterwideNetworkPolicy => "cilium.io",
             Self::PeerAuthentication | Self::AuthorizationPolicy => "security.istio.io",
             Self::Stance => "lictor.dev",
         }
@@ -44,6 +49,8 @@ impl PolicyKind {
             Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
             Self::AdminNetworkPolicy => "AdminNetworkPolicy",
             Self::BaselineAdminNetworkPolicy => "BaselineAdminNetworkPolicy",
+            Self::CiliumNetworkPolicy => "CiliumNetworkPolicy",
+            Self::CiliumClusterwideNetworkPolicy => "CiliumClusterwideNetworkPolicy",
             Self::PeerAuthentication => "PeerAuthentication",
             Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::Stance => "Stance",

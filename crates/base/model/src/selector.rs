@@ -74,12 +74,18 @@ impl Selector {
 impl Requirement {
     /// Whether a label set meets this requirement.
     pub fn holds(&self, labels: &Labels) -> bool {
-        let value = labels.get(&self.key);
-        match &self.operator {
-            Operator::In(values) => value.is_some_and(|value| values.contains(value)),
-            Operator::NotIn(values) => value.is_none_or(|value| !values.contains(value)),
-            Operator::Exists => value.is_some(),
-            Operator::DoesNotExist => value.is_none(),
+        self.operator.holds(labels.get(&self.key))
+    }
+}
+
+impl Operator {
+    /// Whether a key with this value, or none, meets it.
+    pub fn holds(&self, value: Option<&str>) -> bool {
+        match self {
+            Self::In(values) => value.is_some_and(|value| values.contains(value)),
+            Self::NotIn(values) => value.is_none_or(|value| !values.contains(value)),
+            Self::Exists => value.is_some(),
+            Self::DoesNotExist => value.is_none(),
         }
     }
 }

@@ -36,22 +36,22 @@ impl Addressing {
         let nodes = snapshot.nodes.values().flat_map(|node| node.addresses.iter().map(move |at| (*at, &node.labels)));
         let mut addresses: HashMap<IpAddr, Address> = HashMap::with_capacity(groups.endpoints.len());
         for (address, labels) in nodes {
-            let in_block = (!snapshot.cidr_excludes_pods).then_some(address);
-            let class = alone(&terms.of_node(in_block, labels));
+            let class = alone(&terms.of_node(address, !snapshot.cidr_excludes_pods, labels));
             addresses.insert(address, Address { class, pod: None, enrolled: false });
         }
         addresses.values().for_each(|address| classes.has_node(address.class));
         let by_label: Vec<Vec<TermId>> =
-            groups.groups.iter().map(|group| terms.of_pod(&group.pod.name.namespace, &group.pod.labels)).collect();
+            groups.groups.iter().map(|group| terms.of_pod(group.pod)).collect();
         let mut seen = Seen::new();
         for (name, pod, group) in &groups.endpoints {
             let ports = ports(pod, &names);
             for address in &pod.addresses {
                 let block = terms.of_address(*address).filter(|_| !snapshot.cidr_excludes_pods);
-                let key = (*group, block.map(Arc::as_ptr), ports.clone());
+                let hosts = terms.of_host(*address);
+                let key = (*group, block.map(Arc::as_ptr), hosts, ports.clone());
                 let class = *seen.entry(key).or_insert_with(|| {
                     let met: BTreeSet<TermId> =
-                        by_label[*group].iter().chain(block.into_iter().flat_map(|met| met.iter())).copied().collect();
+                        by_label[*group].iter().chain(block.into_iter().flat_map(|met| met.iter())).chain(hosts).copied().collect();
                     let meaning = Meaning { terms: met.into_iter().collect(), ports: ports.clone() };
                     classes.of(meaning, numbers)
                 });
@@ -62,8 +62,8 @@ impl Addressing {
     }
 }
 
-/// The classes that were found already: by group, matching blocks and named ports.
-type Seen = HashMap<(usize, Option<*const [TermId]>, Vec<(PortName, u16)>), ClassId>;
+/// The classes that were found already: by group, matching blocks, terms for the address alone, and named ports.
+type Seen<'a> = HashMap<(usize, Option<*const [TermId]>, &'a [TermId], Vec<(PortName, u16)>), ClassId>;
 
 /// The port names that live egress rules use, in order.
 fn names(egress: &LiveRules<'_>) -> BTreeSet<PortName> {

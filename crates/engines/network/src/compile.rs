@@ -2,17 +2,22 @@
 
 use crate::addressing::Addressing;
 use crate::classes::Meaning;
+use crate::cilium::{Spec, Unit};
+use crate::flat::SaidNumbers;
 use crate::gates::{Gates, RuleSetMeaning};
 use crate::groups::{Groups, side};
 use crate::judge::whole;
 use crate::matching::{rule_path, rules};
 use crate::numbers::Numbers;
-use crate::program::{Endpoint, Program, RuleId, RuleSet, RuleSetId};
-use crate::rules::{Part, Port, PortName, Rule};
+use crate::peers::{add_cilium, add_tier};
+use crate::program::{Endpoint, Program, RuleId, RuleSet, RuleSetId, SaidId};
+use crate::rules::{Part, Peers, Port, PortName, Rule};
 use crate::terms::{Term, Terms};
 use crate::tiers::{fails_closed, tier_rules, whole_tiered};
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{NetworkPolicy, NetworkRule, PortMatch, PortTerm, Tier, TierAction, TierPort, TierRule};
+use lictor_manifest::{
+    CiliumSpec, ClusterNetworkPolicy, NetworkPolicy, NetworkRule, PortMatch, PortTerm, Tier, TierAction, TierPort, TierRule,
+};
 use lictor_model::{Direction, Name, PolicyRef, PortRange, Protocol};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -36,6 +41,7 @@ pub struct Compiler {
     terms: Numbers<Term>,
     classes: Numbers<Meaning>,
     rule_sets: Numbers<RuleSetMeaning>,
+    said: SaidNumbers,
     rules: RuleIds,
     /// The tables of the last program: one that stays the same stays the same allocation.
     tables: BTreeMap<RuleSetId, Arc<RuleSet>>,
@@ -48,12 +54,15 @@ pub(crate) struct LiveRules<'a> {
     pub(crate) network: HashMap<&'a Name, Vec<Rule>>,
     /// Of cluster-wide policies, by their place in the snapshot.
     pub(crate) tiered: HashMap<usize, (Tier, Vec<Rule>)>,
+    /// Of CiliumNetworkPolicies.
+    pub(crate) cilium: HashMap<*const CiliumSpec, Vec<Rule>>,
 }
 
 impl LiveRules<'_> {
     /// All of them.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rule> {
-        self.network.values().flatten().chain(self.tiered.values().flat_map(|(_, rules)| rules))
+        let tiered = self.tiered.values().flat_map(|(_, rules)| rules);
+        self.network.values().flatten().chain(tiered).chain(self.cilium.values().flatten())
     }
 }
 
@@ -63,6 +72,7 @@ impl Default for Compiler {
             terms: Numbers::new(),
             classes: Numbers::new(),
             rule_sets: Numbers::new(),
+            said: Numbers::new(),
             rules: RuleIds::default(),
             tables: BTreeMap::new(),
         }
@@ -77,8 +87,8 @@ impl Compiler {
         let rules = Direction::BOTH.map(|direction| self.live_rules(snapshot, &groups, direction, &mut terms));
         terms.index(snapshot);
         let addressing = Addressing::of(snapshot, &groups, &terms, &rules[side(Direction::Egress)], &mut self.classes);
-        let tables = &self.tables;
-        let mut gates = Gates::new(snapshot, &groups, &rules, &addressing.classes, &mut self.rule_sets, tables);
+        let numbers = (&mut self.rule_sets, &mut self.said);
+        let mut gates = Gates::new(snapshot, &groups, &rules, &addressing.classes, numbers, &self.tables);
         let endpoint = |(name, pod, group): &(&Name, &Arc<Pod>, usize)| {
             let [ingress, egress] = Direction::BOTH.map(|direction| gates.of(*group, pod, direction));
             let own_node = snapshot.nodes.get(&pod.node).map(|node| node.addresses.clone()).unwrap_or_default();
@@ -92,12 +102,15 @@ impl Compiler {
         self.terms.forget_unused();
         self.classes.forget_unused();
         self.rule_sets.forget_unused();
+        self.said.forget_unused();
+        let said = self.said.iter().map(|(said, id)| (SaidId(id), Arc::clone(said))).collect();
         Program {
             revision: snapshot.revision,
             endpoints,
             addresses: addressing.addresses,
             prefixes: addressing.prefixes,
             rule_sets,
+            said,
             rules: self.rules.refs.clone(),
         }
     }
@@ -124,27 +137,62 @@ impl Compiler {
             let listed = tier_rules(policy, direction).iter().enumerate();
             let numbered = listed.map(|(at, rule)| {
                 let id = self.rules.of(whole_tiered(policy).at(rule_path(direction, at)));
-                self.tier_rule(policy.tier, rule, id, direction, terms)
+                self.tier_rule(snapshot, policy, rule, id, direction, terms)
             });
             let numbered = numbered.collect();
             live.tiered.insert(place, (policy.tier, numbered));
         }
+        for spec in groups.live_cilium(direction) {
+            let numbered = spec.units(direction).map(|unit| {
+                let id = self.rules.of(spec.rule(direction, &unit));
+                self.cilium_rule(snapshot, spec, &unit, id, direction, terms)
+            });
+            let numbered = numbered.collect();
+            live.cilium.insert(std::ptr::from_ref(spec.spec), numbered);
+        }
         live
     }
 
-    fn tier_rule(&mut self, tier: Tier, rule: &TierRule, id: RuleId, direction: Direction, terms: &mut Terms) -> Rule {
+    fn cilium_rule(
+        &mut self,
+        snapshot: &Snapshot,
+        spec: Spec<'_>,
+        unit: &Unit<'_>,
+        id: RuleId,
+        direction: Direction,
+        terms: &mut Terms,
+    ) -> Rule {
+        let listed = unit.rule.peers.iter().flatten();
+        let mut peers = Peers::default();
+        for peer in unit.names_peers().then_some(listed).into_iter().flatten() {
+            add_cilium(peer, spec.policy, snapshot, &mut peers, (terms, &mut self.terms));
+        }
+        let ports = unit.ports.map(|ports| ports.iter().map(|term| port(term, direction)).collect());
+        let part = if unit.denies { Part::Deny } else { Part::Network };
+        Rule { id, peers: unit.names_peers().then_some(peers), ports, part, said: unit.said.cloned() }
+    }
+
+    fn tier_rule(
+        &mut self,
+        snapshot: &Snapshot,
+        policy: &ClusterNetworkPolicy,
+        rule: &TierRule,
+        id: RuleId,
+        direction: Direction,
+        terms: &mut Terms,
+    ) -> Rule {
+        let tier = policy.tier;
+        let made = |peers, ports, action| Rule { id, peers, ports, part: Part::Tier(tier, action), said: None };
         if fails_closed(rule) {
             return match rule.action {
-                TierAction::Accept => {
-                    Rule { id, peers: Some(Vec::new()), ports: None, part: Part::Tier(tier, TierAction::Accept) }
-                }
-                _ => Rule { id, peers: None, ports: None, part: Part::Tier(tier, TierAction::Deny) },
+                TierAction::Accept => made(Some(Peers::default()), None, TierAction::Accept),
+                _ => made(None, None, TierAction::Deny),
             };
         }
-        let known = rule.peers.iter().filter_map(Term::of_tier);
-        let peers = Some(known.map(|term| terms.add(term, &mut self.terms)).collect());
+        let known = rule.peers.iter().filter_map(|peer| add_tier(peer, snapshot, (terms, &mut self.terms)));
+        let peers = Peers::from(known.collect::<Vec<_>>());
         let ports = rule.ports.iter().flat_map(|term| tier_ports(term, direction)).collect();
-        Rule { id, peers, ports: (!rule.ports.is_empty()).then_some(ports), part: Part::Tier(tier, rule.action) }
+        made(Some(peers), (!rule.ports.is_empty()).then_some(ports), rule.action)
     }
 
     fn rule(
@@ -158,7 +206,7 @@ impl Compiler {
         let mut term = |peer| terms.add(Term::of(policy, peer), &mut self.terms);
         let peers: Option<Vec<_>> = (!rule.peers.is_empty()).then(|| rule.peers.iter().map(&mut term).collect());
         let ports = (!rule.ports.is_empty()).then(|| rule.ports.iter().map(|term| port(term, direction)).collect());
-        Rule { id, peers, ports, part: Part::Network }
+        Rule { id, peers: peers.map(Peers::from), ports, part: Part::Network, said: None }
     }
 }
 

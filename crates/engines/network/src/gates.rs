@@ -1,10 +1,11 @@
 //! The rule set of each endpoint and direction.
 
+use crate::cilium::Spec;
 use crate::classes::Classes;
 use crate::compile::LiveRules;
-use crate::flat::Flat;
+use crate::flat::{Flat, Isolation, SaidNumbers};
 use crate::groups::{Groups, Selected, Side, side};
-use crate::judge::whole;
+use crate::judge::Isolators;
 use crate::numbers::Numbers;
 use crate::program::{Gate, RuleSet, RuleSetId};
 use crate::rules::{OwnPorts, Port, PortName, Rule, bounds, table};
@@ -22,14 +23,14 @@ pub(crate) struct RuleSetMeaning {
     rules: Vec<Rule>,
     own: Vec<(PortName, u16)>,
     bounds: Vec<u16>,
-    /// Whether NetworkPolicies isolate; without tiers they always do.
-    isolated: bool,
+    isolation: Isolation,
 }
 
 /// Makes gates, and each rule set once.
 pub(crate) struct Gates<'a> {
     classes: &'a Classes,
     numbers: &'a mut Numbers<RuleSetMeaning>,
+    said: &'a mut SaidNumbers,
     before: &'a BTreeMap<RuleSetId, Arc<RuleSet>>,
     tables: BTreeMap<RuleSetId, Arc<RuleSet>>,
     plans: Vec<[Plan; 2]>,
@@ -49,7 +50,10 @@ struct Plan {
 struct Shared {
     number: usize,
     isolated_by: Arc<[PolicyRef]>,
-    tiered: Arc<[PolicyRef]>,
+    others: Arc<[PolicyRef]>,
+    isolation: Isolation,
+    /// Whether only NetworkPolicies speak of it.
+    plain: bool,
     rules: Arc<[Rule]>,
     /// The names of the endpoint's own ports that the rules use.
     own: Arc<[PortName]>,
@@ -61,15 +65,16 @@ impl<'a> Gates<'a> {
         groups: &Groups<'_>,
         rules: &[LiveRules<'_>; 2],
         classes: &'a Classes,
-        numbers: &'a mut Numbers<RuleSetMeaning>,
+        (numbers, said): (&'a mut Numbers<RuleSetMeaning>, &'a mut SaidNumbers),
         before: &'a BTreeMap<RuleSetId, Arc<RuleSet>>,
     ) -> Self {
         let mut shared = HashMap::new();
         let mut plan = |direction: Direction, half: &Side<'_>| {
             let names: Vec<Name> = half.policies.iter().map(|policy| policy.meta.name.clone()).collect();
+            let specs: Vec<_> = half.cilium.iter().map(|spec| std::ptr::from_ref(spec.spec)).collect();
             let number = shared.len();
-            let make = || share(number, snapshot, half, &rules[side(direction)]);
-            let shared = shared.entry((direction, names, half.tiered.clone())).or_insert_with(make).clone();
+            let make = || share(number, snapshot, half, direction, &rules[side(direction)]);
+            let shared = shared.entry((direction, names, half.tiered.clone(), specs)).or_insert_with(make).clone();
             Plan { shared, mode: half.mode }
         };
         let of_selected = |selected: &Selected<'_>| {
@@ -77,16 +82,16 @@ impl<'a> Gates<'a> {
         };
         let plans = groups.selected.iter().map(of_selected).collect();
         let selected = groups.groups.iter().map(|group| group.selected).collect();
-        Self { classes, numbers, before, tables: BTreeMap::new(), plans, selected, made: HashMap::new() }
+        Self { classes, numbers, said, before, tables: BTreeMap::new(), plans, selected, made: HashMap::new() }
     }
 
     /// One direction of an endpoint of a group.
     pub(crate) fn of(&mut self, group: usize, pod: &Pod, direction: Direction) -> Gate {
         let plan = &self.plans[self.selected[group]][side(direction)];
         let shared = plan.shared.clone();
-        let (isolated_by, tiered) = (Arc::clone(&shared.isolated_by), Arc::clone(&shared.tiered));
-        let mut gate = Gate { rule_set: None, isolated_by, tiered, mode: plan.mode };
-        if shared.isolated_by.is_empty() && shared.tiered.is_empty() {
+        let (isolated_by, others) = (Arc::clone(&shared.isolated_by), Arc::clone(&shared.others));
+        let mut gate = Gate { rule_set: None, isolated_by, others, mode: plan.mode };
+        if shared.isolated_by.is_empty() && shared.others.is_empty() {
             return gate;
         }
         let number = |name: &PortName| pod.named_port(&name.name, name.protocol);
@@ -108,17 +113,17 @@ impl<'a> Gates<'a> {
 
     fn rule_set(&mut self, shared: &Shared, numbers: &[Option<u16>]) -> RuleSetId {
         let rules = &*shared.rules;
-        let isolated = !shared.isolated_by.is_empty();
+        let isolation = shared.isolation;
         let resolved = shared.own.iter().zip(numbers).filter_map(|(name, number)| Some((name.clone(), (*number)?)));
         let own: Vec<(PortName, u16)> = resolved.collect();
         let known: OwnPorts = own.iter().cloned().collect();
         let bounds = bounds(rules, &known, self.classes);
-        let meaning = RuleSetMeaning { rules: rules.to_vec(), own, bounds: bounds.clone(), isolated };
+        let meaning = RuleSetMeaning { rules: rules.to_vec(), own, bounds: bounds.clone(), isolation };
         let id = RuleSetId(self.numbers.of(meaning));
         if !self.tables.contains_key(&id) {
-            let fresh = match shared.tiered.is_empty() {
+            let fresh = match shared.plain {
                 true => table(rules, &known, bounds, self.classes),
-                false => Flat { rules, isolated, own: &known, classes: self.classes }.table(bounds),
+                false => Flat { rules, isolation, own: &known, classes: self.classes }.table(bounds, self.said),
             };
             let before = self.before.get(&id).filter(|before| ***before == fresh);
             self.tables.insert(id, before.cloned().unwrap_or_else(|| Arc::new(fresh)));
@@ -127,13 +132,22 @@ impl<'a> Gates<'a> {
     }
 }
 
-fn share(number: usize, snapshot: &Snapshot, half: &Side<'_>, live: &LiveRules<'_>) -> Shared {
+fn share(
+    number: usize,
+    snapshot: &Snapshot,
+    half: &Side<'_>,
+    direction: Direction,
+    live: &LiveRules<'_>,
+) -> Shared {
     let network = half.policies.iter().filter_map(|policy| live.network.get(&policy.meta.name)).flatten();
     let of = |wanted: Tier| {
         let placed = half.tiered.iter().filter_map(|place| live.tiered.get(place));
         placed.filter(move |(tier, _)| *tier == wanted).flat_map(|(_, rules)| rules)
     };
-    let rules: Arc<[Rule]> = of(Tier::Admin).chain(network).chain(of(Tier::Baseline)).cloned().collect();
+    let of_spec = |spec: &Spec<'_>| live.cilium.get(&std::ptr::from_ref(spec.spec));
+    let cilium = half.cilium.iter().filter_map(of_spec).flatten();
+    let rules: Arc<[Rule]> =
+        of(Tier::Admin).chain(network).chain(cilium).chain(of(Tier::Baseline)).cloned().collect();
     let ports = rules.iter().filter_map(|rule| rule.ports.as_ref()).flatten();
     let own: BTreeSet<PortName> = ports
         .filter_map(|port| match port {
@@ -141,8 +155,10 @@ fn share(number: usize, snapshot: &Snapshot, half: &Side<'_>, live: &LiveRules<'
             Port::Range(..) | Port::Peers(_) => None,
         })
         .collect();
-    let isolated_by = half.policies.iter().map(|policy| whole(policy)).collect();
+    let Isolators { isolation, by: isolated_by, others } = Isolators::of(&half.policies, &half.cilium, direction);
     let tiered = half.tiered.iter().filter_map(|place| snapshot.policies.cluster_network.get(*place));
-    let tiered = tiered.map(|policy| whole_tiered(policy)).collect();
-    Shared { number, isolated_by, tiered, rules, own: own.into_iter().collect() }
+    let others = tiered.map(|policy| whole_tiered(policy)).chain(others).collect();
+    let plain = half.tiered.is_empty() && half.cilium.is_empty();
+    let own = own.into_iter().collect();
+    Shared { number, isolated_by: isolated_by.into(), others, isolation, plain, rules, own }
 }

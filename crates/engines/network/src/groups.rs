@@ -1,10 +1,11 @@
 //! Pods that no selector can tell apart.
 
+use crate::cilium::Spec;
 use crate::matching::rules;
 use crate::selector_index::SelectorIndex;
 use crate::tiers::speaking;
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{NetworkPolicy, PeerTerm, TierPeer};
+use lictor_manifest::{CiliumPeer, EndpointSelector, NetworkPolicy, PeerTerm, TierPeer};
 use lictor_model::{Direction, Layer, Mode, Name, Selector};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(crate) struct Side<'a> {
     pub(crate) policies: Vec<&'a NetworkPolicy>,
     /// The cluster-wide policies that speak of it, by their place in the snapshot.
     pub(crate) tiered: Vec<usize>,
+    /// The specs of CiliumNetworkPolicies that speak of it.
+    pub(crate) cilium: Vec<Spec<'a>>,
     pub(crate) mode: Mode,
 }
 
@@ -51,19 +54,19 @@ pub(crate) const fn side(direction: Direction) -> usize {
 
 impl<'a> Groups<'a> {
     pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
-        let Keys { all, selecting } = Keys::of(snapshot);
-        let policies = policies_by_namespace(snapshot);
+        let Keys { all, selecting, accounts } = Keys::of(snapshot);
+        let policies = Policies::of(snapshot);
         let mut numbered: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut selected_by: HashMap<Vec<u8>, usize> = HashMap::new();
         let (mut groups, mut selected, mut endpoints) = (Vec::new(), Vec::new(), Vec::new());
         let mut key = Vec::new();
         for (name, pod) in snapshot.pods.iter().filter(|(_, pod)| !pod.host_network) {
-            project(pod, &all, &mut key);
+            project(pod, &all, accounts, &mut key);
             let group = match numbered.get(&key) {
                 Some(group) => *group,
                 None => {
                     numbered.insert(key.clone(), groups.len());
-                    project(pod, &selecting, &mut key);
+                    project(pod, &selecting, accounts, &mut key);
                     let selected = *selected_by.entry(key.clone()).or_insert_with(|| {
                         selected.push(Selected::of(snapshot, pod, &policies));
                         selected.len() - 1
@@ -87,30 +90,56 @@ impl<'a> Groups<'a> {
         live
     }
 
+    /// Each spec of a CiliumNetworkPolicy that speaks of some endpoint in a direction, once.
+    pub(crate) fn live_cilium(&self, direction: Direction) -> Vec<Spec<'a>> {
+        let mut seen = HashSet::new();
+        let specs = self.selected.iter().flat_map(|selected| &selected.sides[side(direction)].cilium).copied();
+        let mut live: Vec<Spec<'_>> = specs.filter(|spec| seen.insert(std::ptr::from_ref(spec.spec))).collect();
+        live.sort_by_key(|spec| (&spec.policy.meta.name, &spec.spec.path));
+        live
+    }
+
     /// Each cluster-wide policy that speaks of some endpoint in a direction, by its place in the snapshot.
     pub(crate) fn live_tiered(&self, direction: Direction) -> BTreeSet<usize> {
         self.selected.iter().flat_map(|selected| &selected.sides[side(direction)].tiered).copied().collect()
     }
 }
 
-/// The policies of each namespace, by name, to be found by the labels of a pod.
-type ByNamespace<'a> = HashMap<&'a Arc<str>, SelectorIndex<(usize, &'a NetworkPolicy)>>;
+/// The policies of each namespace with their place among all, to be found by the labels of a pod.
+#[derive(Default)]
+struct Policies<'a> {
+    network: HashMap<&'a str, SelectorIndex<(usize, &'a NetworkPolicy)>>,
+    /// Those of the cluster under no name.
+    cilium: HashMap<&'a str, SelectorIndex<(usize, Spec<'a>)>>,
+}
 
-fn policies_by_namespace(snapshot: &Snapshot) -> ByNamespace<'_> {
-    let mut found = ByNamespace::new();
-    for (place, policy) in snapshot.policies.network.values().enumerate() {
-        let index = found.entry(&policy.meta.name.namespace).or_default();
-        index.insert(&policy.pod_selector, (place, &**policy));
+impl<'a> Policies<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let mut found = Self::default();
+        for (place, policy) in snapshot.policies.network.values().enumerate() {
+            let index = found.network.entry(&policy.meta.name.namespace).or_default();
+            index.insert(&policy.pod_selector, (place, &**policy));
+        }
+        for (place, spec) in snapshot.policies.cilium.values().flat_map(|policy| Spec::of(policy)).enumerate() {
+            let index = found.cilium.entry(&spec.policy.meta.name.namespace).or_default();
+            index.insert(&spec.spec.subject.pods, (place, spec));
+        }
+        found
     }
-    found
+}
+
+fn candidates<'a, T: Copy>(found: &'a HashMap<&str, SelectorIndex<(usize, T)>>, namespace: &str, pod: &'a Pod) -> Vec<(usize, T)> {
+    found.get(namespace).into_iter().flat_map(|index| index.candidates(&pod.labels)).collect()
 }
 
 impl<'a> Selected<'a> {
-    fn of(snapshot: &'a Snapshot, pod: &'a Pod, policies: &ByNamespace<'a>) -> Self {
-        let of_namespace = policies.get(&pod.name.namespace).into_iter();
-        let candidates = of_namespace.flat_map(|index| index.candidates(&pod.labels));
-        let mut own: Vec<_> = candidates.filter(|(_, policy)| policy.pod_selector.matches(&pod.labels)).collect();
+    fn of(snapshot: &'a Snapshot, pod: &'a Pod, policies: &Policies<'a>) -> Self {
+        let mut own = candidates(&policies.network, &pod.name.namespace, pod);
+        own.retain(|(_, policy)| policy.pod_selector.matches(&pod.labels));
         own.sort_unstable_by_key(|(place, _)| *place);
+        let mut cilium = candidates(&policies.cilium, "", pod);
+        cilium.extend(candidates(&policies.cilium, &pod.name.namespace, pod));
+        cilium.sort_unstable_by_key(|(place, _)| *place);
         let sides = Direction::BOTH.map(|direction| {
             let layer = match direction {
                 Direction::Ingress => Layer::Ingress,
@@ -119,6 +148,11 @@ impl<'a> Selected<'a> {
             let isolating = own.iter().map(|(_, policy)| *policy).filter(|policy| rules(policy, direction).is_some());
             Side {
                 policies: isolating.collect(),
+                cilium: cilium
+                    .iter()
+                    .map(|(_, spec)| *spec)
+                    .filter(|spec| spec.speaks(snapshot, pod, direction))
+                    .collect(),
                 tiered: speaking(snapshot, pod, direction).map(|(place, _)| place).collect(),
                 mode: snapshot.mode(pod, layer).0,
             }
@@ -133,15 +167,19 @@ struct Keys<'a> {
     all: HashSet<&'a str>,
     /// Those that say which policies and Stances select a pod.
     selecting: HashSet<&'a str>,
+    /// Whether some selector reads the name of the service account.
+    accounts: bool,
 }
 
 impl<'a> Keys<'a> {
     fn of(snapshot: &'a Snapshot) -> Self {
         let policies = &snapshot.policies;
+        let specs = || policies.cilium.values().flat_map(|policy| Spec::of(policy));
         let keys = |selector: &'a Selector| selector.requirements().iter().map(|requirement| &*requirement.key);
         let subjects = (policies.network.values().map(|policy| &policy.pod_selector))
             .chain(policies.cluster_network.iter().map(|policy| &policy.subject.pods))
-            .chain(policies.stances.values().filter_map(|stance| stance.selector.as_ref()));
+            .chain(policies.stances.values().filter_map(|stance| stance.selector.as_ref()))
+            .chain(specs().map(|spec| &spec.spec.subject.pods));
         let selecting: HashSet<&str> = subjects.flat_map(keys).collect();
         let network = policies.network.values().flat_map(|policy| {
             let listed = Direction::BOTH.into_iter().filter_map(|direction| rules(policy, direction)).flatten();
@@ -157,19 +195,33 @@ impl<'a> Keys<'a> {
                 _ => None,
             })
         });
-        let all = network.chain(tiered).flat_map(keys).chain(selecting.iter().copied()).collect();
-        Self { all, selecting }
+        let endpoints = || {
+            let sides = specs().flat_map(|spec| Direction::BOTH.map(|direction| spec.side(direction)));
+            let rules = sides.flat_map(|side| side.allow.iter().chain(&side.deny));
+            rules.flat_map(|rule| rule.peers.iter().flatten()).filter_map(|peer| match peer {
+                CiliumPeer::Pods(selector) => Some(selector),
+                _ => None,
+            })
+        };
+        let peers = network.chain(tiered).chain(endpoints().map(|selector| &selector.pods));
+        let all = peers.flat_map(keys).chain(selecting.iter().copied()).collect();
+        let asks = |selector: &EndpointSelector| !selector.accounts.is_empty();
+        let accounts = endpoints().any(asks) || specs().any(|spec| asks(&spec.spec.subject));
+        Self { all, selecting, accounts }
     }
 }
 
-/// Writes a pod's namespace and the labels that are read as one key, each part behind its length.
-fn project(pod: &Pod, keys: &HashSet<&str>, into: &mut Vec<u8>) {
+/// Writes a pod's namespace, its service account if that is read, and the labels that are read as one key, each part behind its length.
+fn project(pod: &Pod, keys: &HashSet<&str>, accounts: bool, into: &mut Vec<u8>) {
     into.clear();
     let mut part = |text: &str| {
         into.extend_from_slice(&text.len().to_le_bytes());
         into.extend_from_slice(text.as_bytes());
     };
     part(&pod.name.namespace);
+    if accounts {
+        part(&pod.service_account);
+    }
     for (key, value) in pod.labels.iter().filter(|(key, _)| keys.contains(key)) {
         part(key);
         part(value);

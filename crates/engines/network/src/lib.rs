@@ -13,6 +13,7 @@
 //! **Not here.** No packet, no map, no connection tracking (`lictor-datapath`).
 
 mod addressing;
+mod cilium;
 mod classes;
 mod compile;
 mod findings;
@@ -22,13 +23,18 @@ mod groups;
 mod judge;
 mod matching;
 mod numbers;
+mod peers;
 mod program;
 mod rules;
+mod said;
 mod selector_index;
 mod terms;
 mod tiers;
 
 pub use compile::{Compiler, compile};
 pub use findings::findings;
-pub use judge::judge;
-pub use program::{Address, ClassId, Endpoint, Entry, Gate, Judgement, Outcome, Program, RuleId, RuleSet, RuleSetId};
+pub use judge::{judge, judge_asked};
+pub use program::{
+    Address, ClassId, Endpoint, Entry, Gate, Judgement, Outcome, Program, RuleId, RuleSet, RuleSetId, SaidId, Sayable,
+};
+pub use said::{Asked, may_say};

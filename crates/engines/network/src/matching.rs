@@ -13,6 +13,8 @@ pub(crate) struct Far<'a> {
     pub(crate) address: IpAddr,
     /// The pod with the address; a host-network pod has none of its own.
     pub(crate) pod: Option<&'a Pod>,
+    /// Whether it is the node of the pod at the near end.
+    pub(crate) own_node: bool,
     /// The pod whose port names count: the flow's destination.
     pub(crate) named: Option<&'a Pod>,
     pub(crate) protocol: Protocol,
@@ -24,7 +26,7 @@ pub(crate) struct Far<'a> {
 pub(crate) struct Miss {
     pub(crate) fields: Vec<Mismatch>,
     /// Whether the rule asks for pods where there is an address: no label would make it match.
-    of_another_kind: bool,
+    pub(crate) of_another_kind: bool,
 }
 
 impl Miss {
@@ -167,7 +169,7 @@ impl Far<'_> {
         fields
     }
 
-    fn port_mismatches(&self, term: &PortTerm, path: &str) -> Vec<Mismatch> {
+    pub(crate) fn port_mismatches(&self, term: &PortTerm, path: &str) -> Vec<Mismatch> {
         let mut fields = Vec::new();
         if term.protocol != self.protocol {
             fields.push(mismatch(format!("{path}.protocol"), term.protocol.to_string(), self.protocol.to_string()));
@@ -206,7 +208,7 @@ fn in_namespaces(snapshot: &Snapshot, policy: &NetworkPolicy, selector: Option<&
 }
 
 /// The requirements of a selector that a label set does not meet, beside the labels that it has instead.
-fn unmet(field: String, selector: &Selector, labels: &Labels) -> Mismatch {
+pub(crate) fn unmet(field: String, selector: &Selector, labels: &Labels) -> Mismatch {
     let failing: Vec<&Requirement> = selector.unmet(labels).collect();
     let wanted: Vec<String> = failing.iter().map(ToString::to_string).collect();
     let has = |requirement: &&Requirement| match labels.get(&requirement.key) {
@@ -217,6 +219,6 @@ fn unmet(field: String, selector: &Selector, labels: &Labels) -> Mismatch {
     mismatch(field, wanted.join(","), seen.join(","))
 }
 
-fn mismatch(field: String, wanted: String, seen: String) -> Mismatch {
+pub(crate) fn mismatch(field: String, wanted: String, seen: String) -> Mismatch {
     Mismatch { field: Arc::from(field), wanted: Arc::from(wanted), seen: Arc::from(seen) }
 }

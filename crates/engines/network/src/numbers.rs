@@ -39,6 +39,11 @@ impl<K: Eq + Hash> Numbers<K> {
         number
     }
 
+    /// Every meaning with its number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, u32)> {
+        self.known.iter().map(|(meaning, slot)| (meaning, slot.number))
+    }
+
     /// Forgets what was not in use since the last call.
     pub(crate) fn forget_unused(&mut self) {
         self.known.retain(|_, slot| std::mem::replace(&mut slot.in_use, false));

@@ -5,6 +5,8 @@
 //! port class), and endpoints with the same selecting policies (and the same numbers for the port names that
 //! those use) share one.
 
+use crate::said::{Asked, may_say};
+use lictor_manifest::Said;
 use lictor_model::{By, Cidr, Direction, Mode, Name, PolicyRef, Protocol, Revision, Verdict};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -55,6 +57,8 @@ pub struct Program {
     pub prefixes: BTreeMap<Cidr, ClassId>,
     /// The rule sets.
     pub rule_sets: BTreeMap<RuleSetId, Arc<RuleSet>>,
+    /// What connections may be used for: anything that one of these lets be said.
+    pub said: BTreeMap<SaidId, Arc<[Sayable]>>,
     /// What a [`RuleId`] stands for.
     pub rules: Vec<PolicyRef>,
 }
@@ -79,10 +83,11 @@ pub struct Endpoint {
 pub struct Gate {
     /// The rule set; nothing when no policy isolates this direction.
     pub rule_set: Option<RuleSetId>,
-    /// The NetworkPolicies that isolate it, the whole policy each.
+    /// The NetworkPolicies and CiliumNetworkPolicies that isolate it, the whole policy each.
     pub isolated_by: Arc<[PolicyRef]>,
-    /// The cluster-wide policies that speak of it, in the order in which they are asked.
-    pub tiered: Arc<[PolicyRef]>,
+    /// The others that speak of it: cluster-wide policies in the order in which they are asked, and CiliumNetworkPolicies
+    /// that do not isolate.
+    pub others: Arc<[PolicyRef]>,
     /// How far it goes.
     pub mode: Mode,
 }
@@ -123,6 +128,28 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The rule that gives it.
     pub rule: RuleId,
+    /// On one that allows: what the connection may be used for; nothing for anything.
+    pub said: Option<SaidId>,
+}
+
+impl Outcome {
+    /// An outcome that asks for nothing more.
+    pub const fn of(verdict: Verdict, rule: RuleId) -> Self {
+        Self { verdict, rule, said: None }
+    }
+}
+
+/// What connections may be used for: a key of [`Program::said`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SaidId(pub u32);
+
+/// What one rule lets be said on a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Sayable {
+    /// The rule.
+    pub rule: RuleId,
+    /// What may be said.
+    pub said: Arc<Said>,
 }
 
 /// What a program says about one direction of one flow.
@@ -225,6 +252,18 @@ impl Program {
         protocol: Protocol,
         port: u16,
     ) -> Judgement {
+        self.judge_asked(endpoint, direction, peer, (protocol, port), &Asked::Connection)
+    }
+
+    /// What it says of something that is asked on such a connection.
+    pub fn judge_asked(
+        &self,
+        endpoint: &Name,
+        direction: Direction,
+        peer: IpAddr,
+        (protocol, port): (Protocol, u16),
+        asked: &Asked<'_>,
+    ) -> Judgement {
         let fixed = |verdict, by| Judgement { verdict, mode: Mode::Enforce, by };
         let Some(known) = self.endpoints.get(endpoint) else {
             return fixed(Verdict::Deny, By::Unknown(format!("{endpoint} is not known here")));
@@ -249,6 +288,10 @@ impl Program {
         let (verdict, by) = match outcome {
             None if own_node => return fixed(Verdict::Allow, By::OwnNode),
             Some(Outcome { rule: RuleId::OWN_NODE, .. }) => return fixed(Verdict::Allow, By::OwnNode),
+            Some(Outcome { said: Some(id), .. }) => match self.sayable(id, asked) {
+                Some(by) => (Verdict::Allow, by),
+                None => (Verdict::Deny, By::Isolation(gate.isolated_by.to_vec())),
+            },
             Some(outcome) => match gate.by(outcome.rule, &self.rules) {
                 Some(by) => (outcome.verdict, by),
                 None => (Verdict::Deny, By::Unknown("a rule that the program does not hold".to_owned())),
@@ -256,6 +299,12 @@ impl Program {
             None => (Verdict::Deny, By::Isolation(gate.isolated_by.to_vec())),
         };
         Judgement { verdict, mode: gate.mode, by }
+    }
+
+    /// The rule that lets something be said.
+    fn sayable(&self, said: SaidId, asked: &Asked<'_>) -> Option<By> {
+        let allowing = self.said.get(&said)?.iter().find(|sayable| may_say(&sayable.said, asked))?;
+        self.rules.get(allowing.rule.0 as usize).cloned().map(By::Policy)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::classes::Classes;
 use crate::program::{ClassId, Entry, Outcome, RuleId, RuleSet};
 use crate::terms::TermId;
-use lictor_manifest::{Tier, TierAction};
+use lictor_manifest::{Said, Tier, TierAction};
 use lictor_model::{PortRange, Protocol, Verdict};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,18 +13,39 @@ use std::sync::Arc;
 pub(crate) struct Rule {
     pub(crate) id: RuleId,
     /// Nothing for anyone.
-    pub(crate) peers: Option<Vec<TermId>>,
+    pub(crate) peers: Option<Peers>,
     /// Nothing for all ports of all protocols.
     pub(crate) ports: Option<Vec<Port>>,
     /// What it is a rule of.
     pub(crate) part: Part,
+    /// What a connection that it allows may be used for; nothing for anything.
+    pub(crate) said: Option<Arc<Said>>,
+}
+
+/// The peers of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Peers {
+    /// Whoever meets one of these.
+    pub(crate) terms: Vec<TermId>,
+    /// The endpoint's own node.
+    pub(crate) own_node: bool,
+    /// The term that every node meets, if each node but the endpoint's own is a peer.
+    pub(crate) other_nodes: Option<TermId>,
+}
+
+impl From<Vec<TermId>> for Peers {
+    fn from(terms: Vec<TermId>) -> Self {
+        Self { terms, ..Self::default() }
+    }
 }
 
 /// Where a rule stands among the others of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Part {
-    /// Of a NetworkPolicy: it allows, in whatever order.
+    /// Of a NetworkPolicy, or of what allows in a CiliumNetworkPolicy: it allows, in whatever order.
     Network,
+    /// Of what denies in a CiliumNetworkPolicy.
+    Deny,
     /// Of a tier: the first that matches counts.
     Tier(Tier, TierAction),
 }
@@ -81,8 +102,8 @@ pub(crate) fn bounds(rules: &[Rule], own: &OwnPorts, classes: &Classes) -> Vec<u
 pub(crate) fn table(rules: &[Rule], own: &OwnPorts, bounds: Vec<u16>, classes: &Classes) -> RuleSet {
     let mut set = RuleSet { bounds, entries: HashMap::new() };
     for rule in rules {
-        let outcome = Outcome { verdict: Verdict::Allow, rule: rule.id };
-        let peers = rule.peers.as_ref().map(|terms| classes.meeting(terms));
+        let outcome = Outcome::of(Verdict::Allow, rule.id);
+        let peers = rule.peers.as_ref().map(|peers| classes.meeting(&peers.terms));
         let Some(ports) = &rule.ports else {
             for class in peers.as_deref().unwrap_or(&[ClassId::ANY]) {
                 set.allow(*class, None, outcome);

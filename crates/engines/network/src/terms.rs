@@ -2,9 +2,9 @@
 
 use crate::numbers::Numbers;
 use crate::selector_index::SelectorIndex;
-use lictor_cluster::Snapshot;
-use lictor_manifest::{NetworkPolicy, PeerTerm, TierPeer};
-use lictor_model::{Cidr, IpBlock, Labels, Selector};
+use lictor_cluster::{Pod, Snapshot};
+use lictor_manifest::{CiliumPeer, NetworkPolicy, PeerTerm, TierPeer};
+use lictor_model::{Cidr, DomainPattern, IpBlock, Labels, Operator, Selector};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,11 +16,33 @@ pub(crate) type TermId = u32;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Term {
     /// Pods by namespace and label.
-    Pods { scope: Scope, pods: Selector },
+    Pods {
+        /// The namespaces.
+        scope: Scope,
+        /// The pods in them.
+        pods: Selector,
+        /// What must hold for the name of their service account.
+        accounts: Vec<Operator>,
+    },
     /// Addresses.
     Block(IpBlock),
+    /// Addresses that are no pod's and no node's.
+    Outside(Cidr),
     /// The addresses of nodes with these labels.
     Nodes(Selector),
+    /// Addresses that stand somewhere else under a name.
+    Hosts(HostsOf),
+}
+
+/// What single addresses are those of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum HostsOf {
+    /// The API server.
+    ApiServer,
+    /// The backends of a Service, or of those with labels, as a namespace sees them.
+    Services(Arc<str>, CiliumPeer),
+    /// What DNS gave for names; never a pod's or a node's.
+    Domain(DomainPattern),
 }
 
 /// The namespaces that a term speaks of.
@@ -30,6 +52,8 @@ pub(crate) enum Scope {
     Own(Arc<str>),
     /// Those with these labels.
     Selected(Selector),
+    /// All of them.
+    Any,
 }
 
 impl Term {
@@ -42,6 +66,7 @@ impl Term {
                     Some(selector) => Scope::Selected(selector.clone()),
                 },
                 pods: pods.clone().unwrap_or_default(),
+                accounts: Vec::new(),
             },
         }
     }
@@ -50,7 +75,8 @@ impl Term {
     pub(crate) fn of_tier(peer: &TierPeer) -> Option<Self> {
         Some(match peer {
             TierPeer::Pods(pods) => {
-                Self::Pods { scope: Scope::Selected(pods.namespaces.clone()), pods: pods.pods.clone() }
+                let scope = Scope::Selected(pods.namespaces.clone());
+                Self::Pods { scope, pods: pods.pods.clone(), accounts: Vec::new() }
             }
             TierPeer::Nodes(selector) => Self::Nodes(selector.clone()),
             TierPeer::Network(block) => Self::Block(IpBlock { cidr: *block, except: Vec::new() }),
@@ -59,16 +85,28 @@ impl Term {
     }
 }
 
+/// The terms that the addresses of a prefix meet, ascending.
+#[derive(Debug)]
+struct Met {
+    /// Those of a pod or node there.
+    known: Arc<[TermId]>,
+    /// Those of any other address there.
+    outside: Arc<[TermId]>,
+}
+
 /// The terms of live policies, ready to be asked which of them an address or a pod meets.
 #[derive(Debug, Default)]
 pub(crate) struct Terms {
-    pods: BTreeMap<TermId, (Scope, Selector)>,
+    pods: BTreeMap<TermId, (Scope, Selector, Vec<Operator>)>,
     blocks: BTreeMap<TermId, IpBlock>,
+    outside: BTreeMap<TermId, Cidr>,
     nodes: BTreeMap<TermId, Selector>,
+    hosts: BTreeMap<TermId, BTreeSet<IpAddr>>,
+    by_host: HashMap<IpAddr, Vec<TermId>>,
     /// The pod terms that can match in a namespace.
     by_namespace: HashMap<Arc<str>, SelectorIndex<TermId>>,
     /// For each block and hole: the terms that an address meets which no longer one of them covers.
-    by_prefix: BTreeMap<Cidr, Arc<[TermId]>>,
+    by_prefix: BTreeMap<Cidr, Met>,
     /// The lengths of these prefixes, longest first, by family: IPv4, IPv6.
     lengths: [Vec<u8>; 2],
 }
@@ -78,16 +116,34 @@ impl Terms {
     pub(crate) fn add(&mut self, term: Term, numbers: &mut Numbers<Term>) -> TermId {
         let id = numbers.of(term.clone());
         match term {
-            Term::Pods { scope, pods } => {
-                self.pods.entry(id).or_insert((scope, pods));
+            Term::Pods { scope, pods, accounts } => {
+                self.pods.entry(id).or_insert((scope, pods, accounts));
             }
             Term::Block(block) => {
                 self.blocks.entry(id).or_insert(block);
             }
+            Term::Outside(block) => {
+                self.outside.entry(id).or_insert(block);
+            }
             Term::Nodes(selector) => {
                 self.nodes.entry(id).or_insert(selector);
             }
+            Term::Hosts(_) => {
+                self.hosts.entry(id).or_default();
+            }
         }
+        id
+    }
+
+    /// Takes in a term for single addresses; its number.
+    pub(crate) fn add_hosts(
+        &mut self,
+        of: HostsOf,
+        addresses: impl FnOnce() -> BTreeSet<IpAddr>,
+        numbers: &mut Numbers<Term>,
+    ) -> TermId {
+        let id = numbers.of(Term::Hosts(of));
+        self.hosts.entry(id).or_insert_with(addresses);
         id
     }
 
@@ -95,8 +151,10 @@ impl Terms {
     pub(crate) fn index(&mut self, snapshot: &Snapshot) {
         let mut own: HashMap<&Arc<str>, Vec<TermId>> = HashMap::new();
         let mut selected: HashMap<&Selector, Vec<TermId>> = HashMap::new();
-        for (id, (scope, _)) in &self.pods {
+        let mut any: Vec<TermId> = Vec::new();
+        for (id, (scope, ..)) in &self.pods {
             match scope {
+                Scope::Any => any.push(*id),
                 Scope::Own(namespace) => own.entry(namespace).or_default().push(*id),
                 Scope::Selected(selector) => selected.entry(selector).or_default().push(*id),
             }
@@ -104,17 +162,25 @@ impl Terms {
         for (name, state) in &snapshot.namespaces {
             let selecting = selected.iter().filter(|(selector, _)| selector.matches(&state.labels));
             let mut within = SelectorIndex::default();
-            for id in selecting.flat_map(|(_, ids)| ids).chain(own.get(name).into_iter().flatten()) {
-                if let Some((_, pods)) = self.pods.get(id) {
+            for id in selecting.flat_map(|(_, ids)| ids).chain(own.get(name).into_iter().flatten()).chain(&any) {
+                if let Some((_, pods, _)) = self.pods.get(id) {
                     within.insert(pods, *id);
                 }
             }
             self.by_namespace.insert(Arc::clone(name), within);
         }
-        self.index_blocks();
+        for (id, addresses) in &self.hosts {
+            for address in addresses {
+                self.by_host.entry(*address).or_default().push(*id);
+            }
+        }
+        let known = |address: &IpAddr| !snapshot.is_outside(*address);
+        let strangers: Vec<IpAddr> = self.by_host.keys().filter(|address| !known(address)).copied().collect();
+        self.index_blocks(&strangers);
     }
 
-    fn index_blocks(&mut self) {
+    /// Makes the prefixes; these addresses are of hosts that are no pod and no node.
+    fn index_blocks(&mut self, strangers: &[IpAddr]) {
         let mut blocks: HashMap<Cidr, Vec<TermId>> = HashMap::new();
         let mut holes: HashMap<Cidr, Vec<TermId>> = HashMap::new();
         for (id, block) in &self.blocks {
@@ -123,7 +189,13 @@ impl Terms {
                 holes.entry(*hole).or_default().push(*id);
             }
         }
-        let prefixes: BTreeSet<Cidr> = blocks.keys().chain(holes.keys()).copied().collect();
+        let mut outside: HashMap<Cidr, Vec<TermId>> = HashMap::new();
+        for (id, block) in &self.outside {
+            outside.entry(*block).or_default().push(*id);
+        }
+        let single = strangers.iter().map(|address| Cidr::host(*address));
+        let named = blocks.keys().chain(holes.keys()).chain(outside.keys()).copied();
+        let prefixes: BTreeSet<Cidr> = named.chain(single).collect();
         for prefix in &prefixes {
             let family = &mut self.lengths[usize::from(prefix.network().is_ipv6())];
             if !family.contains(&prefix.prefix()) {
@@ -136,40 +208,57 @@ impl Terms {
         for prefix in prefixes {
             let mut met = BTreeSet::new();
             let mut missed = BTreeSet::new();
+            let mut beyond = BTreeSet::new();
             for wider in covering(&self.lengths, prefix.network(), prefix.prefix()) {
                 met.extend(blocks.get(&wider).into_iter().flatten().copied());
                 missed.extend(holes.get(&wider).into_iter().flatten().copied());
+                beyond.extend(outside.get(&wider).into_iter().flatten().copied());
             }
-            self.by_prefix.insert(prefix, met.difference(&missed).copied().collect());
+            if prefix == Cidr::host(prefix.network()) {
+                beyond.extend(self.by_host.get(&prefix.network()).into_iter().flatten().copied());
+            }
+            let known: BTreeSet<TermId> = met.difference(&missed).copied().collect();
+            beyond.extend(&known);
+            let [known, outside] = [known, beyond].map(|terms| terms.into_iter().collect());
+            self.by_prefix.insert(prefix, Met { known, outside });
         }
     }
 
-    /// The pod terms that a pod with these labels meets, ascending.
-    pub(crate) fn of_pod(&self, namespace: &str, labels: &Labels) -> Vec<TermId> {
+    /// The terms that name this single address, ascending.
+    pub(crate) fn of_host(&self, address: IpAddr) -> &[TermId] {
+        self.by_host.get(&address).map_or(&[], Vec::as_slice)
+    }
+
+    /// The pod terms that a pod meets, ascending.
+    pub(crate) fn of_pod(&self, pod: &Pod) -> Vec<TermId> {
+        let (namespace, labels) = (&pod.name.namespace, &pod.labels);
         let candidates = self.by_namespace.get(namespace).into_iter().flat_map(|index| index.candidates(labels));
-        let meets = |id: &TermId| self.pods.get(id).is_some_and(|(_, selector)| selector.matches(labels));
+        let holds = |accounts: &[Operator]| accounts.iter().all(|operator| operator.holds(Some(&pod.service_account)));
+        let meets = |id: &TermId| {
+            self.pods.get(id).is_some_and(|(_, selector, accounts)| selector.matches(labels) && holds(accounts))
+        };
         let mut met: Vec<TermId> = candidates.filter(meets).collect();
         met.sort_unstable();
         met
     }
 
-    /// The terms that a node meets, and those of blocks that this address of it meets, ascending.
-    pub(crate) fn of_node(&self, address: Option<IpAddr>, labels: &Labels) -> Vec<TermId> {
-        let blocks =
-            address.and_then(|address| self.of_address(address)).into_iter().flat_map(|met| met.iter().copied());
+    /// The terms that a node meets at one of its addresses, with those of blocks if these count; ascending.
+    pub(crate) fn of_node(&self, address: IpAddr, in_blocks: bool, labels: &Labels) -> Vec<TermId> {
+        let blocks = self.of_address(address).filter(|_| in_blocks).into_iter().flat_map(|met| met.iter().copied());
+        let blocks = blocks.chain(self.of_host(address).iter().copied());
         let selected = self.nodes.iter().filter(|(_, selector)| selector.matches(labels)).map(|(id, _)| *id);
         blocks.chain(selected).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The block terms that an address meets, ascending.
+    /// The block terms that the address of a pod or node meets, ascending.
     pub(crate) fn of_address(&self, address: IpAddr) -> Option<&Arc<[TermId]>> {
         let longest = if address.is_ipv4() { 32 } else { 128 };
-        covering(&self.lengths, address, longest).find_map(|prefix| self.by_prefix.get(&prefix))
+        covering(&self.lengths, address, longest).find_map(|prefix| self.by_prefix.get(&prefix)).map(|met| &met.known)
     }
 
-    /// Every block and hole, with the terms that an address meets which no longer one covers.
+    /// Every block and hole, with the terms that an address meets which no longer one covers and no pod or node has.
     pub(crate) fn prefixes(&self) -> impl Iterator<Item = (Cidr, &Arc<[TermId]>)> {
-        self.by_prefix.iter().map(|(prefix, terms)| (*prefix, terms))
+        self.by_prefix.iter().map(|(prefix, met)| (*prefix, &met.outside))
     }
 }
 
@@ -200,7 +289,7 @@ mod tests {
         let all = block("0.0.0.0/0", &["10.0.0.0/8"]);
         let ten = block("10.0.0.0/8", &["10.1.0.0/16", "10.2.0.0/16"]);
         let six = block("2001:db8::/32", &[]);
-        terms.index_blocks();
+        terms.index_blocks(&[]);
         let met = |address: &str| {
             terms.of_address(address.parse().expect("an address")).map(|terms| terms.to_vec()).unwrap_or_default()
         };

@@ -75,8 +75,8 @@ fn is_peer(snapshot: &Snapshot, peer: &TierPeer, far: &Far<'_>) -> bool {
         TierPeer::Pods(pods) => far.pod.is_some_and(|pod| snapshot.selects(pods, pod)),
         TierPeer::Nodes(selector) => snapshot.node_at(far.address).is_some_and(|node| selector.matches(&node.labels)),
         TierPeer::Network(block) => snapshot.is_in_block(far.address, |address| block.contains(address)),
-        // Names are not looked up yet.
-        TierPeer::Domain(_) | TierPeer::Unknown => false,
+        TierPeer::Domain(pattern) => snapshot.is_outside(far.address) && snapshot.names.has(pattern, far.address),
+        TierPeer::Unknown => false,
     }
 }
 

@@ -159,6 +159,9 @@ pub fn place(snapshot: &Snapshot, rule: &PolicyRef) -> Option<Position> {
         | PolicyKind::BaselineAdminNetworkPolicy) => {
             policies.cluster_network_policy(kind, name).map(|policy| &policy.meta)
         }
+        PolicyKind::CiliumNetworkPolicy | PolicyKind::CiliumClusterwideNetworkPolicy => {
+            policies.cilium.get(name).map(|policy| &policy.meta)
+        }
         PolicyKind::PeerAuthentication => policies.peer_authentication.get(name).map(|policy| &policy.meta),
         PolicyKind::AuthorizationPolicy => policies.authorization.get(name).map(|policy| &policy.meta),
         PolicyKind::Stance => policies.stances.get(name).map(|policy| &policy.meta),

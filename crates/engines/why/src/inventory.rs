@@ -71,7 +71,7 @@ impl Engines<'_> {
         let mut policies: BTreeSet<PolicyRef> = BTreeSet::new();
         if let Some(endpoint) = self.network.endpoints.get(&pod.name) {
             for gate in [&endpoint.egress, &endpoint.ingress] {
-                policies.extend(gate.isolated_by.iter().chain(gate.tiered.iter()).cloned());
+                policies.extend(gate.isolated_by.iter().chain(gate.others.iter()).cloned());
             }
         }
         if pod.enrolled {

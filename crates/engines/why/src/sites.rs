@@ -84,7 +84,7 @@ pub(crate) fn sites<'a>(pods: impl IntoIterator<Item = &'a Arc<Pod>>, blocks: &B
 
 /// Every address block that a policy of the snapshot names.
 pub(crate) fn blocks(snapshot: &Snapshot) -> BTreeSet<Cidr> {
-    use lictor_manifest::{PeerTerm, TierPeer};
+    use lictor_manifest::{CiliumPeer, PeerTerm, TierPeer};
     let mut blocks = BTreeSet::new();
     for policy in snapshot.policies.network.values() {
         let rules = policy.ingress.iter().chain(&policy.egress).flatten();
@@ -100,6 +100,23 @@ pub(crate) fn blocks(snapshot: &Snapshot) -> BTreeSet<Cidr> {
         TierPeer::Network(block) => Some(*block),
         _ => None,
     }));
+    for spec in snapshot.policies.cilium.values().flat_map(|policy| &policy.specs) {
+        let rules = [&spec.ingress, &spec.egress].into_iter().flat_map(|side| side.allow.iter().chain(&side.deny));
+        for peer in rules.flat_map(|rule| rule.peers.iter().flatten()) {
+            match peer {
+                CiliumPeer::Block(block) => {
+                    blocks.insert(block.cidr);
+                    blocks.extend(&block.except);
+                }
+                CiliumPeer::Group(_, except) => blocks.extend(except),
+                CiliumPeer::Domain(pattern) => {
+                    blocks.extend(snapshot.names.addresses(pattern).into_iter().map(Cidr::host));
+                }
+                _ => {}
+            }
+        }
+    }
+    blocks.extend(snapshot.policies.cidr_groups.values().flat_map(|group| &group.blocks));
     let conditions = |condition: &Condition| -> Vec<Cidr> {
         let values = condition.values.iter().chain(&condition.not_values);
         values.filter_map(|text| text.parse().ok().or_else(|| Some(Cidr::host(text.parse().ok()?)))).collect()

@@ -32,6 +32,7 @@ type Suite = (&'static str, fn(&Path) -> SuiteReport);
 
 /// Every suite that is known here.
 const SUITES: &[Suite] = &[
+    ("cilium-policy", |suite| segmentation::run("cilium-policy", suite)),
     ("cnp-conformance", |suite| segmentation::run("cnp-conformance", suite)),
     ("istio-authz", istio_authz::run),
     ("netpol-analyzer", netpol_analyzer::run),

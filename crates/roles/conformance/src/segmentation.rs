@@ -1,16 +1,16 @@
-//! The suites about segmentation: `netpol-e2e`, the NetworkPolicy cases of Kubernetes' own end-to-end tests, and
-//! `cnp-conformance`, the ClusterNetworkPolicy cases of their working group.
+//! The suites about segmentation: `netpol-e2e`, the NetworkPolicy cases of Kubernetes' own end-to-end tests,
+//! `cnp-conformance`, the ClusterNetworkPolicy cases of their working group, and `cilium-policy`, those of Cilium.
 
 use crate::report::SuiteReport;
-use crate::steps::{Case, Check, End, InvalidCase, Step};
+use crate::steps::{Case, Check, End, InvalidCase, SaidThere, Step, Wanted};
 use lictor_cluster::{AddressPool, Settings, Snapshot, UnknownNodes};
-use lictor_model::{Direction, Flow, Peer, Revision, Verdict};
-use lictor_network::{Compiler, Program, compile, judge};
+use lictor_model::{Direction, Flow, Http, Peer, Revision, Verdict};
+use lictor_network::{Asked, Compiler, Program, compile, judge_asked};
 use std::path::Path;
 use std::sync::Arc;
 
 /// The suites, by the names of their folders.
-pub const SUITES: [&str; 2] = ["cnp-conformance", "netpol-e2e"];
+pub const SUITES: [&str; 3] = ["cilium-policy", "cnp-conformance", "netpol-e2e"];
 
 /// The cases of a suite, by folder.
 pub fn cases(suite: &Path) -> Vec<(String, Result<Case, InvalidCase>)> {
@@ -24,15 +24,23 @@ pub fn run(name: &'static str, suite: &Path) -> SuiteReport {
     let mut compiler = Compiler::default();
     for (folder, case) in cases(suite) {
         match case {
-            Ok(case) => case.steps.iter().for_each(|step| judge_step(&case.name, step, &mut compiler, &mut report)),
+            Ok(case) => {
+                let excludes = blocks_exclude_pods(name);
+                case.steps.iter().for_each(|step| judge_step(&case.name, step, excludes, &mut compiler, &mut report));
+            }
             Err(error) => report.broken(format!("{name}/{folder}"), error),
         }
     }
     report
 }
 
-fn judge_step(case: &str, step: &Step, compiler: &mut Compiler, report: &mut SuiteReport) {
-    let snapshot = snapshot(step);
+/// Whether a suite's address blocks leave pods and nodes out: Cilium's do.
+pub fn blocks_exclude_pods(suite: &str) -> bool {
+    suite == "cilium-policy"
+}
+
+fn judge_step(case: &str, step: &Step, excludes: bool, compiler: &mut Compiler, report: &mut SuiteReport) {
+    let snapshot = snapshot(step, excludes);
     let (alone, after_others) = (compile(&snapshot), compiler.compile(&snapshot));
     for check in &step.checks {
         let what = format!("{case} [{}] {check}", step.name);
@@ -40,14 +48,16 @@ fn judge_step(case: &str, step: &Step, compiler: &mut Compiler, report: &mut Sui
             report.broken(what, "an end that the step does not have");
             continue;
         };
-        let engine = Direction::BOTH.map(|direction| {
-            let step = judge(&snapshot, &flow, direction);
-            step.verdict.under(step.mode)
-        });
+        let by_policies = |asked: &Asked<'_>| {
+            both(Direction::BOTH.map(|direction| {
+                let step = judge_asked(&snapshot, &flow, direction, asked);
+                step.verdict.under(step.mode)
+            }))
+        };
         let said = [
-            ("policies", both(engine)),
-            ("program", compiled(&alone, &flow)),
-            ("incremental program", compiled(&after_others, &flow)),
+            ("policies", outcome(check, &by_policies)),
+            ("program", outcome(check, &|asked| compiled(&alone, &flow, asked))),
+            ("incremental program", outcome(check, &|asked| compiled(&after_others, &flow, asked))),
         ];
         let got = match said {
             [(_, first), (_, second), (_, third)] if first == second && first == third => first.to_string(),
@@ -57,17 +67,39 @@ fn judge_step(case: &str, step: &Step, compiler: &mut Compiler, report: &mut Sui
     }
 }
 
+/// What comes of a check, given what is said of the connection and of what is said on it.
+fn outcome(check: &Check, judge: &dyn Fn(&Asked<'_>) -> Verdict) -> Wanted {
+    let headers;
+    let asked = match &check.said {
+        _ if !judge(&Asked::Connection).is_allow() => return Wanted::Deny,
+        None => return Wanted::Allow,
+        Some(SaidThere::Dns(name)) => Asked::Dns(name),
+        Some(SaidThere::ServerName(name)) => Asked::ServerName(name),
+        Some(SaidThere::Http(http)) => {
+            let lower = |(name, value): (&String, &String)| (name.to_ascii_lowercase(), value.clone());
+            let sent: Vec<(String, String)> = http.headers.iter().map(lower).collect();
+            headers = sent;
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let http = Http { method: &http.method, path: &http.path, host: &http.host, headers: &headers };
+            return if judge(&Asked::Http(http)).is_allow() { Wanted::Allow } else { Wanted::Refuse };
+        }
+    };
+    if judge(&asked).is_allow() { Wanted::Allow } else { Wanted::Refuse }
+}
+
 /// The snapshot of a step.
-pub fn snapshot(step: &Step) -> Snapshot {
+pub fn snapshot(step: &Step, cidr_excludes_pods: bool) -> Snapshot {
     let settings = Settings {
         trust_domain: "cluster.local".parse().expect("a constant trust domain"),
         root_namespace: Arc::from("istio-system"),
         default_namespace: Arc::from("default"),
         nodes: step.nodes.clone(),
         unknown_nodes: UnknownNodes::Made,
-        cidr_excludes_pods: false,
+        cidr_excludes_pods,
     };
-    Snapshot::build(&step.objects, &settings, &mut AddressPool::default(), Revision(1)).0
+    let mut snapshot = Snapshot::build(&step.objects, &settings, &mut AddressPool::default(), Revision(1)).0;
+    step.names.iter().for_each(|(name, addresses)| snapshot.names.learn(name, addresses.iter().copied()));
+    snapshot
 }
 
 /// The flow of a check; nothing when the step does not have one of its ends.
@@ -82,14 +114,14 @@ pub fn flow(snapshot: &Snapshot, check: &Check) -> Option<Flow> {
 }
 
 /// What a program says of both sides; an end that is no endpoint lets everything pass.
-fn compiled(program: &Program, flow: &Flow) -> Verdict {
+fn compiled(program: &Program, flow: &Flow, asked: &Asked<'_>) -> Verdict {
     let sides = [
         (Direction::Ingress, &flow.destination, flow.source.address),
         (Direction::Egress, &flow.source, flow.destination.address),
     ];
     both(sides.map(|(direction, near, far)| match &near.pod {
         Some(name) if program.endpoints.contains_key(name) => {
-            let judgement = program.judge(name, direction, far, flow.protocol, flow.port);
+            let judgement = program.judge_asked(name, direction, far, (flow.protocol, flow.port), asked);
             judgement.verdict.under(judgement.mode)
         }
         _ => Verdict::Allow,

@@ -12,7 +12,7 @@ pub(crate) fn policies(snapshot: &Snapshot, network: &Program, authorization: &[
     for endpoint in network.endpoints.values() {
         let isolating: BTreeSet<&PolicyRef> = [&endpoint.egress, &endpoint.ingress]
             .into_iter()
-            .flat_map(|gate| gate.isolated_by.iter().chain(gate.tiered.iter()))
+            .flat_map(|gate| gate.isolated_by.iter().chain(gate.others.iter()))
             .collect();
         for policy in isolating {
             *pods.entry(policy.at("")).or_default() += 1;
@@ -32,6 +32,7 @@ pub(crate) fn policies(snapshot: &Snapshot, network: &Program, authorization: &[
     };
     let network = snapshot.policies.network.keys().map(|name| known(PolicyKind::NetworkPolicy, name));
     let tiered = snapshot.policies.cluster_network.iter().map(|policy| known(policy.kind, &policy.meta.name));
+    let cilium = snapshot.policies.cilium.values().map(|policy| known(policy.kind, &policy.meta.name));
     let stances = snapshot.policies.stances.keys().map(|name| known(PolicyKind::Stance, name));
-    network.chain(tiered).chain(stances).chain(authorization.iter().cloned()).collect()
+    network.chain(tiered).chain(cilium).chain(stances).chain(authorization.iter().cloned()).collect()
 }

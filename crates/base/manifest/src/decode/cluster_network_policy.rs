@@ -5,13 +5,13 @@
 
 use super::accept_type;
 use super::container::protocol;
-use super::labels::selector;
+use super::labels::{is_sourced_key, pod_selector, selector};
 use super::metadata::Metadata;
 use super::syntax::{block, is_port_name};
 use crate::fields::{Field, Record};
 use crate::finding::Code;
 use crate::{ClusterNetworkPolicy, NamespacedPods, Tier, TierAction, TierPeer, TierPort, TierRule};
-use lictor_model::{Direction, PolicyKind, PortRange, Protocol, Selector};
+use lictor_model::{Direction, DomainPattern, PolicyKind, PortRange, Protocol, Selector};
 use std::sync::Arc;
 
 /// At most so many rules of a direction, peers and protocols of a rule, and blocks of a peer.
@@ -67,7 +67,7 @@ fn pods(record: &mut Record<'_>) -> Option<NamespacedPods> {
         (None, Some(pods)) => pods.attempt(|record| {
             let namespaces = record.get("namespaceSelector").and_then(|field| selector(&field)).unwrap_or_default();
             let pods = match record.get("podSelector") {
-                Some(field) => selector(&field)?,
+                Some(field) => pod_selector(&field, is_sourced_key)?,
                 // To typed clients one that is left out is one without requirements.
                 None => {
                     let message = "expected `podSelector`, found none; it is taken to mean all pods";
@@ -167,8 +167,8 @@ fn peer(field: &Field<'_>, direction: Direction) -> Vec<TierPeer> {
     }
 }
 
-/// Lower-case, without the dot at its end.
-fn domain(field: &Field<'_>) -> Option<Arc<str>> {
+/// A name, or `*.` for one label or more before one.
+fn domain(field: &Field<'_>) -> Option<DomainPattern> {
     let text = field.text()?.trim_end_matches('.').to_ascii_lowercase();
     let label = |label: &str| {
         let word = |c: u8| c.is_ascii_alphanumeric();
@@ -177,12 +177,14 @@ fn domain(field: &Field<'_>) -> Option<Arc<str>> {
             && bytes.last().copied().is_some_and(word)
             && bytes.iter().all(|c| word(*c) || matches!(c, b'-' | b'_'))
     };
-    let name = text.strip_prefix("*.").unwrap_or(&text);
-    if !(name.contains('.') && name.split('.').all(label)) {
+    let below = text.strip_prefix("*.");
+    let name = below.unwrap_or(&text);
+    let pattern = if below.is_some() { DomainPattern::below(name) } else { name.parse() };
+    let pattern = pattern.ok().filter(|_| name.contains('.') && name.split('.').all(label));
+    if pattern.is_none() {
         field.wrong(Code::InvalidValue, "a domain name such as example.com or *.example.com");
-        return None;
     }
-    Some(Arc::from(text))
+    pattern
 }
 
 /// An item of `protocols`.

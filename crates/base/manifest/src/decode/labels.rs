@@ -12,13 +12,13 @@ const VALUE: &str = "a label value: at most 63 letters, digits, `-`, `_` and `.`
 
 /// A mapping of labels.
 pub(crate) fn labels(field: &Field<'_>) -> Labels {
-    pairs(field).into_iter().collect()
+    pairs(field, is_label_key).into_iter().collect()
 }
 
-fn pairs<'a>(field: &Field<'a>) -> Vec<(&'a str, &'a str)> {
+fn pairs<'a>(field: &Field<'a>, is_key: fn(&str) -> bool) -> Vec<(&'a str, &'a str)> {
     let pair = |(key, value): (&'a str, Field<'a>)| {
         let text = if value.node.is_null() { "" } else { value.text()? };
-        if !is_label_key(key) {
+        if !is_key(key) {
             let message = format!("`{}`: expected {KEY}", value.path);
             value.context.report(Code::InvalidLabel, value.spot, message, None);
         }
@@ -32,16 +32,52 @@ fn pairs<'a>(field: &Field<'a>) -> Vec<(&'a str, &'a str)> {
 
 /// A LabelSelector (meta/v1).
 pub(crate) fn selector(field: &Field<'_>) -> Option<Selector> {
+    expressions(field, is_label_key).map(Selector::new)
+}
+
+/// The label that Cilium gives every pod: the name of its cluster.
+pub(crate) const CLUSTER: &str = "io.cilium.k8s.policy.cluster";
+/// What a cluster is called that is in no mesh of clusters.
+pub(crate) const ONLY_CLUSTER: &str = "default";
+
+/// A LabelSelector of pods, where every pod has the label of its cluster, as to Cilium: manifests that were written for
+/// it ask for it to mean no other cluster.
+pub(crate) fn pod_selector(field: &Field<'_>, is_key: fn(&str) -> bool) -> Option<Selector> {
+    let requirements = expressions(field, is_key)?.into_iter().filter_map(|requirement| {
+        let Requirement { key, operator } = requirement;
+        let (source, bare) = key.split_once(':').unwrap_or(("any", &key));
+        let key = if matches!(source, "any" | "k8s") { Arc::from(bare) } else { Arc::clone(&key) };
+        match bare {
+            CLUSTER if operator.holds(Some(ONLY_CLUSTER)) => None,
+            CLUSTER => Some(Requirement { key, operator: Operator::In([].into()) }),
+            _ => Some(Requirement { key, operator }),
+        }
+    });
+    Some(Selector::new(requirements))
+}
+
+/// A label key with or without the source in front that Cilium tells labels apart by.
+pub(crate) fn is_sourced_key(text: &str) -> bool {
+    let (source, key) = text.split_once(':').unwrap_or(("any", text));
+    let word = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+    !source.is_empty() && source.bytes().all(word) && is_label_key(key)
+}
+
+/// The requirements of a LabelSelector whose keys have a syntax of their own.
+pub(crate) fn expressions(field: &Field<'_>, is_key: fn(&str) -> bool) -> Option<Vec<Requirement>> {
     field.record(|record| {
-        let equal = record.get("matchLabels").map(|field| labels(&field)).unwrap_or_default();
+        let equal: Labels = match record.get("matchLabels") {
+            Some(field) => pairs(&field, is_key).into_iter().collect(),
+            None => Labels::default(),
+        };
         let equal = Selector::equal_to(&equal);
         let expressions = record.items("matchExpressions");
-        let more: Vec<Requirement> = expressions.iter().filter_map(|field| field.attempt(expression)).collect();
-        Selector::new(equal.requirements().iter().cloned().chain(more))
+        let more = expressions.iter().filter_map(|field| field.attempt(|record| expression(record, is_key)));
+        equal.requirements().iter().cloned().chain(more).collect()
     })
 }
 
-fn expression(record: &mut Record<'_>) -> Option<Requirement> {
+fn expression(record: &mut Record<'_>, is_key: fn(&str) -> bool) -> Option<Requirement> {
     #[derive(Clone, Copy, PartialEq)]
     enum Word {
         In,
@@ -53,7 +89,7 @@ fn expression(record: &mut Record<'_>) -> Option<Requirement> {
         [("In", Word::In), ("NotIn", Word::NotIn), ("Exists", Word::Exists), ("DoesNotExist", Word::DoesNotExist)];
     let key = record.need("key").and_then(|field| {
         let key = field.text()?;
-        if !is_label_key(key) {
+        if !is_key(key) {
             field.wrong(Code::InvalidLabel, KEY);
         }
         Some(Arc::from(key))

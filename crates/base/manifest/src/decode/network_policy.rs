@@ -4,9 +4,9 @@
 
 use super::accept_type;
 use super::container::protocol;
-use super::labels::selector;
+use super::labels::{pod_selector, selector};
 use super::metadata::Metadata;
-use super::syntax::{block, port_or_name};
+use super::syntax::{block, is_label_key, port_or_name};
 use crate::fields::{Field, Record};
 use crate::finding::Code;
 use crate::{NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm};
@@ -25,7 +25,7 @@ pub(crate) fn network_policy(object: &Field<'_>, metadata: Metadata) -> Option<N
 type Spec = (lictor_model::Selector, Option<Vec<NetworkRule>>, Option<Vec<NetworkRule>>);
 
 fn spec(record: &mut Record<'_>) -> Spec {
-    let pods = record.get("podSelector").and_then(|field| selector(&field)).unwrap_or_default();
+    let pods = record.get("podSelector").and_then(|field| pod_selector(&field, is_label_key)).unwrap_or_default();
     let types = record.get("policyTypes").filter(|field| match field.node.data {
         crate::yaml::Data::List(ref items) => !items.is_empty(),
         _ => true,
@@ -93,8 +93,8 @@ fn peer(record: &mut Record<'_>) -> Option<PeerTerm> {
             None
         }
         None => {
-            let read = |field: Option<Field<'_>>| field.and_then(|field| selector(&field));
-            Some(PeerTerm::Pods { namespaces: read(namespaces), pods: read(pods) })
+            let namespaces = namespaces.and_then(|field| selector(&field));
+            Some(PeerTerm::Pods { namespaces, pods: pods.and_then(|field| pod_selector(&field, is_label_key)) })
         }
     }
 }

@@ -87,6 +87,8 @@ codes! {
     PriorityTie = 1204, Warning, "two cluster-wide policies of one tier have the same priority";
     DomainNamesUnresolved = 1205, Warning, "domain names are not looked up, so the rule matches nothing";
 
+    CiliumUnsupported = 1206, Warning, "a part of a Cilium policy is not supported";
+
     // Transport and authorization.
     InvalidIstioPolicy = 1301, Error, "Istio would refuse the policy";
     DoubtfulIstioPolicy = 1302, Warning, "Istio would warn about the policy";

@@ -1,7 +1,7 @@
 //! `policy.networking.k8s.io`: ClusterNetworkPolicy, and the two kinds that it replaces.
 
 use crate::Meta;
-use lictor_model::{Cidr, PolicyKind, PortRange, Protocol, Selector};
+use lictor_model::{Cidr, DomainPattern, PolicyKind, PortRange, Protocol, Selector};
 use std::sync::Arc;
 
 /// A cluster-wide network policy.
@@ -78,8 +78,8 @@ pub enum TierPeer {
     Nodes(Selector),
     /// Addresses, those of pods and nodes included (egress).
     Network(Cidr),
-    /// Names that the pod asked DNS for (egress, Accept): `*.` stands for one label or more.
-    Domain(Arc<str>),
+    /// The addresses that DNS gave for these names (egress, Accept).
+    Domain(DomainPattern),
     /// A form of another version: it matches nothing in an Accept rule, and everything in another.
     Unknown,
 }

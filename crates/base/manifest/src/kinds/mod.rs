@@ -1,6 +1,7 @@
 //! The kinds that lictor acts on, as typed objects.
 
 mod authorization_policy;
+mod cilium;
 mod cluster_network_policy;
 mod core;
 mod discovery;
@@ -10,6 +11,10 @@ mod stance;
 mod workload;
 
 pub use authorization_policy::{Action, AuthorizationPolicy, AuthorizationRule, Condition, Operation, Source};
+pub use cilium::{
+    CidrGroup, CiliumNetworkPolicy, CiliumPeer, CiliumPorts, CiliumRule, CiliumSide, CiliumSpec, EndpointSelector, Entity,
+    FullMatch, GroupRef, HttpRule, Said,
+};
 pub use cluster_network_policy::{
     ClusterNetworkPolicy, NamespacedPods, Tier, TierAction, TierPeer, TierPort, TierRule,
 };

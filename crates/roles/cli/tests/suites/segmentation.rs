@@ -96,7 +96,7 @@ fn try_step(
             continue;
         }
         // A denied connection is dropped: neither refused nor opened and ended.
-        let wanted = if check.wanted.is_allow() { "reached" } else { "dropped" };
+        let wanted = if check.wanted.opens() { "reached" } else { "dropped" };
         let got = seen.outcome(&source.to_string(), &destination.to_string(), check.protocol, check.port);
         report.check(what, wanted, got);
     }

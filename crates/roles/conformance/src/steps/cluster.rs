@@ -17,6 +17,9 @@ pub(super) struct ClusterFile {
     pods: Vec<PodEntry>,
     #[serde(default)]
     nodes: Vec<NodeEntry>,
+    /// What DNS has said.
+    #[serde(default)]
+    pub(super) dns: BTreeMap<String, Vec<IpAddr>>,
 }
 
 #[derive(Debug, Deserialize)]

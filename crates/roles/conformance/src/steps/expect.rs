@@ -3,10 +3,11 @@
 use super::cluster::ClusterFile;
 use lictor_cluster::Node;
 use lictor_manifest::{InvalidYaml, Object, read, values};
-use lictor_model::{Name, Protocol, Verdict};
+use lictor_model::{Name, Protocol};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub struct Step {
     pub objects: Vec<Object>,
     /// The nodes; may be none.
     pub nodes: Vec<Node>,
+    /// What DNS has said.
+    pub names: BTreeMap<String, Vec<IpAddr>>,
     /// What must hold.
     pub checks: Vec<Check>,
 }
@@ -44,10 +47,77 @@ pub struct Check {
     pub destination: End,
     /// The protocol.
     pub protocol: Protocol,
-    /// The destination port.
+    /// The destination port; an ICMP type stands as the port.
     pub port: u16,
-    /// What must come of it. A denied one is dropped: the client must time out, not be refused.
-    pub wanted: Verdict,
+    /// What is said on the connection; nothing where only opening it is tried.
+    pub said: Option<SaidThere>,
+    /// What must come of it.
+    pub wanted: Wanted,
+}
+
+/// What must come of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is allowed, with what is said on it.
+    Allow,
+    /// It is dropped: the client must time out, not be refused.
+    Deny,
+    /// It is opened, and what is said on it is refused: by HTTP status 403, by DNS REFUSED, or by a reset of TLS.
+    Refuse,
+}
+
+impl Wanted {
+    /// Whether the connection is opened.
+    pub fn opens(self) -> bool {
+        self != Self::Deny
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Allow => "allowed",
+            Self::Deny => "denied",
+            Self::Refuse => "refused",
+        })
+    }
+}
+
+/// What is said on a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SaidThere {
+    /// An HTTP request.
+    Http(HttpFile),
+    /// A DNS question for a name.
+    Dns(String),
+    /// TLS for a server name.
+    ServerName(String),
+}
+
+/// An HTTP request as the suites write it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpFile {
+    /// The method.
+    #[serde(default = "get")]
+    pub method: String,
+    /// The path.
+    #[serde(default = "root")]
+    pub path: String,
+    /// The host.
+    #[serde(default)]
+    pub host: String,
+    /// The headers.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+fn root() -> String {
+    "/".to_owned()
 }
 
 /// One end of a connection to try.
@@ -142,7 +212,11 @@ struct ProbeFile {
     from: String,
     to: String,
     protocol: String,
-    port: u16,
+    port: Option<u16>,
+    icmp_type: Option<u16>,
+    http: Option<HttpFile>,
+    dns: Option<String>,
+    sni: Option<String>,
     verdict: String,
 }
 
@@ -178,7 +252,7 @@ impl Step {
         for check in &step.checks {
             checks.extend(table.checks(check)?);
         }
-        Ok(Self { name: step.name.clone(), manifests, objects, nodes: cluster.nodes(), checks })
+        Ok(Self { name: step.name.clone(), manifests, objects, nodes: cluster.nodes(), names: cluster.dns, checks })
     }
 }
 
@@ -202,13 +276,13 @@ impl Table<'_> {
                 for (source, row) in self.pods.iter().zip(matrix) {
                     for (destination, cell) in self.pods.iter().zip(row.chars()) {
                         let wanted = match cell {
-                            '1' => Verdict::Allow,
-                            '0' => Verdict::Deny,
+                            '1' => Wanted::Allow,
+                            '0' => Wanted::Deny,
                             '-' => continue,
                             other => return Err(self.wrong("1, 0 or -", &other.to_string())),
                         };
                         let (source, destination) = (End::Pod(source.clone()), End::Pod(destination.clone()));
-                        checks.push(Check { source, destination, protocol, port: *port, wanted });
+                        checks.push(Check { source, destination, protocol, port: *port, said: None, wanted });
                     }
                 }
                 Ok(checks)
@@ -218,12 +292,17 @@ impl Table<'_> {
 
     fn probe(&self, probe: &ProbeFile) -> Result<Check, InvalidCase> {
         let wanted = match probe.verdict.as_str() {
-            "allow" => Verdict::Allow,
-            "deny" => Verdict::Deny,
-            other => return Err(self.wrong("allow or deny", other)),
+            "allow" => Wanted::Allow,
+            "deny" => Wanted::Deny,
+            "http-403" | "dns-refused" | "tls-reset" => Wanted::Refuse,
+            other => return Err(self.wrong("allow, deny, http-403, dns-refused or tls-reset", other)),
         };
         let (source, destination) = (self.end(&probe.from)?, self.end(&probe.to)?);
-        Ok(Check { source, destination, protocol: self.protocol(&probe.protocol)?, port: probe.port, wanted })
+        let http = probe.http.clone().map(SaidThere::Http);
+        let said = http.or_else(|| probe.dns.clone().map(SaidThere::Dns));
+        let said = said.or_else(|| probe.sni.clone().map(SaidThere::ServerName));
+        let port = probe.port.or(probe.icmp_type).unwrap_or_default();
+        Ok(Check { source, destination, protocol: self.protocol(&probe.protocol)?, port, said, wanted })
     }
 
     fn end(&self, text: &str) -> Result<End, InvalidCase> {
@@ -237,7 +316,11 @@ impl Table<'_> {
     }
 
     fn protocol(&self, text: &str) -> Result<Protocol, InvalidCase> {
-        text.parse().map_err(|_| self.wrong("TCP, UDP or SCTP", text))
+        match text {
+            "ICMP" => Ok(Protocol::from_number(1)),
+            "ICMPv6" => Ok(Protocol::from_number(58)),
+            _ => text.parse().map_err(|_| self.wrong("TCP, UDP, SCTP, ICMP or ICMPv6", text)),
+        }
     }
 
     fn wrong(&self, wanted: &'static str, found: &str) -> InvalidCase {
@@ -270,6 +353,12 @@ impl fmt::Display for End {
 impl fmt::Display for Check {
     /// `x/a -> y/b:80/TCP`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} -> {}:{}/{}", self.source, self.destination, self.port, self.protocol)
+        write!(f, "{} -> {}:{}/{}", self.source, self.destination, self.port, self.protocol)?;
+        match &self.said {
+            None => Ok(()),
+            Some(SaidThere::Http(http)) => write!(f, " {} {}", http.method, http.path),
+            Some(SaidThere::Dns(name)) => write!(f, " DNS {name}"),
+            Some(SaidThere::ServerName(name)) => write!(f, " TLS {name}"),
+        }
     }
 }

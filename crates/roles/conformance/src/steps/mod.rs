@@ -6,4 +6,4 @@
 mod cluster;
 mod expect;
 
-pub use expect::{Case, Check, End, InvalidCase, Step, cases};
+pub use expect::{Case, Check, End, HttpFile, InvalidCase, SaidThere, Step, Wanted, cases};

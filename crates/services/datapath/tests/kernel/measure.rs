@@ -19,7 +19,7 @@ fn crowded(revision: u64, entries: u32) -> Draft {
     let mut set: RuleSet = (*draft.0.rule_sets[&id]).clone();
     set.bounds = (0..64).map(|at| at * 1000).chain([53, 54, 80, 81]).collect();
     set.bounds.sort_unstable();
-    let rule = Outcome { verdict: Verdict::Allow, rule: RuleId(0) };
+    let rule = Outcome::of(Verdict::Allow, RuleId(0));
     set.entries.clear();
     for number in 0..entries {
         set.entries.insert(Entry { class: ClassId(10_000 + number), port: Some((Protocol::Tcp, 2)) }, rule);

@@ -248,7 +248,7 @@ fn blocks_and_port_ranges_are_looked_up_as_the_program_does() {
     let id = draft.0.endpoints[&name(3)].ingress.rule_set.unwrap();
     let mut set = RuleSet { bounds: vec![0, 80, 81, 1000, 2001, 65_535], ..RuleSet::default() };
     draft.0.rules = (0..4).map(policy).collect();
-    let outcome = |verdict, rule| Outcome { verdict, rule: RuleId(rule) };
+    let outcome = |verdict, rule| Outcome::of(verdict, RuleId(rule));
     let entry = |class, port| Entry { class: ClassId(class), port };
     set.entries.insert(entry(12, Some((Protocol::Tcp, 1))), outcome(Verdict::Allow, 0));
     set.entries.insert(entry(12, Some((Protocol::Udp, 3))), outcome(Verdict::Allow, 1));

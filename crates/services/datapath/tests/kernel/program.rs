@@ -35,7 +35,7 @@ impl Draft {
                 program.addresses.insert(*address, known);
             }
             let gate =
-                || Gate { rule_set: None, isolated_by: Arc::default(), tiered: Arc::default(), mode: Mode::Enforce };
+                || Gate { rule_set: None, isolated_by: Arc::default(), others: Arc::default(), mode: Mode::Enforce };
             let own_node = crate::node::gateways().into_iter().map(|(address, _)| address).collect();
             let endpoint = Endpoint { addresses, own_node, enrolled: false, ingress: gate(), egress: gate() };
             program.endpoints.insert(name(*last), endpoint);
@@ -56,7 +56,7 @@ impl Draft {
             let rule = RuleId(u32::try_from(self.0.rules.len()).unwrap());
             self.0.rules.push(policy(u32::from(*port)));
             let entry = Entry { class: *class, port: Some((*protocol, set.port_class(*port))) };
-            set.entries.insert(entry, Outcome { verdict: Verdict::Allow, rule });
+            set.entries.insert(entry, Outcome::of(Verdict::Allow, rule));
         }
         self.0.rule_sets.insert(id, Arc::new(set));
         let endpoint = self.0.endpoints.get_mut(&name(last)).unwrap();

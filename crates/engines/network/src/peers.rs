@@ -1,0 +1,82 @@
+//! The peers of tiers and CiliumNetworkPolicies as terms.
+
+use crate::cilium::{api_server, group_blocks, service_addresses};
+use crate::numbers::Numbers;
+use crate::rules::Peers;
+use crate::terms::{HostsOf, Scope, Term, TermId, Terms};
+use lictor_cluster::Snapshot;
+use lictor_manifest::{CiliumNetworkPolicy, CiliumPeer, EndpointSelector, Entity, TierPeer};
+use lictor_model::{Cidr, DomainPattern, Selector};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The terms of live policies, and their numbers.
+type Adding<'a> = (&'a mut Terms, &'a mut Numbers<Term>);
+
+/// Takes in the peer of a tier; nothing for a form that matches nothing.
+pub(crate) fn add_tier(peer: &TierPeer, snapshot: &Snapshot, (terms, numbers): Adding<'_>) -> Option<TermId> {
+    if let TierPeer::Domain(pattern) = peer {
+        return Some(domain(pattern, snapshot, (terms, numbers)));
+    }
+    Term::of_tier(peer).map(|term| terms.add(term, numbers))
+}
+
+/// Takes in the peer of a CiliumNetworkPolicy.
+pub(crate) fn add_cilium(
+    peer: &CiliumPeer,
+    policy: &CiliumNetworkPolicy,
+    snapshot: &Snapshot,
+    peers: &mut Peers,
+    (terms, numbers): Adding<'_>,
+) {
+    let mut add = |term| terms.add(term, numbers);
+    match peer {
+        CiliumPeer::Pods(selector) => peers.terms.push(add(pods(policy, selector))),
+        CiliumPeer::Block(block) => peers.terms.push(add(Term::Block(block.clone()))),
+        CiliumPeer::Nodes(selector) => peers.terms.push(add(Term::Nodes(selector.clone()))),
+        CiliumPeer::Group(group, except) => {
+            peers.terms.extend(group_blocks(snapshot, group, except).into_iter().map(|block| add(Term::Block(block))));
+        }
+        CiliumPeer::Entity(entity) => match entity {
+            Entity::Host => peers.own_node = true,
+            Entity::RemoteNode => peers.other_nodes = Some(add(Term::Nodes(Selector::default()))),
+            Entity::World => peers.terms.extend([Cidr::ALL_IPV4, Cidr::ALL_IPV6].map(|block| add(Term::Outside(block)))),
+            Entity::WorldIpv4 => peers.terms.push(add(Term::Outside(Cidr::ALL_IPV4))),
+            Entity::WorldIpv6 => peers.terms.push(add(Term::Outside(Cidr::ALL_IPV6))),
+            Entity::Cluster => {
+                let everyone = Term::Pods { scope: Scope::Any, pods: Selector::default(), accounts: Vec::new() };
+                peers.terms.extend([everyone, Term::Nodes(Selector::default())].map(add));
+                peers.terms.push(terms.add_hosts(HostsOf::ApiServer, || api_server(snapshot), numbers));
+            }
+            Entity::KubeApiserver => {
+                peers.terms.push(terms.add_hosts(HostsOf::ApiServer, || api_server(snapshot), numbers));
+            }
+            // Anyone is not among the peers: a rule with it names none.
+            Entity::All | Entity::None => {}
+        },
+        CiliumPeer::Service(_) | CiliumPeer::Services(..) => {
+            let of = HostsOf::Services(Arc::clone(&policy.meta.name.namespace), peer.clone());
+            peers.terms.push(terms.add_hosts(of, || service_addresses(snapshot, policy, peer), numbers));
+        }
+        CiliumPeer::Domain(pattern) => peers.terms.push(domain(pattern, snapshot, (terms, numbers))),
+        CiliumPeer::Unknown => {}
+    }
+}
+
+fn pods(policy: &CiliumNetworkPolicy, selector: &EndpointSelector) -> Term {
+    let scope = match &selector.namespaces {
+        Some(selector) => Scope::Selected(selector.clone()),
+        None if policy.is_clusterwide() => Scope::Any,
+        None => Scope::Own(Arc::clone(&policy.meta.name.namespace)),
+    };
+    Term::Pods { scope, pods: selector.pods.clone(), accounts: selector.accounts.clone() }
+}
+
+fn domain(pattern: &DomainPattern, snapshot: &Snapshot, (terms, numbers): Adding<'_>) -> TermId {
+    let addresses = || -> BTreeSet<IpAddr> {
+        let all = snapshot.names.addresses(pattern).into_iter();
+        all.filter(|address| snapshot.is_outside(*address)).collect()
+    };
+    terms.add_hosts(HostsOf::Domain(pattern.clone()), addresses, numbers)
+}
