@@ -68,8 +68,22 @@ static __always_inline __u32 port_class(__u32 set, __u32 port)
 	return low;
 }
 
-/* Judges a flow between `endpoint` and `peer` in one direction. `port` is the destination port, 0 where the
- * protocol has none. */
+/* What a rule says. One that allows some uses only allows where they are judged: by the proxy, or by the cluster's DNS. */
+static __always_inline __u64 said(const struct rule *rule, const struct endpoint *own, const struct address *address,
+				  __u32 protocol, __u32 mode)
+{
+	if (rule->allow <= ALLOW_ALL)
+		return judgement(rule->id, RULE, rule->allow, mode);
+	if (rule->allow & ALLOW_BY_PROXY && protocol == PROTO_TCP && own->flags & ENDPOINT_ENROLLED)
+		return judgement(rule->id, RULE, 1, mode);
+	struct peer *peer = bpf_map_lookup_elem(&PEERS, address);
+	if (rule->allow & ALLOW_BY_RESOLVER && peer && peer->flags & PEER_RESOLVER)
+		return judgement(rule->id, RULE, 1, mode);
+	return judgement(rule->id, UNSEEN, 0, mode);
+}
+
+/* Judges a flow between `endpoint` and `peer` in one direction. `port` is the destination port, the type of an ICMP
+ * message, 0 where the protocol has neither. */
 __noinline __u64 judge(__u32 endpoint, __u32 direction, const struct address *peer, __u32 protocol,
 			      __u32 port)
 {
@@ -100,20 +114,20 @@ __noinline __u64 judge(__u32 endpoint, __u32 direction, const struct address *pe
 	key.class = class;
 	key.port = exact;
 	if ((rule = bpf_map_lookup_elem(&RULES, &key)))
-		return judgement(rule->id, RULE, rule->allow, mode);
+		return said(rule, own, peer, protocol, mode);
 	key.port = ANY_PORT;
 	if ((rule = bpf_map_lookup_elem(&RULES, &key)))
-		return judgement(rule->id, RULE, rule->allow, mode);
+		return said(rule, own, peer, protocol, mode);
 	/* Only a tier speaks of it. */
 	if (own_node)
 		return judgement(0, OWN_NODE, 1, ENFORCE);
 	key.class = ANY_CLASS;
 	key.port = exact;
 	if ((rule = bpf_map_lookup_elem(&RULES, &key)))
-		return judgement(rule->id, RULE, rule->allow, mode);
+		return said(rule, own, peer, protocol, mode);
 	key.port = ANY_PORT;
 	if ((rule = bpf_map_lookup_elem(&RULES, &key)))
-		return judgement(rule->id, RULE, rule->allow, mode);
+		return said(rule, own, peer, protocol, mode);
 	return judgement(0, ISOLATED, 0, mode);
 }
 

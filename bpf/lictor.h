@@ -36,7 +36,8 @@ enum reason {
 	UNKNOWN = 12,   /* the program in force does not know the endpoint */
 	FRAGMENT = 13,  /* a later fragment whose first one did not pass */
 	PROTOCOL = 14,  /* neither IP nor ARP */
-	REASONS = 15,
+	UNSEEN = 15,    /* a rule allows some uses of it, and no proxy sees how it is used */
+	REASONS = 16,
 };
 
 /* One direction of an endpoint as one word, so that a whole rule set changes with one store:
@@ -56,6 +57,7 @@ struct endpoint {
 
 /* What is known of one address. Classes stand in two columns: the agent fills the one that no gate uses. */
 #define PEER_ENROLLED 1
+#define PEER_RESOLVER 2 /* the cluster's DNS, which asks the policies about names */
 struct peer {
 	__u32 class[2];
 	__u32 endpoint; /* the endpoint at a link of this node, or NONE */
@@ -93,6 +95,9 @@ struct rule_key {
 	__u32 set, class;
 	__u32 port; /* protocol << 16 | port class, or ANY_PORT */
 };
+#define ALLOW_ALL 1
+#define ALLOW_BY_PROXY 2    /* if the proxy captures it: it judges what is said */
+#define ALLOW_BY_RESOLVER 4 /* if it goes to the cluster's DNS */
 struct rule {
 	__u32 id;
 	__u32 allow;
@@ -105,7 +110,7 @@ struct flow_key {
 	__u16 peer_port, own_port;
 	__u8 protocol;
 	__u8 index; /* which of the endpoint's addresses */
-	__u16 pad;
+	__u16 kind; /* the type of an ICMP message, that of the question for an answer */
 };
 
 #define FLOW_REPLIED 1   /* the other side has answered */

@@ -26,7 +26,9 @@ struct packet {
 	__u32 fragment; /* identification, when `fragmented` */
 	__u8 fragmented, direction, tcp, reason;
 	__u8 opens; /* no answer to anything: a first SYN, an echo request */
-	__u8 pad[3];
+	__u8 type;  /* of an ICMP message */
+	__u8 asks;  /* the type that policies are asked about */
+	__u8 pad;
 };
 
 /* Where the transport header is, and what it is. */
@@ -101,6 +103,16 @@ static __always_inline int parse_neighbour(struct __sk_buff *skb, struct packet 
 	return refuse(packet, SPOOFED);
 }
 
+/* The type of the question that an ICMP message answers; its own if it answers none. */
+static __always_inline __u8 question_of(__u8 type, int ipv4)
+{
+	if (!ipv4)
+		return type == 129 || type == 161 ? type - 1 : type;
+	if (type == 0)
+		return 8;
+	return type == 14 || type == 16 || type == 18 || type == 43 ? type - 1 : type;
+}
+
 /* Whether an ICMP error is about a connection of this pod: what the pod sent is quoted to it, and it quotes what
  * it was sent. Errors about packets with extension headers are judged as any ICMP. */
 static __always_inline int is_related(struct __sk_buff *skb, struct packet *packet, struct endpoint *own,
@@ -128,11 +140,17 @@ static __always_inline int is_related(struct __sk_buff *skb, struct packet *pack
 		at += sizeof(ip);
 	}
 	__be16 ports[2] = {};
+	__u16 kind = 0;
 	if (protocol == PROTO_TCP || protocol == PROTO_UDP || protocol == PROTO_SCTP) {
 		if (!LOAD(skb, at, &ports))
 			return 0;
 	} else if (protocol == PROTO_ICMP || protocol == PROTO_ICMPV6) {
-		if (!LOAD(skb, at + 4, &ports[0]))
+		__u8 type;
+		if (!LOAD(skb, at, &type))
+			return 0;
+		kind = question_of(type, ipv4);
+		int echo = kind == (ipv4 ? 8 : 128);
+		if (echo && !LOAD(skb, at + 4, &ports[0]))
 			return 0;
 		ports[1] = ports[0];
 	}
@@ -142,6 +160,7 @@ static __always_inline int is_related(struct __sk_buff *skb, struct packet *pack
 		return 0;
 	quoted.key.endpoint = packet->key.endpoint;
 	quoted.key.protocol = protocol;
+	quoted.key.kind = kind;
 	quoted.key.own_port = bpf_ntohs(quoted.direction == EGRESS ? ports[0] : ports[1]);
 	quoted.key.peer_port = bpf_ntohs(quoted.direction == EGRESS ? ports[1] : ports[0]);
 	struct flow *flow = bpf_map_lookup_elem(&FLOWS, &quoted.key);
@@ -319,6 +338,9 @@ __noinline int parse(struct __sk_buff *skb, struct packet *packet, struct endpoi
 			return refuse(packet, MALFORMED);
 		packet->key.own_port = packet->key.peer_port = bpf_ntohs(id);
 		packet->opens = type == (ipv4 ? 8 : 128);
+		packet->type = type;
+		packet->asks = question_of(type, ipv4);
+		packet->key.kind = packet->asks;
 		header = 8;
 	}
 	packet->payload = transport.length > header ? transport.length - header : 0;

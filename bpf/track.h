@@ -62,7 +62,7 @@ __noinline __u64 decide(struct packet *packet, struct endpoint *own, __u32 direc
 		return word;
 	}
 	if (protocol == PROTO_ICMP || protocol == PROTO_ICMPV6)
-		port = 0;
+		port = packet->asks;
 	word = judge(packet->key.endpoint, direction, &packet->key.peer, protocol, port);
 	unpack(layer, word);
 	if (!peer || denies(word))
@@ -92,6 +92,7 @@ static __always_inline struct flow *opener(struct packet *packet)
 		.own_port = packet->key.peer_port,
 		.protocol = packet->key.protocol,
 		.index = peer->index,
+		.kind = packet->key.kind,
 	};
 	struct flow *flow = bpf_map_lookup_elem(&FLOWS, &key);
 	return flow && flow->direction == EGRESS ? flow : 0;
@@ -125,6 +126,8 @@ __noinline int begin(struct packet *packet, struct endpoint *own)
 			report.flow = there->id;
 		}
 	}
+	/* An answer to nothing is judged as what it is. */
+	packet->asks = packet->type;
 	__u64 word = decide(packet, own, packet->direction, &report);
 	if (denies(word)) {
 		count(reason_of(word));

@@ -12,6 +12,7 @@ use crate::services::services;
 use crate::snapshot::Snapshot;
 use lictor_manifest::{Finding, Object};
 use lictor_model::{Revision, TrustDomain};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// `"false"` on a pod or namespace leaves it outside the mesh.
@@ -81,6 +82,7 @@ impl Snapshot {
             services,
             policies: inventory.policies,
             names: Names::default(),
+            resolvers: BTreeSet::new(),
             cidr_excludes_pods: settings.cidr_excludes_pods,
             pods_by_address: placement.by_address,
             nodes_by_address: nodes.by_address,

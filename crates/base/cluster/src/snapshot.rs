@@ -7,7 +7,7 @@ use lictor_manifest::{
     AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, EndpointSelector, NamespacedPods, NetworkPolicy, PeerAuthentication, Stance,
 };
 use lictor_model::{Labels, Layer, Mode, Name, Peer, PolicyKind, PolicyRef, Revision, TrustDomain};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub policies: Policies,
     /// What DNS says of names that policies may speak of.
     pub names: Names,
+    /// The addresses of the cluster's own DNS, which asks the policies about names.
+    pub resolvers: BTreeSet<IpAddr>,
     /// Whether address blocks of policies leave pods and nodes out, as Cilium's do; Kubernetes' match them.
     pub cidr_excludes_pods: bool,
     pub(crate) pods_by_address: HashMap<IpAddr, Name>,

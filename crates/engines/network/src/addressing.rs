@@ -37,7 +37,7 @@ impl Addressing {
         let mut addresses: HashMap<IpAddr, Address> = HashMap::with_capacity(groups.endpoints.len());
         for (address, labels) in nodes {
             let class = alone(&terms.of_node(address, !snapshot.cidr_excludes_pods, labels));
-            addresses.insert(address, Address { class, pod: None, enrolled: false });
+            addresses.insert(address, Address { class, pod: None, enrolled: false, resolver: false });
         }
         addresses.values().for_each(|address| classes.has_node(address.class));
         let by_label: Vec<Vec<TermId>> =
@@ -55,7 +55,8 @@ impl Addressing {
                     let meaning = Meaning { terms: met.into_iter().collect(), ports: ports.clone() };
                     classes.of(meaning, numbers)
                 });
-                addresses.insert(*address, Address { class, pod: Some((*name).clone()), enrolled: pod.enrolled });
+                let (enrolled, resolver) = (pod.enrolled, snapshot.resolvers.contains(address));
+                addresses.insert(*address, Address { class, pod: Some((*name).clone()), enrolled, resolver });
             }
         }
         Self { addresses, prefixes, classes }

@@ -37,4 +37,4 @@ pub use judge::{judge, judge_asked};
 pub use program::{
     Address, ClassId, Endpoint, Entry, Gate, Judgement, Outcome, Program, RuleId, RuleSet, RuleSetId, SaidId, Sayable,
 };
-pub use said::{Asked, may_say};
+pub use said::{Asked, UNSEEN, may_say};

@@ -101,6 +101,8 @@ pub struct Address {
     pub pod: Option<Name>,
     /// Whether that pod's proxy takes tunnels.
     pub enrolled: bool,
+    /// Whether it is the cluster's DNS, which asks the policies about names.
+    pub resolver: bool,
 }
 
 /// Verdicts by peer class, protocol and port. What is not in it is denied.
@@ -150,6 +152,13 @@ pub struct Sayable {
     pub rule: RuleId,
     /// What may be said.
     pub said: Arc<Said>,
+}
+
+impl Sayable {
+    /// Whether the cluster's DNS judges it; otherwise the proxy does.
+    pub fn is_for_resolver(&self) -> bool {
+        matches!(*self.said, Said::Dns(_))
+    }
 }
 
 /// What a program says about one direction of one flow.

@@ -4,6 +4,9 @@ use lictor_manifest::{HttpRule, Said};
 use lictor_model::Http;
 use std::fmt;
 
+/// Why a connection is denied that may be used for some things only.
+pub const UNSEEN: &str = "a rule allows some uses of it only, and no proxy sees how it is used";
+
 /// What is asked about a connection beyond its ends.
 #[derive(Debug, Clone, Copy)]
 pub enum Asked<'a> {

@@ -141,6 +141,7 @@ fn by(event: &Event, view: &View, layer: Layer, reason: Reason) -> By {
         Reason::Isolated => {
             By::Isolation(gate(event, view, layer).map(|gate| gate.isolated_by.to_vec()).unwrap_or_default())
         }
+        Reason::Unseen(_) => By::Unknown(lictor_network::UNSEEN.to_owned()),
         Reason::NoPolicy => By::NoPolicy,
         Reason::OwnPod => By::OwnPod,
         Reason::OwnNode => By::OwnNode,

@@ -6,7 +6,7 @@
 
 use crate::error::Error;
 use crate::tables::{Limits, Tables};
-use crate::wire::{Address, Classes, NONE, PEER_ENROLLED, Peer};
+use crate::wire::{Address, Classes, NONE, PEER_ENROLLED, PEER_RESOLVER, Peer};
 use lictor_model::{Cidr, Name};
 use lictor_network::{ClassId, Program};
 use std::collections::{BTreeMap, HashMap};
@@ -61,7 +61,7 @@ impl Columns {
             let mut class = present.map_or_else(|| [before(*address); 2], |peer| peer.class);
             change.matters |= class[self.current] != known.class.0;
             class[next] = known.class.0;
-            let flags = if known.enrolled { PEER_ENROLLED } else { 0 };
+            let flags = if known.enrolled { PEER_ENROLLED } else { 0 } | if known.resolver { PEER_RESOLVER } else { 0 };
             change.matters |= present.is_some_and(|peer| peer.flags != flags);
             let peer = Peer { class, endpoint, index, flags, pad: 0 };
             if present != Some(peer) {

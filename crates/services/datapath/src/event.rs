@@ -87,6 +87,8 @@ pub enum Reason {
     Tunnel,
     /// A connection between enrolled pods outside the tunnel.
     Plaintext,
+    /// A rule allows some uses of it, and no proxy sees how it is used.
+    Unseen(RuleId),
     /// The source address is not the pod's.
     Spoofed,
     /// There was no room to track it.
@@ -105,7 +107,7 @@ pub enum Malformed {
     #[error("expected an event of kind 1 or 2, found {0}")]
     Kind(u8),
     /// An unknown reason.
-    #[error("expected a reason between 1 and 12, found {0}")]
+    #[error("expected a reason that a verdict has, found {0}")]
     Reason(u8),
 }
 
@@ -182,6 +184,7 @@ impl Reason {
             8 => Self::Spoofed,
             11 => Self::Full,
             12 => Self::Unknown,
+            15 => Self::Unseen(RuleId(rule)),
             other => return Err(Malformed::Reason(other)),
         })
     }

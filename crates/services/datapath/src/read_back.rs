@@ -4,7 +4,11 @@ use crate::apply::slot_of;
 use crate::datapath::Datapath;
 use crate::error::Error;
 use crate::event::Reason;
-use crate::wire::{self, ANY_PORT, Address, ENDPOINT_ACTIVE, Gate, NodeKey, RuleKey};
+use crate::wire::{
+    self, ALLOW_ALL, ALLOW_BY_PROXY, ALLOW_BY_RESOLVER, ANY_PORT, Address, ENDPOINT_ACTIVE, ENDPOINT_ENROLLED, Gate, NodeKey,
+    PEER_RESOLVER, RuleKey,
+};
+use lictor_network::UNSEEN;
 use lictor_model::{By, Direction, Mode, Name, Protocol, Verdict};
 use lictor_network::{ClassId, Judgement, RuleId};
 use std::net::IpAddr;
@@ -55,8 +59,18 @@ impl Datapath {
         let keys = [(class, exact), (class, ANY_PORT), (ClassId::ANY.0, exact), (ClassId::ANY.0, ANY_PORT)];
         for (class, port) in keys.into_iter().take(if own_node { 2 } else { 4 }) {
             if let Some(rule) = self.tables.rules.find(&RuleKey { set: gate.set, class, port })? {
-                let verdict = if rule.allow == 1 { Verdict::Allow } else { Verdict::Deny };
-                return Ok((verdict, gate.mode, Reason::Rule(RuleId(rule.id))));
+                let seen = (rule.allow & ALLOW_BY_PROXY != 0
+                    && protocol == Protocol::Tcp
+                    && record.flags & ENDPOINT_ENROLLED != 0)
+                    || (rule.allow & ALLOW_BY_RESOLVER != 0
+                        && self.tables.peers.find(&peer)?.is_some_and(|peer| peer.flags & PEER_RESOLVER != 0));
+                let (verdict, reason) = match rule.allow {
+                    0 => (Verdict::Deny, Reason::Rule(RuleId(rule.id))),
+                    ALLOW_ALL => (Verdict::Allow, Reason::Rule(RuleId(rule.id))),
+                    _ if seen => (Verdict::Allow, Reason::Rule(RuleId(rule.id))),
+                    _ => (Verdict::Deny, Reason::Unseen(RuleId(rule.id))),
+                };
+                return Ok((verdict, gate.mode, reason));
             }
         }
         if own_node {
@@ -78,6 +92,7 @@ impl Datapath {
                 let known = program.and_then(|program| program.endpoints.get(endpoint));
                 By::Isolation(known.map(|known| known.gate(direction).isolated_by.to_vec()).unwrap_or_default())
             }
+            Reason::Unseen(_) => By::Unknown(UNSEEN.to_owned()),
             Reason::NoPolicy => By::NoPolicy,
             Reason::OwnPod => By::OwnPod,
             Reason::OwnNode => By::OwnNode,

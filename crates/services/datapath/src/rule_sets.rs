@@ -207,10 +207,23 @@ fn entries(set: &RuleSet, program: &Program) -> Result<Entries, Error> {
             Some((protocol, class)) => u32::from(protocol.number()) << 16 | u32::from(class),
             None => ANY_PORT,
         };
-        let value = wire::Rule { id: rule, allow: u32::from(outcome.verdict.is_allow()) };
+        let value = wire::Rule { id: rule, allow: allow(outcome, program) };
         Ok(((entry.class.0, port), value))
     };
     set.entries.iter().map(entry).collect()
+}
+
+/// How far an outcome allows: what is said on a connection is judged elsewhere.
+fn allow(outcome: &lictor_network::Outcome, program: &Program) -> u32 {
+    let Some(said) = outcome.said else {
+        return if outcome.verdict.is_allow() { wire::ALLOW_ALL } else { 0 };
+    };
+    let sayable = program.said.get(&said).map_or(&[][..], |all| all);
+    // Nothing that may be said is nothing that is allowed.
+    sayable.iter().fold(0, |allow, sayable| {
+        allow
+            | if sayable.is_for_resolver() { wire::ALLOW_BY_RESOLVER } else { wire::ALLOW_BY_PROXY }
+    })
 }
 
 /// What comes and what goes, if the set can stay meanwhile.

@@ -18,6 +18,10 @@ pub(crate) const ENDPOINT_ADDRESSES: usize = 4;
 pub(crate) const ENDPOINT_ACTIVE: u32 = 1;
 pub(crate) const ENDPOINT_ENROLLED: u32 = 2;
 pub(crate) const PEER_ENROLLED: u8 = 1;
+pub(crate) const PEER_RESOLVER: u8 = 2;
+pub(crate) const ALLOW_ALL: u32 = 1;
+pub(crate) const ALLOW_BY_PROXY: u32 = 2;
+pub(crate) const ALLOW_BY_RESOLVER: u32 = 4;
 pub(crate) const ANY_PORT: u32 = u32::MAX;
 
 pub(crate) const FLOW_ASSURED: u32 = 2;
@@ -89,7 +93,7 @@ pub(crate) struct FlowKey {
     pub(crate) own_port: u16,
     pub(crate) protocol: u8,
     pub(crate) index: u8,
-    pub(crate) pad: u16,
+    pub(crate) kind: u16,
 }
 
 #[repr(C)]

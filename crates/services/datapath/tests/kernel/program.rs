@@ -31,7 +31,7 @@ impl Draft {
         for last in pods {
             let addresses: Vec<IpAddr> = vec![crate::node::v4(*last), crate::node::v6(*last)];
             for address in &addresses {
-                let known = Address { class: class(*last), pod: Some(name(*last)), enrolled: false };
+                let known = Address { class: class(*last), pod: Some(name(*last)), enrolled: false, resolver: false };
                 program.addresses.insert(*address, known);
             }
             let gate =
