@@ -7,12 +7,13 @@ use crate::names::Names;
 use crate::namespaces::namespaces;
 use crate::nodes::Nodes;
 use crate::placement::place;
-use crate::pod::Node;
+use crate::pod::{Node, Pod};
 use crate::services::services;
 use crate::snapshot::Snapshot;
 use lictor_manifest::{Finding, Object};
-use lictor_model::{Revision, TrustDomain};
-use std::collections::BTreeSet;
+use lictor_model::{Name, Revision, TrustDomain};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// `"false"` on a pod or namespace leaves it outside the mesh.
@@ -48,6 +49,16 @@ pub enum UnknownNodes {
     Absent,
 }
 
+/// Whether it is the pod that serves the cluster's own DNS.
+fn is_own_dns(pod: &Pod) -> bool {
+    let built_in = pod.annotations.get(BUILT_IN_ANNOTATION).is_some_and(|value| value == "true");
+    built_in && (&*pod.name.namespace, &*pod.name.name) == ("kube-system", "kube-dns")
+}
+
+fn resolvers(pods: &BTreeMap<Name, Arc<Pod>>) -> BTreeSet<IpAddr> {
+    pods.values().filter(|pod| is_own_dns(pod)).flat_map(|pod| &pod.addresses).copied().collect()
+}
+
 impl Snapshot {
     /// Makes a snapshot of objects.
     ///
@@ -71,6 +82,7 @@ impl Snapshot {
         let Expansion { drafts, suspended } = expand(&inventory, &nodes.names(), &mut findings);
         let placement = place(drafts, &inventory, &nodes, settings, pool, &mut findings);
         let services = services(&inventory, &placement, pool, &mut findings);
+        let resolvers = resolvers(&placement.pods);
         let snapshot = Self {
             revision,
             trust_domain: settings.trust_domain.clone(),
@@ -82,7 +94,7 @@ impl Snapshot {
             services,
             policies: inventory.policies,
             names: Names::default(),
-            resolvers: BTreeSet::new(),
+            resolvers,
             cidr_excludes_pods: settings.cidr_excludes_pods,
             pods_by_address: placement.by_address,
             nodes_by_address: nodes.by_address,

@@ -9,10 +9,13 @@ use std::net::IpAddr;
 pub struct Names(BTreeMap<String, BTreeSet<IpAddr>>);
 
 impl Names {
-    /// Takes in an answer; names are kept in lower case and without the dot at their end.
-    pub fn learn(&mut self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) {
+    /// Takes in an answer; whether any of it is new. Names are kept in lower case and without the dot at their end.
+    pub fn learn(&mut self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) -> bool {
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-        self.0.entry(name).or_default().extend(addresses.into_iter().map(|address| address.to_canonical()));
+        let known = self.0.entry(name).or_default();
+        let before = known.len();
+        known.extend(addresses.into_iter().map(|address| address.to_canonical()));
+        known.len() > before
     }
 
     /// Every address of the names that a pattern means.

@@ -4,7 +4,7 @@ use crate::names::Names;
 use crate::pod::{Node, Pod, WorkloadRef};
 use crate::service::ClusterService;
 use lictor_manifest::{
-    AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, EndpointSelector, NamespacedPods, NetworkPolicy, PeerAuthentication, Stance,
+    AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, CiliumPeer, ClusterNetworkPolicy, EndpointSelector, NamespacedPods, NetworkPolicy, PeerAuthentication, Stance, TierPeer,
 };
 use lictor_model::{Labels, Layer, Mode, Name, Peer, PolicyKind, PolicyRef, Revision, TrustDomain};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -76,6 +76,22 @@ impl Policies {
     /// The cluster-wide policy with a kind and name.
     pub fn cluster_network_policy(&self, kind: PolicyKind, name: &Name) -> Option<&Arc<ClusterNetworkPolicy>> {
         self.cluster_network.iter().find(|policy| policy.kind == kind && policy.meta.name == *name)
+    }
+
+    /// Whether some policy means a name.
+    pub fn speak_of_name(&self, name: &str) -> bool {
+        let sides = self.cilium.values().flat_map(|policy| &policy.specs).map(|spec| &spec.egress);
+        let rules = sides.flat_map(|side| side.allow.iter().chain(&side.deny));
+        let cilium = rules.flat_map(|rule| rule.peers.iter().flatten()).filter_map(|peer| match peer {
+            CiliumPeer::Domain(pattern) => Some(pattern),
+            _ => None,
+        });
+        let rules = self.cluster_network.iter().flat_map(|policy| &policy.egress);
+        let tiered = rules.flat_map(|rule| &rule.peers).filter_map(|peer| match peer {
+            TierPeer::Domain(pattern) => Some(pattern),
+            _ => None,
+        });
+        cilium.chain(tiered).any(|pattern| pattern.matches(name))
     }
 
     pub(crate) fn sort_cluster_network(&mut self) {

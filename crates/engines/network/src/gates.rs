@@ -24,6 +24,8 @@ pub(crate) struct RuleSetMeaning {
     own: Vec<(PortName, u16)>,
     bounds: Vec<u16>,
     isolation: Isolation,
+    /// Whether it is of NetworkPolicies alone, which is laid out otherwise.
+    plain: bool,
 }
 
 /// Makes gates, and each rule set once.
@@ -118,7 +120,7 @@ impl<'a> Gates<'a> {
         let own: Vec<(PortName, u16)> = resolved.collect();
         let known: OwnPorts = own.iter().cloned().collect();
         let bounds = bounds(rules, &known, self.classes);
-        let meaning = RuleSetMeaning { rules: rules.to_vec(), own, bounds: bounds.clone(), isolation };
+        let meaning = RuleSetMeaning { rules: rules.to_vec(), own, bounds: bounds.clone(), isolation, plain: shared.plain };
         let id = RuleSetId(self.numbers.of(meaning));
         if !self.tables.contains_key(&id) {
             let fresh = match shared.plain {

@@ -3,7 +3,7 @@
 use crate::cilium::{self, Spec, Unit};
 use crate::flat::Isolation;
 use crate::matching::{Far, rule_path, rules};
-use crate::said::{Asked, may_say};
+use crate::said::{Asked, UNSEEN, is_proxied, is_seen, may_say};
 use crate::tiers::{first_match, speaking, whole_tiered};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{NetworkPolicy, Said, Tier, TierAction};
@@ -78,7 +78,7 @@ pub fn judge_asked(snapshot: &Snapshot, flow: &Flow, direction: Direction, asked
     } else if let Some(rule) = rules.denying(&far) {
         (Verdict::Deny, By::Policy(rule), Vec::new())
     } else if isolated {
-        rules.decide(&far, asked, isolators.by)
+        rules.decide(subject, &far, asked, isolators.by)
     } else if let Some((action, rule)) = decided(Tier::Baseline) {
         (verdict_of(action), By::Policy(rule), Vec::new())
     } else if own_node {
@@ -201,12 +201,22 @@ impl<'a> Rules<'a> {
     }
 
     /// What they say of an endpoint that they isolate.
-    fn decide(&self, far: &Far<'_>, asked: &Asked<'_>, isolators: Vec<PolicyRef>) -> (Verdict, By, Vec<Arc<str>>) {
+    fn decide(
+        &self,
+        near: &Pod,
+        far: &Far<'_>,
+        asked: &Asked<'_>,
+        isolators: Vec<PolicyRef>,
+    ) -> (Verdict, By, Vec<Arc<str>>) {
         let mut allowing = self.allowing(far);
         if let Some(at) = allowing.iter().position(|allowing| allowing.said.is_none()) {
             return (Verdict::Allow, By::Policy(allowing.swap_remove(at).rule), Vec::new());
         }
         let said = allowing.iter().filter_map(|allowing| Some((allowing, allowing.said?)));
+        let (resolver, proxied) = (self.snapshot.resolvers.contains(&far.address), is_proxied(near.enrolled, far.protocol));
+        if !allowing.is_empty() && !said.clone().any(|(_, said)| is_seen(said, resolver, proxied)) {
+            return (Verdict::Deny, By::Unknown(UNSEEN.to_owned()), Vec::new());
+        }
         match said.clone().find(|(_, said)| may_say(said, asked)) {
             Some((allowing, _)) => {
                 let notes = match asked {

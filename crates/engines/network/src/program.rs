@@ -5,7 +5,7 @@
 //! port class), and endpoints with the same selecting policies (and the same numbers for the port names that
 //! those use) share one.
 
-use crate::said::{Asked, may_say};
+use crate::said::{Asked, UNSEEN, is_proxied, is_seen, may_say};
 use lictor_manifest::Said;
 use lictor_model::{By, Cidr, Direction, Mode, Name, PolicyRef, Protocol, Revision, Verdict};
 use std::collections::{BTreeMap, HashMap};
@@ -159,6 +159,11 @@ impl Sayable {
     pub fn is_for_resolver(&self) -> bool {
         matches!(*self.said, Said::Dns(_))
     }
+
+    /// Whether it speaks of HTTP requests.
+    pub fn is_of_http(&self) -> bool {
+        matches!(*self.said, Said::Http(_))
+    }
 }
 
 /// What a program says about one direction of one flow.
@@ -297,10 +302,21 @@ impl Program {
         let (verdict, by) = match outcome {
             None if own_node => return fixed(Verdict::Allow, By::OwnNode),
             Some(Outcome { rule: RuleId::OWN_NODE, .. }) => return fixed(Verdict::Allow, By::OwnNode),
-            Some(Outcome { said: Some(id), .. }) => match self.sayable(id, asked) {
-                Some(by) => (Verdict::Allow, by),
-                None => (Verdict::Deny, By::Isolation(gate.isolated_by.to_vec())),
-            },
+            Some(Outcome { said: Some(id), .. }) => {
+                let resolver = self.addresses.get(&peer).is_some_and(|known| known.resolver);
+                let sayable = self.said.get(&id).map_or(&[][..], |all| all);
+                let proxied = is_proxied(known.enrolled, protocol);
+                match sayable.iter().find(|sayable| may_say(&sayable.said, asked)) {
+                    _ if !sayable.iter().any(|sayable| is_seen(&sayable.said, resolver, proxied)) => {
+                        (Verdict::Deny, By::Unknown(UNSEEN.to_owned()))
+                    }
+                    Some(Sayable { rule, .. }) => match gate.by(*rule, &self.rules) {
+                        Some(by) => (Verdict::Allow, by),
+                        None => (Verdict::Deny, By::Unknown("a rule that the program does not hold".to_owned())),
+                    },
+                    None => (Verdict::Deny, By::Isolation(gate.isolated_by.to_vec())),
+                }
+            }
             Some(outcome) => match gate.by(outcome.rule, &self.rules) {
                 Some(by) => (outcome.verdict, by),
                 None => (Verdict::Deny, By::Unknown("a rule that the program does not hold".to_owned())),
@@ -310,11 +326,29 @@ impl Program {
         Judgement { verdict, mode: gate.mode, by }
     }
 
-    /// The rule that lets something be said.
-    fn sayable(&self, said: SaidId, asked: &Asked<'_>) -> Option<By> {
-        let allowing = self.said.get(&said)?.iter().find(|sayable| may_say(&sayable.said, asked))?;
-        self.rules.get(allowing.rule.0 as usize).cloned().map(By::Policy)
+    /// What a connection may be used for, seen from `endpoint`'s side; nothing where it may be used for anything, or is
+    /// denied.
+    pub fn limits(
+        &self,
+        endpoint: &Name,
+        direction: Direction,
+        peer: IpAddr,
+        protocol: Protocol,
+        port: u16,
+    ) -> &[Sayable] {
+        let limits = || {
+            let known = self.endpoints.get(endpoint)?;
+            let (peer, set) = (peer.to_canonical(), self.rule_sets.get(&known.gate(direction).rule_set?)?);
+            let outcome = match known.own_node.contains(&peer) {
+                _ if known.addresses.contains(&peer) => None,
+                true => set.lookup_own_node(self.class(peer), protocol, port),
+                false => set.lookup(self.class(peer), protocol, port),
+            };
+            self.said.get(&outcome?.said?).map(|limits| &**limits)
+        };
+        limits().unwrap_or_default()
     }
+
 }
 
 #[cfg(test)]

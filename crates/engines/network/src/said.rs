@@ -1,7 +1,7 @@
 //! What a connection is used for, against what policies let it be used for.
 
 use lictor_manifest::{HttpRule, Said};
-use lictor_model::Http;
+use lictor_model::{Http, Protocol};
 use std::fmt;
 
 /// Why a connection is denied that may be used for some things only.
@@ -29,6 +29,17 @@ impl fmt::Display for Asked<'_> {
             Self::ServerName(name) => write!(f, "TLS for {name}"),
         }
     }
+}
+
+/// Whether something limits connections where that can be seen to: questions for names at the cluster's DNS, anything
+/// else where the proxy captures the connection.
+pub(crate) fn is_seen(said: &Said, resolver: bool, proxied: bool) -> bool {
+    if matches!(said, Said::Dns(_)) { resolver } else { proxied }
+}
+
+/// Whether the endpoint's proxy captures connections of a protocol.
+pub(crate) fn is_proxied(enrolled: bool, protocol: Protocol) -> bool {
+    enrolled && protocol == Protocol::Tcp
 }
 
 /// Whether what is asked is among what may be said. Opening a connection is: something may be said on it.

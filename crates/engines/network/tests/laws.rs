@@ -4,8 +4,8 @@ mod random;
 
 use lictor_cluster::Snapshot;
 use lictor_manifest::NetworkRule;
-use lictor_model::{Direction, Flow, Name, Peer, Protocol};
-use lictor_network::{ClassId, Compiler, Program, compile, judge};
+use lictor_model::{Direction, Flow, Http, Name, Peer, Protocol};
+use lictor_network::{Asked, ClassId, Compiler, Program, compile, judge, judge_asked};
 use proptest::prelude::*;
 use random::{Cluster, cluster, rule};
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Ports where rules of [`random`] begin, end or do not reach, on every kind of protocol.
-const SERVICES: [(Protocol, u16); 9] = [
+const SERVICES: [(Protocol, u16); 11] = [
     (Protocol::Tcp, 80),
     (Protocol::Tcp, 81),
     (Protocol::Tcp, 443),
@@ -22,7 +22,9 @@ const SERVICES: [(Protocol, u16); 9] = [
     (Protocol::Udp, 80),
     (Protocol::Sctp, 80),
     (Protocol::Sctp, 443),
-    (Protocol::Other(1), 0),
+    (Protocol::Other(1), 8),
+    (Protocol::Other(1), 13),
+    (Protocol::Other(58), 128),
 ];
 
 /// Everyone that a flow can be with: pods, nodes, and addresses outside.
@@ -57,13 +59,17 @@ fn peer(flow: &Flow, direction: Direction) -> IpAddr {
 
 fn assert_says_the_same(program: &Program, snapshot: &Snapshot) {
     for_each_flow(snapshot, |name, direction, flow| {
-        let step = judge(snapshot, flow, direction);
-        let compiled = program.judge(name, direction, peer(flow, direction), flow.protocol, flow.port);
-        assert_eq!(
-            (compiled.verdict, compiled.mode, compiled.by),
-            (step.verdict, step.mode, step.by),
-            "{flow} {direction}"
-        );
+        let http = Http { method: "GET", path: "/public", host: "", headers: &[] };
+        for asked in [Asked::Connection, Asked::Http(http), Asked::Dns("example.com"), Asked::ServerName("a.example.com")] {
+            let step = judge_asked(snapshot, flow, direction, &asked);
+            let (peer, service) = (peer(flow, direction), (flow.protocol, flow.port));
+            let compiled = program.judge_asked(name, direction, peer, service, &asked);
+            assert_eq!(
+                (compiled.verdict, compiled.mode, compiled.by),
+                (step.verdict, step.mode, step.by),
+                "{flow} {direction} {asked}"
+            );
+        }
     });
 }
 
@@ -98,6 +104,7 @@ fn successive(first: Cluster, changes: Vec<(usize, usize, Cluster)>) -> Vec<Clus
             1 => next.policies = other.policies,
             2 => next.namespaces = other.namespaces,
             3 => next.stances = other.stances,
+            4 => (next.tiered, next.cilium) = (other.tiered, other.cilium),
             _ => {
                 let at = at % next.pods.len();
                 next.pods[at].template = other.pods[0].template.clone();
@@ -129,7 +136,7 @@ proptest! {
 
     #[test]
     fn policies_only_add_up(cluster in cluster()) {
-        let cluster = Cluster { tiered: Vec::new(), ..cluster };
+        let cluster = Cluster { tiered: Vec::new(), cilium: Vec::new(), ..cluster };
         let snapshot = cluster.snapshot();
         let alone: Vec<Snapshot> = (0..cluster.policies.len()).map(|at| cluster.with_policies([at]).snapshot()).collect();
         let unisolated = "default, no policy applies";
@@ -157,7 +164,7 @@ proptest! {
     #[test]
     fn a_compiler_says_the_same_whatever_it_compiled_before(
         first in cluster(),
-        changes in prop::collection::vec((0_usize..5, 0_usize..8, cluster()), 1..5),
+        changes in prop::collection::vec((0_usize..6, 0_usize..8, cluster()), 1..5),
     ) {
         let mut compiler = Compiler::default();
         let mut before: Option<Program> = None;

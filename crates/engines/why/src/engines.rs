@@ -5,6 +5,7 @@ use crate::question::RequestAsk;
 use lictor_authz::Capabilities;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::Finding;
+use lictor_network::Asked;
 use lictor_model::{By, Direction, Flow, Layer, Peer, Protocol, Request, Step, Trace, Verdict};
 use std::sync::Arc;
 
@@ -52,12 +53,19 @@ impl<'a> Engines<'a> {
     pub(crate) fn ladder(&self, flow: &Flow, request: Option<&RequestAsk>) -> Trace {
         let pair = self.pair(flow);
         let steps = vec![
-            lictor_network::judge(self.snapshot, flow, Direction::Egress),
+            self.segment(pair, flow, request, Direction::Egress),
             self.transport(pair, flow),
-            lictor_network::judge(self.snapshot, flow, Direction::Ingress),
+            self.segment(pair, flow, request, Direction::Ingress),
             self.authorize(pair, flow, request),
         ];
         Trace { steps }.with_reach()
+    }
+
+    fn segment(&self, pair: Pair<'_>, flow: &Flow, request: Option<&RequestAsk>, direction: Direction) -> Step {
+        with_request(pair.destination, request, |http| {
+            let asked = http.map_or(Asked::Connection, Asked::Http);
+            lictor_network::judge_asked(self.snapshot, flow, direction, &asked)
+        })
     }
 
     fn transport(&self, pair: Pair<'_>, flow: &Flow) -> Step {
@@ -75,7 +83,7 @@ impl<'a> Engines<'a> {
             Err(by) => return Step::new(Layer::Authorization, Verdict::Allow, by),
         };
         let principal = pair.source.filter(|_| self.encrypted(pair, flow.protocol)).map(|pod| &pod.identity);
-        with_request(destination, request, |http| {
+        with_request(Some(destination), request, |http| {
             let request = Request {
                 principal,
                 source_ip: pair.from,

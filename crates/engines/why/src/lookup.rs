@@ -6,6 +6,7 @@ use crate::sites::Site;
 use lictor_authz::AppProtocol;
 use lictor_cluster::Pod;
 use lictor_model::{By, Direction, Http, Layer, Mode, Name, Protocol, Request, Verdict};
+use lictor_network::Asked;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -91,7 +92,10 @@ impl Engines<'_> {
         ]
         .map(|(layer, direction, end, peer)| match end.filter(|pod| !pod.host_network) {
             Some(pod) => {
-                let found = self.network.judge(&pod.name, direction, peer, protocol, port);
+                let found = with_request(pair.destination, request, |http| {
+                    let asked = http.map_or(Asked::Connection, Asked::Http);
+                    self.network.judge_asked(&pod.name, direction, peer, (protocol, port), &asked)
+                });
                 Ruling { layer, verdict: found.verdict, mode: found.mode, by: found.by }
             }
             None => Ruling { layer, verdict: Verdict::Allow, mode: Mode::Enforce, by: By::NoPolicy },
@@ -127,7 +131,7 @@ impl Engines<'_> {
             return ruling(Verdict::Allow, Mode::Enforce, By::NoPolicy);
         };
         let principal = pair.source.filter(|_| self.encrypted(pair, protocol)).map(|pod| &pod.identity);
-        let outcome = with_request(pod, request, |http| {
+        let outcome = with_request(Some(pod), request, |http| {
             workload.decide(&Request {
                 principal,
                 source_ip: pair.from,
@@ -152,9 +156,13 @@ impl Engines<'_> {
 }
 
 /// Lends a request in the form that the authorization engine takes.
-pub(crate) fn with_request<T>(pod: &Pod, request: Option<&RequestAsk>, then: impl FnOnce(Option<Http<'_>>) -> T) -> T {
+pub(crate) fn with_request<T>(
+    pod: Option<&Arc<Pod>>,
+    request: Option<&RequestAsk>,
+    then: impl FnOnce(Option<Http<'_>>) -> T,
+) -> T {
     let Some(request) = request else { return then(None) };
-    let own = default_host(&pod.workload.name);
+    let own = pod.map(|pod| default_host(&pod.workload.name)).unwrap_or_default();
     let host = request.host.as_deref().unwrap_or(&own);
     let headers: Vec<(&str, &str)> =
         request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

@@ -149,7 +149,7 @@ impl Engines<'_> {
         }
         let (Some(workload), Ok(pod)) = (&destination.authorization, self.beyond(pair, protocol)) else { return quick };
         let principal = pair.source.filter(|_| self.encrypted(pair, protocol)).map(|pod| &pod.identity);
-        let outcome = with_request(pod, request, |http| {
+        let outcome = with_request(Some(pod), request, |http| {
             workload.decide(&Request {
                 principal,
                 source_ip: pair.from,

@@ -3,7 +3,7 @@
 
 use crate::report::SuiteReport;
 use crate::steps::{Case, Check, End, InvalidCase, SaidThere, Step, Wanted};
-use lictor_cluster::{AddressPool, Settings, Snapshot, UnknownNodes};
+use lictor_cluster::{AddressPool, Pod, Settings, Snapshot, UnknownNodes};
 use lictor_model::{Direction, Flow, Http, Peer, Revision, Verdict};
 use lictor_network::{Asked, Compiler, Program, compile, judge_asked};
 use std::path::Path;
@@ -98,7 +98,13 @@ pub fn snapshot(step: &Step, cidr_excludes_pods: bool) -> Snapshot {
         cidr_excludes_pods,
     };
     let mut snapshot = Snapshot::build(&step.objects, &settings, &mut AddressPool::default(), Revision(1)).0;
-    step.names.iter().for_each(|(name, addresses)| snapshot.names.learn(name, addresses.iter().copied()));
+    for (name, addresses) in &step.names {
+        snapshot.names.learn(name, addresses.iter().copied());
+    }
+    // What is labelled as the cluster's DNS is taken for its own, which judges names.
+    let is_dns = |pod: &&Arc<Pod>| pod.labels.get("k8s-app") == Some("kube-dns");
+    let resolvers = snapshot.pods.values().filter(is_dns).flat_map(|pod| &pod.addresses).copied().collect();
+    snapshot.resolvers = resolvers;
     snapshot
 }
 

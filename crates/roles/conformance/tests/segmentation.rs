@@ -2,7 +2,7 @@
 //! what the kernel's maps hold once that program is in force. The last needs root.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use lictor_cluster::{Pod, Snapshot};
+use lictor_cluster::Snapshot;
 use lictor_conformance::segmentation::{SUITES, blocks_exclude_pods, cases, flow, run, snapshot};
 use lictor_conformance::{SuiteReport, root};
 use lictor_datapath::netns::Netns;
@@ -45,11 +45,7 @@ fn the_kernels_maps_hold(name: &str, suite: &Path) {
     for (folder, case) in cases(suite) {
         let case = case.unwrap_or_else(|error| panic!("{folder}: {error}"));
         for step in &case.steps {
-            let mut snapshot = snapshot(step, blocks_exclude_pods(name));
-            // Whatever is labelled as the cluster's DNS is taken for the cluster's own, which judges names.
-            let serves_dns = |pod: &&Arc<Pod>| pod.labels.get("k8s-app") == Some("kube-dns");
-            let resolvers = snapshot.pods.values().filter(serves_dns).flat_map(|pod| &pod.addresses);
-            snapshot.resolvers = resolvers.copied().collect();
+            let snapshot = snapshot(step, blocks_exclude_pods(name));
             kernel.apply(&Arc::new(compiler.compile(&snapshot))).unwrap();
             for check in &step.checks {
                 let flow = flow(&snapshot, check).unwrap();

@@ -1,7 +1,7 @@
 //! A running lab.
 
 use crate::api;
-use crate::dns::{self, CLUSTER_DOMAIN, Upstreams, Zone};
+use crate::dns::{self, CLUSTER_DOMAIN, Learnt, Upstreams, Zone};
 use crate::journal::Journal;
 use crate::network::Network;
 use crate::pods::{LivePod, Workshop, dns_pod};
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// What a lab is started with.
 #[derive(Debug, Clone)]
@@ -155,7 +155,8 @@ impl Lab {
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let objects = self.options.cluster.objects(objects);
         let old = self.snapshot();
-        let (new, built) = Snapshot::build(&objects, &self.settings, &mut pool, old.revision.next());
+        let (mut new, built) = Snapshot::build(&objects, &self.settings, &mut pool, old.revision.next());
+        new.names.clone_from(&old.names);
         let new = Arc::new(new);
         let delta = Delta::between(&old, &new);
 
@@ -221,12 +222,45 @@ impl Lab {
     }
 
     /// Answers DNS in the network of the built-in pod; nothing where the manifests bring their own.
-    async fn serve_dns(&self) -> Result<()> {
+    async fn serve_dns(self: &Arc<Self>) -> Result<()> {
         let pods = self.pods.lock().await;
         let Some(live) = pods.get(&dns_pod()) else { return Ok(()) };
         let sockets = live.joined.netns.run(|| dns::Sockets::bind(&live.pod.addresses, 53))?;
         let upstreams = Upstreams::of_resolv_conf(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
-        tokio::spawn(dns::serve(sockets, self.zones.subscribe(), upstreams));
+        let (learner, learnt) = mpsc::channel(64);
+        let journal = self.journal.clone();
+        let sink: dns::Sink = Arc::new(move |record| journal.record(record));
+        let gate = dns::Gate { views: self.node.views(), learner, sink, ids: self.node.decision_ids() };
+        tokio::spawn(dns::serve(sockets, self.zones.subscribe(), upstreams, Some(gate)));
+        drop(pods);
+        tokio::spawn(Arc::clone(self).learn_names(learnt));
+        Ok(())
+    }
+
+    /// Puts the addresses of names in force before pods get to know them.
+    async fn learn_names(self: Arc<Self>, mut learnt: mpsc::Receiver<Learnt>) {
+        while let Some(Learnt { name, addresses, in_force }) = learnt.recv().await {
+            match self.learn(&name, addresses).await {
+                // Whoever asked may have gone.
+                Ok(()) => drop(in_force.send(())),
+                Err(error) => tracing::error!(%error, %name, "the addresses of a name are not in force"),
+            }
+        }
+    }
+
+    async fn learn(&self, name: &str, addresses: Vec<IpAddr>) -> Result<()> {
+        // No other snapshot comes meanwhile.
+        let _pods = self.pods.lock().await;
+        let old = self.snapshot();
+        let mut names = old.names.clone();
+        if !names.learn(name, addresses) {
+            return Ok(());
+        }
+        let mut new = (*old).clone();
+        (new.names, new.revision) = (names, old.revision.next());
+        let new = Arc::new(new);
+        self.node.apply(Arc::clone(&new))?;
+        self.snapshots.send_replace(new);
         Ok(())
     }
 

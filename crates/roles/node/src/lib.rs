@@ -81,6 +81,7 @@ pub struct Node {
     registry: Registry,
     keyring: Keyring,
     view: watch::Sender<Arc<View>>,
+    ids: Arc<DecisionIds>,
     _tasks: JoinSet<()>,
 }
 
@@ -133,9 +134,9 @@ impl Node {
                 tracing::error!(%error, "the Workload API is not served any more");
             }
         });
-        tasks.spawn(kernel_record::record(events, views, ids, sink));
+        tasks.spawn(kernel_record::record(events, views, Arc::clone(&ids), sink));
         tasks.spawn(sweep(Arc::clone(&datapath)));
-        Ok(Self { datapath, compiler: Mutex::new(compiler), proxy, registry, keyring, view, _tasks: tasks })
+        Ok(Self { datapath, compiler: Mutex::new(compiler), proxy, registry, keyring, view, ids, _tasks: tasks })
     }
 
     /// Takes a pod in: its identity, its gates, and the capture of its traffic if it is enrolled.
@@ -191,6 +192,11 @@ impl Node {
     /// Everything in force, as it changes.
     pub fn views(&self) -> watch::Receiver<Arc<View>> {
         self.view.subscribe()
+    }
+
+    /// Where the numbers of this node's decisions come from.
+    pub fn decision_ids(&self) -> Arc<DecisionIds> {
+        Arc::clone(&self.ids)
     }
 
     /// The SVIDs of the identities that run here.

@@ -3,7 +3,7 @@
 use crate::hop::{Hop, serve_http};
 use crate::live::Question;
 use crate::pod::Pod;
-use crate::policy::{Ask, Inbound, Ruling, Transport, View};
+use crate::policy::{Ask, Inbound, Limits, Ruling, Transport, View};
 use crate::record::{self, Subject};
 use crate::relay::{Sink, Stream, carry};
 use crate::sni::{Hello, server_name};
@@ -13,7 +13,7 @@ use crate::tunnel::Rewound;
 use crate::worker::Worker;
 use bytes::BytesMut;
 use lictor_authz::AppProtocol;
-use lictor_model::SpiffeId;
+use lictor_model::{Direction, SpiffeId};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -82,12 +82,18 @@ impl Delivery {
     fn protocol(&self) -> Protocol {
         let (view, port) = (self.worker.view(), self.inbound.destination.port());
         let known = view.snapshot.pods.get(&self.pod.name);
-        let declared = known.filter(|_| view.speaks_of_http(&self.pod.name, port));
+        let declared = known.filter(|_| view.speaks_of_http(&self.inbound));
         match declared.map(|pod| AppProtocol::of(&view.snapshot, pod, port)) {
-            Some(AppProtocol::Http | AppProtocol::Http2) => Protocol::Http,
-            Some(AppProtocol::Undeclared) => Protocol::PerhapsHttp,
-            Some(AppProtocol::Other) | None if view.speaks_of_sni(&self.pod.name, port) => Protocol::PerhapsTls,
-            Some(AppProtocol::Other) | None => Protocol::Any,
+            Some(AppProtocol::Http | AppProtocol::Http2) => return Protocol::Http,
+            Some(AppProtocol::Undeclared) => return Protocol::PerhapsHttp,
+            Some(AppProtocol::Other) | None => {}
+        }
+        match view.limits(&self.inbound) {
+            // A rule about requests takes the port for one of HTTP, whatever it is declared to be.
+            Some(Limits::Http) => Protocol::PerhapsHttp,
+            Some(Limits::Others) => Protocol::PerhapsTls,
+            None if view.speaks_of_sni(&self.inbound) => Protocol::PerhapsTls,
+            None => Protocol::Any,
         }
     }
 
@@ -204,11 +210,15 @@ impl Delivery {
         }
     }
 
-    /// A connection to the application that comes from the client's address.
+    /// A connection to the application that comes from the client's address; or one to where the pod wanted to go.
     pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
-        let Inbound { source, destination, .. } = *self.inbound;
+        let Inbound { way, source, destination, .. } = *self.inbound;
         let limit = self.worker.settings.connect_time;
-        let connected = socket::connect(&self.pod.namespace, Some(source), destination, Reach::ThisNode, limit).await;
+        let (source, reach) = match way {
+            Direction::Ingress => (Some(source), Reach::ThisNode),
+            Direction::Egress => (None, Reach::Anywhere),
+        };
+        let connected = socket::connect(&self.pod.namespace, source, destination, reach, limit).await;
         if let Err(error) = &connected {
             self.worker.metrics().unreachable.increment();
             tracing::debug!(pod = %self.pod.name, %destination, %error, "the application does not answer");
@@ -227,6 +237,11 @@ impl Delivery {
             Transport::Plaintext => None,
             Transport::Tunnel(_) => Some(&self.pod.identity),
         };
+        if self.inbound.way == Direction::Egress {
+            let source = record::pod(&self.pod.name, self.peer, None);
+            let destination = record::party(view, self.inbound.destination);
+            return Subject { source, destination, encrypted: false, request };
+        }
         Subject {
             source: record::source(view, self.peer, &self.inbound.transport),
             destination: record::pod(&self.pod.name, self.inbound.destination, own),

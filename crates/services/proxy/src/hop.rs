@@ -26,6 +26,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use lictor_model::Layer;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::rc::Rc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -166,9 +167,13 @@ impl Hop {
     }
 
     fn denial(&self, view: &View, ruling: &Ruling, facts: &Facts) -> String {
-        let Inbound { pod, source, destination, .. } = &*self.delivery.inbound;
-        let source = view.snapshot.pod_at(*source).map_or_else(|| source.to_string(), |pod| pod.name.to_string());
-        denial::text(ruling, &source, &format!("{pod}:{}", destination.port()), &facts.method, facts.path())
+        let Inbound { source, destination, .. } = &*self.delivery.inbound;
+        let name = |address: IpAddr| {
+            let pod = view.snapshot.pod_at(address);
+            pod.map_or_else(|| address.to_string(), |pod| pod.name.to_string())
+        };
+        let to = format!("{}:{}", name(destination.ip()), destination.port());
+        denial::text(ruling, &name(*source), &to, &facts.method, facts.path())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::worker::Worker;
 use futures::FutureExt;
 use h2::RecvStream;
 use http::{Method, Request, StatusCode};
-use lictor_model::SpiffeId;
+use lictor_model::{Direction, SpiffeId};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -64,6 +64,7 @@ async fn stream(
         return;
     };
     let inbound = Inbound {
+        way: Direction::Ingress,
         pod: pod.name.clone(),
         source: peer.ip(),
         destination,

@@ -1,10 +1,11 @@
 //! Connections out of a pod: by tunnel to a pod of the mesh, as they are to anything else.
 
+use crate::deliver::deliver;
 use crate::hbone::TunnelError;
 use crate::live::Question;
 use crate::metrics::Metrics;
 use crate::pod::Pod;
-use crate::policy::{Ruling, View};
+use crate::policy::{Inbound, Ruling, Transport, View};
 use crate::pool::Remote;
 use crate::record::{self, Subject};
 use crate::relay::{Stream, carry};
@@ -12,7 +13,7 @@ use crate::settings::ports;
 use crate::socket::{self, Reach};
 use crate::worker::Worker;
 use http::StatusCode;
-use lictor_model::Layer;
+use lictor_model::{Direction, Layer};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub(crate) async fn serve(
     }
     match outbound.proxy_of_destination() {
         Some(proxy) => outbound.by_tunnel(client, ruling, &proxy).await,
+        None if outbound.is_limited() => outbound.by_what_is_said(client).await,
         None => outbound.directly(client).await,
     }
 }
@@ -87,6 +89,29 @@ impl Outbound {
                 self.record(Ruling::refusal(Layer::Transport, error.to_string()));
             }
         }
+    }
+
+    /// Whether the connection may be used for some things only, and nobody else sees for what it is.
+    fn is_limited(&self) -> bool {
+        let limited = self.view.limits(&self.as_delivered()).is_some();
+        limited && !self.view.leaves_to_resolver(&self.pod.name, self.destination)
+    }
+
+    fn as_delivered(&self) -> Inbound {
+        Inbound {
+            way: Direction::Egress,
+            pod: self.pod.name.clone(),
+            source: self.peer.ip(),
+            destination: self.destination,
+            transport: Transport::Plaintext,
+            sni: None,
+        }
+    }
+
+    /// What is said on it is judged here.
+    async fn by_what_is_said(self, client: TcpStream) {
+        let inbound = self.as_delivered();
+        deliver(self.worker, self.pod, client, inbound, self.peer).await;
     }
 
     /// Its packets meet the kernel's programs as they are, which record the connection and its end.

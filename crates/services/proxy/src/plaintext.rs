@@ -6,6 +6,7 @@ use crate::policy::{Inbound, Transport};
 use crate::settings::ports;
 use crate::socket;
 use crate::worker::Worker;
+use lictor_model::Direction;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -25,7 +26,8 @@ pub(crate) async fn serve(
     }
     socket::watch(&client);
     let (name, source) = (pod.name.clone(), peer.ip());
-    let inbound = Inbound { pod: name, source, destination, transport: Transport::Plaintext, sni: None };
+    let way = Direction::Ingress;
+    let inbound = Inbound { way, pod: name, source, destination, transport: Transport::Plaintext, sni: None };
     deliver(worker, pod, client, inbound, peer).await;
 }
 

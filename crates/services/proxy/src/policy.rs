@@ -4,7 +4,7 @@ use lictor_authz::Program as Authorization;
 use lictor_cluster::Snapshot;
 use lictor_manifest::Established;
 use lictor_model::{By, Direction, Http, Layer, Mode, Name, PolicyRef, Protocol, Request, SpiffeId, Verdict};
-use lictor_network::Program as Network;
+use lictor_network::{Asked, Program as Network, Sayable};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -19,19 +19,30 @@ pub struct View {
     pub authorization: Arc<Authorization>,
 }
 
-/// A connection into a pod.
+/// A connection into a pod, or out of it to where no other proxy takes it.
 #[derive(Debug, Clone)]
 pub(crate) struct Inbound {
+    /// Which of the two.
+    pub(crate) way: Direction,
     /// The pod.
     pub(crate) pod: Name,
-    /// The other end.
+    /// Who opened it.
     pub(crate) source: IpAddr,
-    /// What it asked for: an address of the pod and the application's port.
+    /// What it asked for: an address of the pod and the application's port, on the way in.
     pub(crate) destination: SocketAddr,
     /// How it came.
     pub(crate) transport: Transport,
     /// The server name of a TLS connection within.
     pub(crate) sni: Option<Arc<str>>,
+}
+
+/// What segmentation lets a connection be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limits {
+    /// HTTP requests, if nothing else.
+    Http,
+    /// Something that is not HTTP.
+    Others,
 }
 
 /// How a connection came.
@@ -107,14 +118,31 @@ impl Ruling {
 impl View {
     /// What the source's side says of a connection out of a pod.
     pub(crate) fn outbound(&self, pod: &Name, destination: SocketAddr) -> Ruling {
-        self.segmentation(Ruling::begin(), pod, Direction::Egress, destination.ip(), destination.port())
+        let begin = Ruling::begin();
+        self.segmentation(begin, pod, Direction::Egress, destination.ip(), destination.port(), &Asked::Connection)
     }
 
     /// What the destination's side says of a connection into a pod, or of a request on it.
     pub(crate) fn inbound(&self, connection: &Inbound, ask: Ask<'_>) -> Ruling {
-        let Inbound { pod, source, destination, transport, sni } = connection;
-        let ruling = self.transport(Ruling::begin(), connection);
-        let ruling = self.segmentation(ruling, pod, Direction::Ingress, *source, destination.port());
+        let Inbound { way, pod, source, destination, transport, sni } = connection;
+        let asked = match ask {
+            Ask::Later => Asked::Connection,
+            Ask::Connection => Asked::ServerName(sni.as_deref().unwrap_or_default()),
+            Ask::Request(http, _) => Asked::Http(http),
+        };
+        let (to, port) = (destination.ip(), destination.port());
+        if *way == Direction::Egress {
+            return self.segmentation(Ruling::begin(), pod, Direction::Egress, to, port, &asked);
+        }
+        let mut ruling = Ruling::begin();
+        // The source's proxy has let the connection out; what is said on it is seen here first.
+        if let Some(source) = self.source_of(connection)
+            && !self.leaves_to_resolver(source, *destination)
+        {
+            ruling = self.segmentation(ruling, source, Direction::Egress, to, port, &asked);
+        }
+        let ruling = self.transport(ruling, connection);
+        let ruling = self.segmentation(ruling, pod, Direction::Ingress, *source, port, &asked);
         let (http, merged) = match ask {
             Ask::Later => return ruling,
             Ask::Connection => (None, None),
@@ -154,14 +182,47 @@ impl View {
         ruling
     }
 
-    /// Whether authorization at a port of a pod speaks of HTTP requests.
-    pub(crate) fn speaks_of_http(&self, pod: &Name, port: u16) -> bool {
-        self.authorization.workload(pod).is_some_and(|workload| workload.needs_http(port))
+    /// Whether authorization at the connection's port speaks of HTTP requests.
+    pub(crate) fn speaks_of_http(&self, connection: &Inbound) -> bool {
+        let Inbound { way, pod, destination, .. } = connection;
+        let asked = self.authorization.workload(pod).filter(|_| *way == Direction::Ingress);
+        asked.is_some_and(|workload| workload.needs_http(destination.port()))
     }
 
-    /// Whether authorization at a port of a pod speaks of the server name within TLS.
-    pub(crate) fn speaks_of_sni(&self, pod: &Name, port: u16) -> bool {
-        self.authorization.workload(pod).is_some_and(|workload| workload.needs_sni(port))
+    /// Whether authorization at the connection's port speaks of the server name within TLS.
+    pub(crate) fn speaks_of_sni(&self, connection: &Inbound) -> bool {
+        let Inbound { way, pod, destination, .. } = connection;
+        let asked = self.authorization.workload(pod).filter(|_| *way == Direction::Ingress);
+        asked.is_some_and(|workload| workload.needs_sni(destination.port()))
+    }
+
+    /// Whether segmentation lets a connection be used for some things only: HTTP requests among them, or others.
+    pub(crate) fn limits(&self, connection: &Inbound) -> Option<Limits> {
+        let Inbound { way, pod, source, destination, .. } = connection;
+        let (to, port) = (destination.ip(), destination.port());
+        let of = |pod, direction, peer| self.network.limits(pod, direction, peer, Protocol::Tcp, port);
+        let own = match way {
+            Direction::Ingress => of(pod, Direction::Ingress, *source),
+            Direction::Egress => of(pod, Direction::Egress, to),
+        };
+        let source = self.source_of(connection).filter(|source| !self.leaves_to_resolver(source, *destination));
+        let theirs = source.map(|source| of(source, Direction::Egress, to)).unwrap_or_default();
+        let mut all = own.iter().chain(theirs).peekable();
+        all.peek()?;
+        Some(if all.any(Sayable::is_of_http) { Limits::Http } else { Limits::Others })
+    }
+
+    /// Whether a connection out of a pod is limited to questions for names, and goes to where these are judged.
+    pub(crate) fn leaves_to_resolver(&self, pod: &Name, destination: SocketAddr) -> bool {
+        let limits = self.network.limits(pod, Direction::Egress, destination.ip(), Protocol::Tcp, destination.port());
+        let resolver = self.snapshot.resolvers.contains(&destination.ip().to_canonical());
+        resolver && limits.iter().all(Sayable::is_for_resolver)
+    }
+
+    /// The pod of the mesh that opened a connection into another one.
+    fn source_of(&self, connection: &Inbound) -> Option<&Name> {
+        let tunnel = matches!(connection.transport, Transport::Tunnel(_)) && connection.way == Direction::Ingress;
+        self.snapshot.pod_at(connection.source).filter(|_| tunnel).map(|pod| &pod.name)
     }
 
     fn transport(&self, ruling: Ruling, connection: &Inbound) -> Ruling {
@@ -179,8 +240,16 @@ impl View {
         ruling.then(Layer::Transport, verdict, demand.stance, demand.by)
     }
 
-    fn segmentation(&self, ruling: Ruling, pod: &Name, direction: Direction, peer: IpAddr, port: u16) -> Ruling {
-        let judgement = self.network.judge(pod, direction, peer, Protocol::Tcp, port);
+    fn segmentation(
+        &self,
+        ruling: Ruling,
+        pod: &Name,
+        direction: Direction,
+        peer: IpAddr,
+        port: u16,
+        asked: &Asked<'_>,
+    ) -> Ruling {
+        let judgement = self.network.judge_asked(pod, direction, peer, (Protocol::Tcp, port), asked);
         let layer = match direction {
             Direction::Ingress => Layer::Ingress,
             Direction::Egress => Layer::Egress,

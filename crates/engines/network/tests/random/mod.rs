@@ -1,13 +1,16 @@
 //! Random clusters: few names and few numbers, so that they meet.
 
+mod cilium;
+
+use cilium::cilium;
 use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{
-    ClusterNetworkPolicy, Container, ContainerPort, Established, Meta, Namespace, NamespacedPods, NetworkPolicy,
+    CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, Container, ContainerPort, Established, Meta, Namespace, NamespacedPods, NetworkPolicy,
     NetworkRule, Object, Origin, PeerTerm, PodSpec, PodTemplate, PortMatch, PortTerm, Stance, StanceLayer, Tier,
     TierAction, TierPeer, TierPort, TierRule, Workload, WorkloadKind,
 };
 use lictor_model::{
-    Cidr, IpBlock, Labels, Mode, Name, Operator, PolicyKind, PortRange, Protocol, Requirement, Revision, Selector,
+    Cidr, DomainPattern, IpBlock, Labels, Mode, Name, Operator, PolicyKind, PortRange, Protocol, Requirement, Revision, Selector,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -23,6 +26,7 @@ pub(crate) struct Cluster {
     pub pods: Vec<Workload>,
     pub policies: Vec<NetworkPolicy>,
     pub tiered: Vec<ClusterNetworkPolicy>,
+    pub cilium: Vec<CiliumNetworkPolicy>,
     pub stances: Vec<Stance>,
     pub cidr_excludes_pods: bool,
 }
@@ -43,6 +47,10 @@ impl Cluster {
         objects.extend(self.policies.iter().cloned().map(|object| Object::NetworkPolicy(Arc::new(object))));
         let tiered = self.tiered.iter().cloned();
         objects.extend(tiered.map(|object| Object::ClusterNetworkPolicy(Arc::new(object))));
+        let cilium = self.cilium.iter().cloned();
+        objects.extend(cilium.map(|object| Object::CiliumNetworkPolicy(Arc::new(object))));
+        let group = CidrGroup { meta: meta("", "outside"), blocks: vec![block("203.0.113.0/24"), block("2001:db8::/32")] };
+        objects.push(Object::CidrGroup(Arc::new(group)));
         objects.extend(self.stances.iter().cloned().map(|object| Object::Stance(Arc::new(object))));
         let node = |name: &str, team: &str, addresses: [&str; 2]| Node {
             name: Arc::from(name),
@@ -58,7 +66,13 @@ impl Cluster {
             cidr_excludes_pods: self.cidr_excludes_pods,
         };
         let mut pool = AddressPool::new(&[block("10.244.0.0/16"), block("fd00::/112")], &[block("10.96.0.0/16")]);
-        Snapshot::build(&objects, &settings, &mut pool, Revision(1)).0
+        let mut snapshot = Snapshot::build(&objects, &settings, &mut pool, Revision(1)).0;
+        let addresses = ["203.0.113.7", "8.8.8.8", "10.244.0.4"].map(|text| text.parse().expect("an address"));
+        snapshot.names.learn("www.example.com", addresses);
+        snapshot.names.learn("example.com", ["2001:db8::7".parse().expect("an address")]);
+        // Some pod answers questions for names.
+        snapshot.resolvers = ["10.244.0.3".parse().expect("an address")].into();
+        snapshot
     }
 }
 
@@ -87,16 +101,18 @@ pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
         vec(pod(), 1..8),
         vec(policy(), 0..6),
         vec(tiered(), 0..4),
+        vec(cilium(), 0..4),
         vec(stance(), 0..3),
         prop::bool::weighted(0.2),
     )
-        .prop_map(|(namespaces, mut pods, mut policies, mut tiered, mut stances, cidr_excludes_pods)| {
+        .prop_map(|(namespaces, mut pods, mut policies, mut tiered, mut cilium, mut stances, cidr_excludes_pods)| {
             let number = |meta: &mut Meta, at: usize| meta.name.name = Arc::from(format!("{}{at}", meta.name.name));
             pods.iter_mut().enumerate().for_each(|(at, pod)| number(&mut pod.meta, at));
             policies.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
             tiered.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
+            cilium.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
             stances.iter_mut().enumerate().for_each(|(at, stance)| number(&mut stance.meta, at));
-            Cluster { namespaces, pods, policies, tiered, stances, cidr_excludes_pods }
+            Cluster { namespaces, pods, policies, tiered, cilium, stances, cidr_excludes_pods }
         })
 }
 
@@ -123,7 +139,7 @@ fn pod() -> impl Strategy<Value = Workload> {
             labels,
             annotations: BTreeMap::new(),
             spec: PodSpec {
-                service_account: Arc::from("default"),
+                service_account: Arc::from(if kind % 2 == 0 { "a" } else { "default" }),
                 host_network: kind == 0,
                 node_name: Some(Arc::from(if second { "node2" } else { "node1" })),
                 containers: vec![Container { ports, ..Container::default() }],
@@ -184,6 +200,10 @@ fn tiered() -> impl Strategy<Value = ClusterNetworkPolicy> {
     )
 }
 
+fn domain() -> impl Strategy<Value = DomainPattern> {
+    select(&["example.com", "*.example.com", "**.com", "other.com"][..]).prop_map(|text| text.parse().expect("a pattern"))
+}
+
 fn namespaced_pods() -> impl Strategy<Value = NamespacedPods> {
     (selector(&["team"]), selector(&["app", "tier"])).prop_map(|(namespaces, pods)| NamespacedPods { namespaces, pods })
 }
@@ -196,7 +216,7 @@ fn tier_rule(egress: bool) -> impl Strategy<Value = TierRule> {
             5 => pods(),
             2 => selector(&["team"]).prop_map(TierPeer::Nodes),
             4 => ip_block().prop_map(|block| TierPeer::Network(block.cidr)),
-            1 => Just(TierPeer::Domain(Arc::from("example.com"))),
+            1 => domain().prop_map(TierPeer::Domain),
             1 => Just(TierPeer::Unknown),
         ]
         .boxed()

@@ -126,7 +126,7 @@ fn is_answer_to(asked: &[u8], answer: &[u8]) -> bool {
 }
 
 /// The addresses and aliases in the answer section of a message.
-fn records(message: &[u8]) -> Result<Vec<Record>, Malformed> {
+pub(super) fn records(message: &[u8]) -> Result<Vec<Record>, Malformed> {
     let (_, question_end) = DnsName::read(message, HEADER)?;
     let mut at = question_end + 4;
     let mut records = Vec::new();

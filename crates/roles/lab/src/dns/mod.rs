@@ -15,12 +15,14 @@
 //! **Not here.** No DNSSEC, no transfer, no cache: a question about another zone goes to the machine's own resolvers.
 
 mod forward;
+mod gate;
 mod message;
 mod name;
 mod serve;
 mod zone;
 
 pub use forward::Upstreams;
+pub use gate::{Gate, Learnt, Sink};
 pub use message::{Data, Record};
 pub use name::{DnsName, InvalidName};
 pub use serve::{Sockets, serve};

@@ -1,8 +1,10 @@
 //! Sockets of the DNS server, and the loops that answer on them.
 
 use super::forward::{Transport, Upstreams};
+use super::gate::Gate;
 use super::message::{Answer, Code, IN, LONGEST, Query, kind};
 use super::zone::{Found, Zone};
+use lictor_model::Protocol;
 use socket2::{Domain, Socket, Type};
 use std::future::Future;
 use std::io;
@@ -62,8 +64,16 @@ impl Sockets {
 struct Server {
     zones: watch::Receiver<Arc<Zone>>,
     upstreams: Upstreams,
+    gate: Option<Gate>,
     forwarded: Arc<Semaphore>,
     connections: Arc<Semaphore>,
+}
+
+/// Who asks, and where.
+struct Asking {
+    client: SocketAddr,
+    server: SocketAddr,
+    transport: Transport,
 }
 
 /// What became of a query.
@@ -81,13 +91,20 @@ enum Later {
 }
 
 /// Answers queries from the newest zone; questions about other zones from `upstreams`, which are asked from
-/// the network namespace of the calling thread. Runs until it is dropped.
+/// the network namespace of the calling thread. A `gate` is asked about each name, and hears of each answer before it is
+/// given. Runs until it is dropped.
 ///
 /// Errors: the sockets cannot be used by this runtime.
-pub async fn serve(sockets: Sockets, zones: watch::Receiver<Arc<Zone>>, upstreams: Upstreams) -> io::Result<()> {
+pub async fn serve(
+    sockets: Sockets,
+    zones: watch::Receiver<Arc<Zone>>,
+    upstreams: Upstreams,
+    gate: Option<Gate>,
+) -> io::Result<()> {
     let server = Arc::new(Server {
         zones,
         upstreams,
+        gate,
         forwarded: Arc::new(Semaphore::new(MOST_FORWARDED)),
         connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
     });
@@ -105,6 +122,7 @@ pub async fn serve(sockets: Sockets, zones: watch::Receiver<Arc<Zone>>, upstream
 async fn over_udp(server: Arc<Server>, socket: Arc<tokio::net::UdpSocket>) {
     let mut waiting = JoinSet::new();
     let mut message = vec![0; LONGEST];
+    let Ok(own) = socket.local_addr() else { return };
     loop {
         while waiting.try_join_next().is_some() {}
         let Ok((length, client)) = socket.recv_from(&mut message).await else {
@@ -113,7 +131,7 @@ async fn over_udp(server: Arc<Server>, socket: Arc<tokio::net::UdpSocket>) {
             continue;
         };
         let asked = message.get(..length).unwrap_or_default();
-        match server.answer(asked, Transport::Udp) {
+        match server.answer(asked, &Asking { client, server: own, transport: Transport::Udp }) {
             Outcome::Now(answer) => send(&socket, &answer, client).await,
             Outcome::Silence => {}
             Outcome::Later(query, later, permit) => {
@@ -139,11 +157,11 @@ async fn over_tcp(server: Arc<Server>, listener: tokio::net::TcpListener) {
         while connections.try_join_next().is_some() {}
         let Ok(permit) = server.connections.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, client)) => {
                 let server = server.clone();
                 connections.spawn(async move {
                     // How a connection ends is the client's business.
-                    let _ = connection(&server, stream).await;
+                    let _ = connection(&server, stream, client).await;
                     drop(permit);
                 });
             }
@@ -153,12 +171,13 @@ async fn over_tcp(server: Arc<Server>, listener: tokio::net::TcpListener) {
 }
 
 /// Messages with their length before them (RFC 1035 section 4.2.2), answered in their order.
-async fn connection(server: &Server, mut stream: TcpStream) -> io::Result<()> {
+async fn connection(server: &Server, mut stream: TcpStream, client: SocketAddr) -> io::Result<()> {
+    let asking = Asking { client, server: stream.local_addr()?, transport: Transport::Tcp };
     loop {
         let length = in_time(stream.read_u16()).await?;
         let mut message = vec![0; usize::from(length)];
         in_time(stream.read_exact(&mut message)).await?;
-        let answer = match server.answer(&message, Transport::Tcp) {
+        let answer = match server.answer(&message, &asking) {
             Outcome::Now(answer) => answer,
             Outcome::Silence => return Ok(()),
             Outcome::Later(query, later, _permit) => server.answer_later(&query, &message, later, Transport::Tcp).await,
@@ -173,7 +192,8 @@ async fn in_time<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> 
 }
 
 impl Server {
-    fn answer(&self, message: &[u8], transport: Transport) -> Outcome {
+    fn answer(&self, message: &[u8], asking: &Asking) -> Outcome {
+        let transport = asking.transport;
         let query = match Query::read(message) {
             Ok(query) => query,
             Err(Some(refusal)) => return Outcome::Now(refusal),
@@ -181,6 +201,12 @@ impl Server {
         };
         if ![IN, kind::ANY].contains(&query.class) || [kind::AXFR, kind::IXFR].contains(&query.kind) {
             return Outcome::Now(self.write(&query, &Answer::bare(Code::Refused), transport));
+        }
+        if let Some(gate) = &self.gate {
+            let protocol = if transport == Transport::Udp { Protocol::Udp } else { Protocol::Tcp };
+            if !gate.may_ask(asking.client, asking.server, protocol, &query.name.to_string()) {
+                return Outcome::Now(self.write(&query, &Answer::bare(Code::Refused), transport));
+            }
         }
         let found = self.zones.borrow().find(&query, usize::from(query.id));
         let later = match found {
@@ -202,7 +228,7 @@ impl Server {
 
     async fn answer_later(&self, query: &Query, message: &[u8], later: Later, transport: Transport) -> Vec<u8> {
         let failure = || self.write(query, &Answer::bare(Code::ServerFailure), transport);
-        match later {
+        let answer = match later {
             Later::Relay => self.upstreams.ask(message, transport).await.unwrap_or_else(failure),
             Later::Alias(mut answer, target) => match self.upstreams.look_up(&target, query.kind).await {
                 Some(records) => {
@@ -211,6 +237,10 @@ impl Server {
                 }
                 None => failure(),
             },
+        };
+        match &self.gate {
+            Some(gate) if !gate.learn(&query.name.to_string(), &answer).await => failure(),
+            _ => answer,
         }
     }
 

@@ -165,6 +165,7 @@ fn a_policy_that_comes_while_a_connection_is_let_in_is_asked_too() {
         let bench = Bench::new("").await;
         let old = bench.worker.view();
         let question = Question::Connection(Rc::new(Inbound {
+            way: lictor_model::Direction::Ingress,
             pod: Name::new("shop", "db"),
             source: WEB,
             destination: SocketAddr::new(DB, 5432),

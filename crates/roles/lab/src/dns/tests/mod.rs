@@ -84,7 +84,7 @@ fn with_server(upstreams: Upstreams, ask: impl FnOnce(&watch::Sender<Arc<Zone>>)
     in_new_netns(move || {
         let sockets = Sockets::bind(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()], 53).expect("sockets");
         let (sender, zones) = watch::channel(zone(&[]));
-        let serving = async move { serve(sockets, zones, upstreams).await.expect("serves") };
+        let serving = async move { serve(sockets, zones, upstreams, None).await.expect("serves") };
         background(serving);
         ask(&sender);
     });
