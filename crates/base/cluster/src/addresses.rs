@@ -96,12 +96,12 @@ impl Addresses {
         Err(Exhausted(self.block))
     }
 
-    /// Takes back the addresses of owners that are gone; they are handed out again once the block has been
+    /// Takes back the addresses of owners that are gone, or want others; they are handed out again once the block has been
     /// gone through, not at once, so that a late packet does not meet a new owner.
-    pub fn retain(&mut self, mut lives: impl FnMut(&Name) -> bool) {
+    pub fn retain(&mut self, mut lives: impl FnMut(&Name, IpAddr) -> bool) {
         let Self { taken, used, full, .. } = self;
         taken.retain(|owner, address| {
-            let keep = lives(owner);
+            let keep = lives(owner, *address);
             if !keep {
                 used.remove(address);
                 *full = false;
@@ -177,12 +177,12 @@ mod tests {
         let mut block = addresses("fd00::/125");
         let first = block.assign(&name("a"));
         assert_eq!((block.assign(&name("b")).ok(), block.assign(&name("a"))), (Some(address("fd00::3")), first));
-        block.retain(|owner| *owner != name("a"));
+        block.retain(|owner, _| *owner != name("a"));
         assert_eq!(block.assign(&name("c")).ok(), Some(address("fd00::4")));
         let (_, _) = (block.assign(&name("d")), block.assign(&name("e")));
         let (_, none) = (block.assign(&name("f")), block.assign(&name("g")));
         assert_eq!(none, Err(Exhausted(block.block())));
-        block.retain(|owner| *owner != name("d"));
+        block.retain(|owner, _| *owner != name("d"));
         assert_eq!(block.assign(&name("g")).ok(), Some(address("fd00::5")));
     }
 

@@ -8,7 +8,7 @@ use crate::nodes::Nodes;
 use crate::notice;
 use crate::pod::{NamedPort, Pod};
 use lictor_manifest::{Finding, PodSpec, WorkloadKind};
-use lictor_model::{Name, SpiffeId};
+use lictor_model::{Cidr, Name, SpiffeId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ pub(crate) fn place(
     findings: &mut Vec<Finding>,
 ) -> Placement {
     for block in &mut pool.pods {
-        block.retain(|owner| drafts.get(owner).is_some_and(|draft| !draft.object.template.spec.host_network));
+        let of = block.block();
+        block.retain(|owner, held| drafts.get(owner).is_some_and(|draft| keeps(draft, of, held)));
     }
     let mut stated = Stated::default();
     for (name, draft) in &drafts {
@@ -69,6 +70,14 @@ pub(crate) fn place(
         placement.pods.insert(name, Arc::new(pod));
     }
     placement
+}
+
+/// Whether a pod keeps the address that it has in a block: not if it states another one, which a pod that takes its place
+/// may have asked for.
+fn keeps(draft: &Draft, block: Cidr, held: IpAddr) -> bool {
+    let stated = draft.object.addresses.iter().map(|address| address.to_canonical());
+    let mut here = stated.filter(|address| block.contains(*address)).peekable();
+    !draft.object.template.spec.host_network && (here.peek().is_none() || here.any(|address| address == held))
 }
 
 /// What was said of a whole workload, so that a hundred replicas do not say it a hundred times.

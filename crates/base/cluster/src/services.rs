@@ -57,7 +57,7 @@ fn virtual_addresses(
 ) -> HashMap<Name, Vec<IpAddr>> {
     let clustered = |service: &Service| matches!(service.kind, ServiceType::Cluster(_));
     for block in &mut pool.services {
-        block.retain(|owner| inventory.services.get(owner).is_some_and(|service| clustered(service)));
+        block.retain(|owner, _| inventory.services.get(owner).is_some_and(|service| clustered(service)));
     }
     let mut owners: HashMap<IpAddr, &Name> = HashMap::new();
     let mut given: HashMap<Name, Vec<IpAddr>> = HashMap::new();

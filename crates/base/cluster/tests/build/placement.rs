@@ -102,3 +102,14 @@ fn an_identity_is_the_service_account_in_its_namespace() {
     let (_, findings) = build(&pod("a", "", "serviceAccountName: api", ""));
     assert_eq!(findings, ["LIC1103: service account default/api is not declared"]);
 }
+
+#[test]
+fn pods_can_change_places() {
+    let stated = |name: &str, address: &str| pod(name, "", "", &format!("status: {{podIP: {address}}}\n"));
+    let mut pool = AddressPool::default();
+    build_in(&mut pool, &objects(&(stated("b", "10.244.0.9") + &stated("c", "10.244.0.10"))));
+    let (snapshot, findings) =
+        build_in(&mut pool, &objects(&(stated("a", "10.244.0.9") + &stated("b", "10.244.0.10"))));
+    assert_eq!(pods(&snapshot), ["default/a 10.244.0.9", "default/b 10.244.0.10"]);
+    assert_eq!(findings, [] as [&str; 0]);
+}

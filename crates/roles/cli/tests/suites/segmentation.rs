@@ -116,7 +116,7 @@ fn has_sctp() -> bool {
 }
 
 /// The documents of a step, in the mesh or out of it.
-fn placed(documents: &str, enrolled: bool) -> Vec<String> {
+pub(crate) fn placed(documents: &str, enrolled: bool) -> Vec<String> {
     let documents = documents.split("\n---\n").filter(|document| !document.trim().is_empty());
     let place = |document: &str| {
         let mut object: Value = serde_json::from_str(document).unwrap();

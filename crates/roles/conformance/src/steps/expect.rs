@@ -2,7 +2,7 @@
 
 use super::cluster::ClusterFile;
 use lictor_cluster::Node;
-use lictor_manifest::{InvalidYaml, Object, read, values};
+use lictor_manifest::{InvalidYaml, Object, Workload, read, values};
 use lictor_model::{Name, Protocol};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -232,6 +232,25 @@ impl Case {
 }
 
 impl Step {
+    /// The address that the step gives a pod.
+    pub fn address(&self, pod: &Name) -> String {
+        let address = self.pod(pod).and_then(|workload| workload.addresses.first());
+        address.map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Whether a pod declares a port.
+    pub fn declares(&self, pod: &Name, port: u16) -> bool {
+        let containers = self.pod(pod).map(|workload| &*workload.template.spec.containers).unwrap_or_default();
+        containers.iter().flat_map(|container| &container.ports).any(|declared| declared.port == port)
+    }
+
+    fn pod(&self, pod: &Name) -> Option<&Workload> {
+        self.objects.iter().find_map(|object| match object {
+            Object::Workload(workload) if workload.meta.name == *pod => Some(&**workload),
+            _ => None,
+        })
+    }
+
     fn load(folder: &Path, table: &Table<'_>, step: &StepFile) -> Result<Self, InvalidCase> {
         let cluster: ClusterFile = form(&folder.join(&step.cluster))?;
         let mut manifests = vec![cluster.manifests()];
