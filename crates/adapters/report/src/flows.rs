@@ -28,8 +28,9 @@ fn of_decision(decision: &Decision, style: Style) -> String {
         (Verdict::Allow, Verdict::Allow) => ("ALLOWED", Tone::Good),
     };
     let to = endpoint(&name(&decision.destination), decision.destination.port, decision.protocol);
-    let request = match (&decision.method, &decision.path) {
-        (Some(method), Some(path)) => format!("  {method} {path}"),
+    let request = match (&decision.method, &decision.path, &decision.host) {
+        (Some(method), Some(path), _) => format!("  {method} {path}"),
+        (None, None, Some(name)) => format!("  DNS {name}"),
         _ => String::new(),
     };
     let tls = if decision.encrypted { "  mutual TLS" } else { "" };

@@ -4,7 +4,8 @@ use crate::names::Names;
 use crate::pod::{Node, Pod, WorkloadRef};
 use crate::service::ClusterService;
 use lictor_manifest::{
-    AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, CiliumPeer, ClusterNetworkPolicy, EndpointSelector, NamespacedPods, NetworkPolicy, PeerAuthentication, Stance, TierPeer,
+    AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, CiliumPeer, ClusterNetworkPolicy, EndpointSelector,
+    NamespacedPods, NetworkPolicy, PeerAuthentication, Stance, TierPeer,
 };
 use lictor_model::{Labels, Layer, Mode, Name, Peer, PolicyKind, PolicyRef, Revision, TrustDomain};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,8 +1,8 @@
 //! The closed set of objects.
 
 use crate::kinds::{
-    AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, Endpoints, Namespace, NetworkPolicy, PeerAuthentication, Service,
-    ServiceAccount, Stance, Stored, Workload,
+    AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, Endpoints, Namespace, NetworkPolicy,
+    PeerAuthentication, Service, ServiceAccount, Stance, Stored, Workload,
 };
 use crate::meta::Meta;
 use lictor_model::Name;

@@ -132,7 +132,7 @@ pub struct Decision {
     /// The HTTP path without its query, on a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The HTTP host, on a request.
+    /// The HTTP host, on a request; without one, the name that DNS was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Policies with action AUDIT that matched.

@@ -40,8 +40,7 @@ impl Addressing {
             addresses.insert(address, Address { class, pod: None, enrolled: false, resolver: false });
         }
         addresses.values().for_each(|address| classes.has_node(address.class));
-        let by_label: Vec<Vec<TermId>> =
-            groups.groups.iter().map(|group| terms.of_pod(group.pod)).collect();
+        let by_label: Vec<Vec<TermId>> = groups.groups.iter().map(|group| terms.of_pod(group.pod)).collect();
         let mut seen = Seen::new();
         for (name, pod, group) in &groups.endpoints {
             let ports = ports(pod, &names);
@@ -50,8 +49,12 @@ impl Addressing {
                 let hosts = terms.of_host(*address);
                 let key = (*group, block.map(Arc::as_ptr), hosts, ports.clone());
                 let class = *seen.entry(key).or_insert_with(|| {
-                    let met: BTreeSet<TermId> =
-                        by_label[*group].iter().chain(block.into_iter().flat_map(|met| met.iter())).chain(hosts).copied().collect();
+                    let met: BTreeSet<TermId> = by_label[*group]
+                        .iter()
+                        .chain(block.into_iter().flat_map(|met| met.iter()))
+                        .chain(hosts)
+                        .copied()
+                        .collect();
                     let meaning = Meaning { terms: met.into_iter().collect(), ports: ports.clone() };
                     classes.of(meaning, numbers)
                 });

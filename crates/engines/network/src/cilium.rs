@@ -243,7 +243,7 @@ pub(crate) fn group_blocks(snapshot: &Snapshot, group: &GroupRef, except: &[Cidr
         let holes = except.iter().filter(|hole| cidr.covers(hole)).copied().collect();
         // A hole that covers the whole block leaves nothing of it.
         let nothing_left = except.iter().any(|hole| hole.covers(cidr));
-        (!nothing_left).then(|| IpBlock { cidr: *cidr, except: holes })
+        (!nothing_left).then_some(IpBlock { cidr: *cidr, except: holes })
     };
     meant.flat_map(|group| &group.blocks).filter_map(block).collect()
 }

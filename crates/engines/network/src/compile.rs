@@ -1,8 +1,8 @@
 //! From a snapshot to a program.
 
 use crate::addressing::Addressing;
-use crate::classes::Meaning;
 use crate::cilium::{Spec, Unit};
+use crate::classes::Meaning;
 use crate::flat::SaidNumbers;
 use crate::gates::{Gates, RuleSetMeaning};
 use crate::groups::{Groups, side};
@@ -16,7 +16,8 @@ use crate::terms::{Term, Terms};
 use crate::tiers::{fails_closed, tier_rules, whole_tiered};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{
-    CiliumSpec, ClusterNetworkPolicy, NetworkPolicy, NetworkRule, PortMatch, PortTerm, Tier, TierAction, TierPort, TierRule,
+    CiliumSpec, ClusterNetworkPolicy, NetworkPolicy, NetworkRule, PortMatch, PortTerm, Tier, TierAction, TierPort,
+    TierRule,
 };
 use lictor_model::{Direction, Name, PolicyRef, PortRange, Protocol};
 use std::collections::{BTreeMap, HashMap};

@@ -3,8 +3,8 @@
 use crate::matching::{are_pods, rules};
 use crate::tiers::tier_rules;
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{Code, Finding, NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm, TierPeer};
-use lictor_model::{Direction, Protocol};
+use lictor_manifest::{Code, Finding, Meta, NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm, TierPeer};
+use lictor_model::{Direction, DomainPattern, Protocol};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -76,17 +76,20 @@ fn tiers(snapshot: &Snapshot) -> Vec<Finding> {
             }
         }
         for (index, rule) in policy.egress.iter().enumerate() {
-            if let Some(TierPeer::Domain(name)) = rule.peers.iter().find(|peer| matches!(peer, TierPeer::Domain(_))) {
-                let message = format!("`{name}` is not looked up, so it matches nothing");
-                let position = policy.meta.origin.position(&format!("spec.egress[{index}]"));
-                findings.push(
-                    Finding::new(Code::DomainNamesUnresolved, position, message)
-                        .with_hint("name the addresses by `networks` for now"),
-                );
-            }
+            let unknown = rule.peers.iter().find_map(|peer| match peer {
+                TierPeer::Domain(name) if snapshot.names.addresses(name).is_empty() => Some(name),
+                _ => None,
+            });
+            findings.extend(unknown.map(|name| not_looked_up(&policy.meta, &format!("spec.egress[{index}]"), name)));
         }
     }
     findings
+}
+
+pub(crate) fn not_looked_up(meta: &Meta, path: &str, name: &DomainPattern) -> Finding {
+    let message = format!("nobody has looked `{name}` up yet, so it matches nothing");
+    Finding::new(Code::DomainNamesUnresolved, meta.origin.position(path), message)
+        .with_hint("pods that ask the lab's DNS for it open it; otherwise name the addresses")
 }
 
 /// The name of a port that no pod declares which the rule could mean: the policy's own pods for ingress, the

@@ -142,9 +142,7 @@ impl Flat<'_> {
 
     fn matches(&self, rule: &Rule, peers: Option<&Met>, case: Case) -> bool {
         let of = |classes: &[ClassId]| case.class.is_some_and(|class| classes.binary_search(&class).is_ok());
-        let is_peer = |met: &Met| {
-            of(&met.classes) || (if case.own_node { met.own_node } else { of(&met.other_nodes) })
-        };
+        let is_peer = |met: &Met| of(&met.classes) || (if case.own_node { met.own_node } else { of(&met.other_nodes) });
         peers.is_none_or(is_peer)
             && rule.ports.as_ref().is_none_or(|ports| ports.iter().any(|port| self.is_port(port, case)))
     }

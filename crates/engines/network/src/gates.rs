@@ -120,7 +120,8 @@ impl<'a> Gates<'a> {
         let own: Vec<(PortName, u16)> = resolved.collect();
         let known: OwnPorts = own.iter().cloned().collect();
         let bounds = bounds(rules, &known, self.classes);
-        let meaning = RuleSetMeaning { rules: rules.to_vec(), own, bounds: bounds.clone(), isolation, plain: shared.plain };
+        let meaning =
+            RuleSetMeaning { rules: rules.to_vec(), own, bounds: bounds.clone(), isolation, plain: shared.plain };
         let id = RuleSetId(self.numbers.of(meaning));
         if !self.tables.contains_key(&id) {
             let fresh = match shared.plain {
@@ -134,13 +135,7 @@ impl<'a> Gates<'a> {
     }
 }
 
-fn share(
-    number: usize,
-    snapshot: &Snapshot,
-    half: &Side<'_>,
-    direction: Direction,
-    live: &LiveRules<'_>,
-) -> Shared {
+fn share(number: usize, snapshot: &Snapshot, half: &Side<'_>, direction: Direction, live: &LiveRules<'_>) -> Shared {
     let network = half.policies.iter().filter_map(|policy| live.network.get(&policy.meta.name)).flatten();
     let of = |wanted: Tier| {
         let placed = half.tiered.iter().filter_map(|place| live.tiered.get(place));
@@ -148,8 +143,7 @@ fn share(
     };
     let of_spec = |spec: &Spec<'_>| live.cilium.get(&std::ptr::from_ref(spec.spec));
     let cilium = half.cilium.iter().filter_map(of_spec).flatten();
-    let rules: Arc<[Rule]> =
-        of(Tier::Admin).chain(network).chain(cilium).chain(of(Tier::Baseline)).cloned().collect();
+    let rules: Arc<[Rule]> = of(Tier::Admin).chain(network).chain(cilium).chain(of(Tier::Baseline)).cloned().collect();
     let ports = rules.iter().filter_map(|rule| rule.ports.as_ref()).flatten();
     let own: BTreeSet<PortName> = ports
         .filter_map(|port| match port {

@@ -128,7 +128,11 @@ impl<'a> Policies<'a> {
     }
 }
 
-fn candidates<'a, T: Copy>(found: &'a HashMap<&str, SelectorIndex<(usize, T)>>, namespace: &str, pod: &'a Pod) -> Vec<(usize, T)> {
+fn candidates<'a, T: Copy>(
+    found: &'a HashMap<&str, SelectorIndex<(usize, T)>>,
+    namespace: &str,
+    pod: &'a Pod,
+) -> Vec<(usize, T)> {
     found.get(namespace).into_iter().flat_map(|index| index.candidates(&pod.labels)).collect()
 }
 

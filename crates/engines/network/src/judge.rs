@@ -177,9 +177,7 @@ impl<'a> Rules<'a> {
 
     fn matching_units(&self, far: &Far<'_>) -> impl Iterator<Item = (u8, Spec<'a>, Unit<'a>)> {
         let units = self.specs.iter().flat_map(|spec| spec.units(self.direction).map(|unit| (*spec, unit)));
-        units.filter_map(move |(spec, unit)| {
-            Some((unit.tier(self.snapshot, spec, far, self.direction)?, spec, unit))
-        })
+        units.filter_map(move |(spec, unit)| Some((unit.tier(self.snapshot, spec, far, self.direction)?, spec, unit)))
     }
 
     /// Every rule that allows a flow, or something on it; the most specific first.
@@ -213,7 +211,8 @@ impl<'a> Rules<'a> {
             return (Verdict::Allow, By::Policy(allowing.swap_remove(at).rule), Vec::new());
         }
         let said = allowing.iter().filter_map(|allowing| Some((allowing, allowing.said?)));
-        let (resolver, proxied) = (self.snapshot.resolvers.contains(&far.address), is_proxied(near.enrolled, far.protocol));
+        let (resolver, proxied) =
+            (self.snapshot.resolvers.contains(&far.address), is_proxied(near.enrolled, far.protocol));
         if !allowing.is_empty() && !said.clone().any(|(_, said)| is_seen(said, resolver, proxied)) {
             return (Verdict::Deny, By::Unknown(UNSEEN.to_owned()), Vec::new());
         }

@@ -41,7 +41,9 @@ pub(crate) fn add_cilium(
         CiliumPeer::Entity(entity) => match entity {
             Entity::Host => peers.own_node = true,
             Entity::RemoteNode => peers.other_nodes = Some(add(Term::Nodes(Selector::default()))),
-            Entity::World => peers.terms.extend([Cidr::ALL_IPV4, Cidr::ALL_IPV6].map(|block| add(Term::Outside(block)))),
+            Entity::World => {
+                peers.terms.extend([Cidr::ALL_IPV4, Cidr::ALL_IPV6].map(|block| add(Term::Outside(block))))
+            }
             Entity::WorldIpv4 => peers.terms.push(add(Term::Outside(Cidr::ALL_IPV4))),
             Entity::WorldIpv6 => peers.terms.push(add(Term::Outside(Cidr::ALL_IPV6))),
             Entity::Cluster => {

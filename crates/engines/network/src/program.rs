@@ -348,7 +348,6 @@ impl Program {
         };
         limits().unwrap_or_default()
     }
-
 }
 
 #[cfg(test)]

@@ -60,7 +60,9 @@ fn peer(flow: &Flow, direction: Direction) -> IpAddr {
 fn assert_says_the_same(program: &Program, snapshot: &Snapshot) {
     for_each_flow(snapshot, |name, direction, flow| {
         let http = Http { method: "GET", path: "/public", host: "", headers: &[] };
-        for asked in [Asked::Connection, Asked::Http(http), Asked::Dns("example.com"), Asked::ServerName("a.example.com")] {
+        for asked in
+            [Asked::Connection, Asked::Http(http), Asked::Dns("example.com"), Asked::ServerName("a.example.com")]
+        {
             let step = judge_asked(snapshot, flow, direction, &asked);
             let (peer, service) = (peer(flow, direction), (flow.protocol, flow.port));
             let compiled = program.judge_asked(name, direction, peer, service, &asked);

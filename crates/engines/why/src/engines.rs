@@ -5,8 +5,8 @@ use crate::question::RequestAsk;
 use lictor_authz::Capabilities;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::Finding;
-use lictor_network::Asked;
 use lictor_model::{By, Direction, Flow, Layer, Peer, Protocol, Request, Step, Trace, Verdict};
+use lictor_network::Asked;
 use std::sync::Arc;
 
 /// A snapshot with the programs that enforcement points run.

@@ -17,7 +17,7 @@ use lictor_node::{Applied, Node, NodeOptions};
 use lictor_sources::Cluster;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub struct Options {
     pub cluster: Cluster,
     /// How long an SVID lives.
     pub svid_lifetime: Duration,
+    /// Who answers names outside the cluster; this machine's own resolvers if nobody is named.
+    pub resolvers: Vec<SocketAddr>,
     /// The program that becomes the pods' processes, and its arguments that make it one.
     pub zygote: (PathBuf, Vec<OsString>),
 }
@@ -226,7 +228,10 @@ impl Lab {
         let pods = self.pods.lock().await;
         let Some(live) = pods.get(&dns_pod()) else { return Ok(()) };
         let sockets = live.joined.netns.run(|| dns::Sockets::bind(&live.pod.addresses, 53))?;
-        let upstreams = Upstreams::of_resolv_conf(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+        let upstreams = match &*self.options.resolvers {
+            [] => Upstreams::of_resolv_conf(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
+            named => Upstreams::new(named.iter().copied()),
+        };
         let (learner, learnt) = mpsc::channel(64);
         let journal = self.journal.clone();
         let sink: dns::Sink = Arc::new(move |record| journal.record(record));

@@ -5,11 +5,11 @@ use crate::datapath::Datapath;
 use crate::error::Error;
 use crate::event::Reason;
 use crate::wire::{
-    self, ALLOW_ALL, ALLOW_BY_PROXY, ALLOW_BY_RESOLVER, ANY_PORT, Address, ENDPOINT_ACTIVE, ENDPOINT_ENROLLED, Gate, NodeKey,
-    PEER_RESOLVER, RuleKey,
+    self, ALLOW_ALL, ALLOW_BY_PROXY, ALLOW_BY_RESOLVER, ANY_PORT, Address, ENDPOINT_ACTIVE, ENDPOINT_ENROLLED, Gate,
+    NodeKey, PEER_RESOLVER, RuleKey,
 };
-use lictor_network::UNSEEN;
 use lictor_model::{By, Direction, Mode, Name, Protocol, Verdict};
+use lictor_network::UNSEEN;
 use lictor_network::{ClassId, Judgement, RuleId};
 use std::net::IpAddr;
 

@@ -221,8 +221,7 @@ fn allow(outcome: &lictor_network::Outcome, program: &Program) -> u32 {
     let sayable = program.said.get(&said).map_or(&[][..], |all| all);
     // Nothing that may be said is nothing that is allowed.
     sayable.iter().fold(0, |allow, sayable| {
-        allow
-            | if sayable.is_for_resolver() { wire::ALLOW_BY_RESOLVER } else { wire::ALLOW_BY_PROXY }
+        allow | if sayable.is_for_resolver() { wire::ALLOW_BY_RESOLVER } else { wire::ALLOW_BY_PROXY }
     })
 }
 

@@ -85,7 +85,7 @@ codes! {
     NamedPortUnresolved = 1202, Warning, "a port name that no pod it could mean declares";
     ProgramTooLarge = 1203, Error, "the compiled policy does not fit into the kernel's tables";
     PriorityTie = 1204, Warning, "two cluster-wide policies of one tier have the same priority";
-    DomainNamesUnresolved = 1205, Warning, "domain names are not looked up, so the rule matches nothing";
+    DomainNamesUnresolved = 1205, Note, "a domain name that nobody has looked up yet";
 
     CiliumUnsupported = 1206, Warning, "a part of a Cilium policy is not supported";
 

@@ -113,7 +113,11 @@ impl FullMatch {
         let whole = regex::RegexBuilder::new(&format!(r"\A(?:{source})\z")).size_limit(LARGEST).build();
         // Alone as well: `a)(b` is only an expression between parentheses.
         let alone = regex::RegexBuilder::new(source).size_limit(LARGEST).build();
-        let reason = |error: regex::Error| error.to_string().lines().last().unwrap_or_default().to_owned();
+        let reason = |error: regex::Error| {
+            let told = error.to_string();
+            let last = told.lines().last().unwrap_or_default();
+            last.strip_prefix("error: ").unwrap_or(last).to_owned()
+        };
         alone.map_err(reason)?;
         Ok(Self { source: Arc::from(source), compiled: whole.map_err(reason)? })
     }

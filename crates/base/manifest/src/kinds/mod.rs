@@ -12,8 +12,8 @@ mod workload;
 
 pub use authorization_policy::{Action, AuthorizationPolicy, AuthorizationRule, Condition, Operation, Source};
 pub use cilium::{
-    CidrGroup, CiliumNetworkPolicy, CiliumPeer, CiliumPorts, CiliumRule, CiliumSide, CiliumSpec, EndpointSelector, Entity,
-    FullMatch, GroupRef, HttpRule, Said,
+    CidrGroup, CiliumNetworkPolicy, CiliumPeer, CiliumPorts, CiliumRule, CiliumSide, CiliumSpec, EndpointSelector,
+    Entity, FullMatch, GroupRef, HttpRule, Said,
 };
 pub use cluster_network_policy::{
     ClusterNetworkPolicy, NamespacedPods, Tier, TierAction, TierPeer, TierPort, TierRule,

@@ -364,7 +364,7 @@ fn what_is_broken_does_not_cost_what_is_not() {
 a: 1
 a: 2
 ---
-{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: c}, spec: {any: thing}}
+{apiVersion: cilium.io/v2, kind: CiliumEgressGatewayPolicy, metadata: {name: c}, spec: {any: thing}}
 ---
 {apiVersion: v1, kind: ServiceAccount, metadata: {name: b}, secretz: []}
 ---
@@ -376,7 +376,7 @@ a: 2
     let wanted = [Code::InvalidName, Code::DuplicateKey, Code::NotActedOn, Code::UnknownField, Code::YamlSyntax];
     assert_eq!(codes, wanted);
     let Object::Other(kind, _) = &reading.objects[1] else { panic!("{:?}", reading.objects) };
-    assert_eq!(&**kind, "CiliumNetworkPolicy.cilium.io");
+    assert_eq!(&**kind, "CiliumEgressGatewayPolicy.cilium.io");
 }
 
 #[test]

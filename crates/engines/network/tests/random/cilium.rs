@@ -2,8 +2,8 @@
 
 use super::{NAMESPACES, domain, ip_block, meta, port, selector};
 use lictor_manifest::{
-    CiliumNetworkPolicy, CiliumPeer, CiliumPorts, CiliumRule, CiliumSide, CiliumSpec, EndpointSelector, Entity, FullMatch,
-    GroupRef, HttpRule, PortMatch, PortTerm, Said,
+    CiliumNetworkPolicy, CiliumPeer, CiliumPorts, CiliumRule, CiliumSide, CiliumSpec, EndpointSelector, Entity,
+    FullMatch, GroupRef, HttpRule, PortMatch, PortTerm, Said,
 };
 use lictor_model::{Operator, PolicyKind, PortRange, Protocol};
 use proptest::collection::vec;

@@ -5,12 +5,13 @@ mod cilium;
 use cilium::cilium;
 use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{
-    CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, Container, ContainerPort, Established, Meta, Namespace, NamespacedPods, NetworkPolicy,
-    NetworkRule, Object, Origin, PeerTerm, PodSpec, PodTemplate, PortMatch, PortTerm, Stance, StanceLayer, Tier,
-    TierAction, TierPeer, TierPort, TierRule, Workload, WorkloadKind,
+    CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, Container, ContainerPort, Established, Meta, Namespace,
+    NamespacedPods, NetworkPolicy, NetworkRule, Object, Origin, PeerTerm, PodSpec, PodTemplate, PortMatch, PortTerm,
+    Stance, StanceLayer, Tier, TierAction, TierPeer, TierPort, TierRule, Workload, WorkloadKind,
 };
 use lictor_model::{
-    Cidr, DomainPattern, IpBlock, Labels, Mode, Name, Operator, PolicyKind, PortRange, Protocol, Requirement, Revision, Selector,
+    Cidr, DomainPattern, IpBlock, Labels, Mode, Name, Operator, PolicyKind, PortRange, Protocol, Requirement, Revision,
+    Selector,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -49,7 +50,8 @@ impl Cluster {
         objects.extend(tiered.map(|object| Object::ClusterNetworkPolicy(Arc::new(object))));
         let cilium = self.cilium.iter().cloned();
         objects.extend(cilium.map(|object| Object::CiliumNetworkPolicy(Arc::new(object))));
-        let group = CidrGroup { meta: meta("", "outside"), blocks: vec![block("203.0.113.0/24"), block("2001:db8::/32")] };
+        let group =
+            CidrGroup { meta: meta("", "outside"), blocks: vec![block("203.0.113.0/24"), block("2001:db8::/32")] };
         objects.push(Object::CidrGroup(Arc::new(group)));
         objects.extend(self.stances.iter().cloned().map(|object| Object::Stance(Arc::new(object))));
         let node = |name: &str, team: &str, addresses: [&str; 2]| Node {
@@ -105,15 +107,17 @@ pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
         vec(stance(), 0..3),
         prop::bool::weighted(0.2),
     )
-        .prop_map(|(namespaces, mut pods, mut policies, mut tiered, mut cilium, mut stances, cidr_excludes_pods)| {
-            let number = |meta: &mut Meta, at: usize| meta.name.name = Arc::from(format!("{}{at}", meta.name.name));
-            pods.iter_mut().enumerate().for_each(|(at, pod)| number(&mut pod.meta, at));
-            policies.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
-            tiered.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
-            cilium.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
-            stances.iter_mut().enumerate().for_each(|(at, stance)| number(&mut stance.meta, at));
-            Cluster { namespaces, pods, policies, tiered, cilium, stances, cidr_excludes_pods }
-        })
+        .prop_map(
+            |(namespaces, mut pods, mut policies, mut tiered, mut cilium, mut stances, cidr_excludes_pods)| {
+                let number = |meta: &mut Meta, at: usize| meta.name.name = Arc::from(format!("{}{at}", meta.name.name));
+                pods.iter_mut().enumerate().for_each(|(at, pod)| number(&mut pod.meta, at));
+                policies.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
+                tiered.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
+                cilium.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
+                stances.iter_mut().enumerate().for_each(|(at, stance)| number(&mut stance.meta, at));
+                Cluster { namespaces, pods, policies, tiered, cilium, stances, cidr_excludes_pods }
+            },
+        )
 }
 
 fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = Labels> {
@@ -201,7 +205,8 @@ fn tiered() -> impl Strategy<Value = ClusterNetworkPolicy> {
 }
 
 fn domain() -> impl Strategy<Value = DomainPattern> {
-    select(&["example.com", "*.example.com", "**.com", "other.com"][..]).prop_map(|text| text.parse().expect("a pattern"))
+    select(&["example.com", "*.example.com", "**.com", "other.com"][..])
+        .prop_map(|text| text.parse().expect("a pattern"))
 }
 
 fn namespaced_pods() -> impl Strategy<Value = NamespacedPods> {

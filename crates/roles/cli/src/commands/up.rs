@@ -11,6 +11,7 @@ use clap::Args;
 use lictor_lab::{Options, Refused};
 use lictor_model::{Cidr, TrustDomain};
 use lictor_sources::{Cluster, Sources};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -36,6 +37,9 @@ pub(crate) struct Words {
     /// Let address blocks of policies leave pods and nodes out, as Cilium's do; Kubernetes' match them
     #[arg(long)]
     cidr_excludes_pods: bool,
+    /// Who answers names outside the cluster, instead of this machine's own resolvers
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = resolver)]
+    dns_upstream: Vec<SocketAddr>,
     /// How long an SVID lives, such as 1h, 30m or 90s
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
     svid_ttl: Duration,
@@ -91,9 +95,17 @@ impl Words {
             sources: self.sources.iter().map(|source| source.display().to_string()).collect(),
             cluster,
             svid_lifetime: self.svid_ttl,
+            resolvers: self.dns_upstream.clone(),
             zygote: (program, vec!["zygote".into()]),
         })
     }
+}
+
+/// An address, with port 53 if it names none.
+fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let bare = || text.parse().ok().map(|address: IpAddr| SocketAddr::new(address, 53));
+    let parsed = text.parse().ok().or_else(bare);
+    parsed.ok_or_else(|| "expected an address such as 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353".to_owned())
 }
 
 /// A number and a unit.

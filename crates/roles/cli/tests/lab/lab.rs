@@ -10,8 +10,12 @@ pub(crate) struct Lab(pub(crate) &'static str);
 
 impl Lab {
     pub(crate) fn up(name: &'static str, sources: &[&Path]) -> Self {
+        Self::up_with(name, &[], sources)
+    }
+
+    pub(crate) fn up_with(name: &'static str, options: &[&str], sources: &[&Path]) -> Self {
         let lab = Self(name);
-        let output = lab.command(&["up", "--detach"]).args(sources).output().unwrap();
+        let output = lab.command(&["up", "--detach"]).args(options).args(sources).output().unwrap();
         assert!(output.status.success(), "up (this needs root): {}", String::from_utf8_lossy(&output.stderr));
         lab
     }

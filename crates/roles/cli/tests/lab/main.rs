@@ -5,6 +5,7 @@ mod capture;
 mod edits;
 mod lab;
 mod mesh;
+mod names;
 mod predictions;
 mod readiness;
 mod workload_client;

@@ -88,7 +88,8 @@ fn peer(field: &Field<'_>, form: Form, denies: bool) -> Vec<CiliumPeer> {
         Form::Set => field.attempt(set).into_iter().collect(),
         Form::Nodes => label_selector(field).map(CiliumPeer::Nodes).into_iter().collect(),
         Form::Cloud => {
-            let message = format!("`{}`: groups of a cloud are not looked up; {}", field.path, ports::consequence(denies));
+            let message =
+                format!("`{}`: groups of a cloud are not looked up; {}", field.path, ports::consequence(denies));
             field.context.report(Code::CiliumUnsupported, field.spot, message, None);
             vec![CiliumPeer::Unknown]
         }

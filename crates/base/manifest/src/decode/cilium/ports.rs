@@ -16,7 +16,11 @@ const ICMPV6: Protocol = Protocol::from_number(58);
 
 /// What becomes of a rule that asks for something that lictor does not do.
 pub(super) fn consequence(denies: bool) -> &'static str {
-    if denies { "lictor does not do this; the rule denies without it" } else { "lictor does not do this, so the rule allows nothing" }
+    if denies {
+        "lictor does not do this; the rule denies without it"
+    } else {
+        "lictor does not do this, so the rule allows nothing"
+    }
 }
 
 /// An item of `toPorts`; a part that is not supported by its name.
@@ -78,7 +82,12 @@ pub(super) fn to_ports(
 }
 
 fn not_done(field: &Field<'_>, key: &str) -> Arc<str> {
-    field.context.report(Code::CiliumUnsupported, field.spot, format!("`{}`: {}", field.path, consequence(false)), None);
+    field.context.report(
+        Code::CiliumUnsupported,
+        field.spot,
+        format!("`{}`: {}", field.path, consequence(false)),
+        None,
+    );
     Arc::from(key)
 }
 
@@ -279,7 +288,7 @@ fn http_rule(record: &mut Record<'_>) -> Option<Result<HttpRule, Arc<str>>> {
         },
     };
     let (method, path, host) = (expression("method")?, expression("path")?, expression("host")?);
-    let mut headers: Vec<(Arc<str>, Option<Arc<str>>)> = record.texts("headers").iter().map(|text| header(text)).collect();
+    let mut headers: Vec<HeaderValue> = record.texts("headers").iter().map(|text| header(text)).collect();
     for field in record.items("headerMatches") {
         match field.attempt(header_match)? {
             Ok(Some(header)) => headers.push(header),
@@ -290,8 +299,11 @@ fn http_rule(record: &mut Record<'_>) -> Option<Result<HttpRule, Arc<str>>> {
     Some(Ok(HttpRule { method, path, host, headers }))
 }
 
+/// The name of a header, and its value if that counts.
+type HeaderValue = (Arc<str>, Option<Arc<str>>);
+
 /// `Name: value` or `Name`.
-fn header(text: &str) -> (Arc<str>, Option<Arc<str>>) {
+fn header(text: &str) -> HeaderValue {
     let (name, value) = match text.split_once(' ') {
         Some((name, value)) => (name.trim_end_matches(':'), Some(Arc::from(value))),
         None => (text, None),
@@ -300,7 +312,7 @@ fn header(text: &str) -> (Arc<str>, Option<Arc<str>>) {
 }
 
 /// A header that must be there; nothing for one whose mismatch is only to be logged.
-fn header_match(record: &mut Record<'_>) -> Option<Result<Option<(Arc<str>, Option<Arc<str>>)>, Arc<str>>> {
+fn header_match(record: &mut Record<'_>) -> Option<Result<Option<HeaderValue>, Arc<str>>> {
     let name = record.need("name")?.text()?.to_ascii_lowercase();
     let value = record.text("value").filter(|value| !value.is_empty()).map(Arc::from);
     if let Some(field) = record.get("secret") {

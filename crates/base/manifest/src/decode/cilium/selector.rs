@@ -50,7 +50,8 @@ pub(super) fn peers(field: &Field<'_>) -> Vec<CiliumPeer> {
     }
     let meant = |name: &str| {
         let own = reserved.iter().all(|(key, operator)| holds(operator, (&**key == name).then_some("")));
-        let others = pods.pods.matches(&Labels::default()) && pods.accounts.iter().all(|operator| holds(operator, None));
+        let others =
+            pods.pods.matches(&Labels::default()) && pods.accounts.iter().all(|operator| holds(operator, None));
         own && others && pods.namespaces.as_ref().is_none_or(|selector| selector.matches(&Labels::default()))
     };
     let entities = RESERVED.iter().filter(|(name, _)| meant(name)).map(|(_, entity)| CiliumPeer::Entity(*entity));
