@@ -25,10 +25,18 @@ pub enum Format {
     Dot,
     /// A graph for Mermaid.
     Mermaid,
+    /// A picture.
+    Svg,
+    /// Results for code scanners.
+    Sarif,
+    /// Results for test runners.
+    Junit,
+    /// Annotations of GitHub's workflows.
+    Github,
 }
 
 impl Format {
-    const WORDS: [(&'static str, Self); 9] = [
+    const WORDS: [(&'static str, Self); 13] = [
         ("table", Self::Text),
         ("text", Self::Text),
         ("wide", Self::Wide),
@@ -38,6 +46,10 @@ impl Format {
         ("markdown", Self::Markdown),
         ("dot", Self::Dot),
         ("mermaid", Self::Mermaid),
+        ("svg", Self::Svg),
+        ("sarif", Self::Sarif),
+        ("junit", Self::Junit),
+        ("github", Self::Github),
     ];
 
     /// The word that names it.
@@ -60,7 +72,7 @@ impl Format {
 
 /// A word that names no form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected one of table, wide, json, yaml, csv, markdown, dot, mermaid, found `{0}`")]
+#[error("expected one of table, wide, json, yaml, csv, markdown, dot, mermaid, svg, sarif, junit, github, found `{0}`")]
 pub struct UnknownFormat(pub String);
 
 impl FromStr for Format {

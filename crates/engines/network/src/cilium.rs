@@ -168,7 +168,7 @@ pub(crate) fn speaking<'a>(snapshot: &'a Snapshot, pod: &Pod, direction: Directi
     policies.flat_map(Spec::of).filter(|spec| spec.speaks(snapshot, pod, direction)).collect()
 }
 
-fn is_peer(snapshot: &Snapshot, policy: &CiliumNetworkPolicy, peer: &CiliumPeer, far: &Far<'_>) -> bool {
+pub(crate) fn is_peer(snapshot: &Snapshot, policy: &CiliumNetworkPolicy, peer: &CiliumPeer, far: &Far<'_>) -> bool {
     let node = || snapshot.node_at(far.address);
     let outside = || snapshot.is_outside(far.address);
     match peer {

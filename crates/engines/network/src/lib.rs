@@ -16,6 +16,7 @@ mod addressing;
 mod cilium;
 mod classes;
 mod compile;
+mod facts;
 mod findings;
 mod flat;
 mod gates;
@@ -32,6 +33,7 @@ mod terms;
 mod tiers;
 
 pub use compile::{Compiler, compile};
+pub use facts::{Effect, PeerFact, RuleFact, port_covers, rule_facts};
 pub use findings::findings;
 pub use judge::{judge, judge_asked};
 pub use program::{

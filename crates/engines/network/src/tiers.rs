@@ -70,7 +70,7 @@ pub(crate) fn fails_closed(rule: &TierRule) -> bool {
     rule.peers.contains(&TierPeer::Unknown) || rule.ports.contains(&TierPort::Unknown)
 }
 
-fn is_peer(snapshot: &Snapshot, peer: &TierPeer, far: &Far<'_>) -> bool {
+pub(crate) fn is_peer(snapshot: &Snapshot, peer: &TierPeer, far: &Far<'_>) -> bool {
     match peer {
         TierPeer::Pods(pods) => far.pod.is_some_and(|pod| snapshot.selects(pods, pod)),
         TierPeer::Nodes(selector) => snapshot.node_at(far.address).is_some_and(|node| selector.matches(&node.labels)),

@@ -1,6 +1,6 @@
 //! The words of the command line.
 
-use crate::commands::{completions, diff, down, edges, exec, explain, flows, internal, probe, status, up, why};
+use crate::commands::{completions, diff, down, edges, exec, explain, flows, internal, lint, probe, status, up, why};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lictor_report::Format;
 use std::path::PathBuf;
@@ -74,6 +74,8 @@ pub(crate) enum Verb {
     Edges(edges::Words),
     /// Compare who may talk to whom between two folders
     Diff(diff::Words),
+    /// Look for doubts about policies
+    Lint(lint::Words),
     /// Open real connections and compare them with what the policies say
     Probe(probe::Words),
     /// Show decisions as they were made

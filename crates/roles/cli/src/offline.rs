@@ -6,6 +6,35 @@ use anyhow::{Context, Result, bail};
 use lictor_cluster::Snapshot;
 use lictor_manifest::{Code, Finding, Level, render};
 use lictor_sources::{Cluster, Sources, Texts};
+use std::path::PathBuf;
+
+/// What files hold, whatever is wrong with it.
+pub(crate) struct Loaded {
+    /// The cluster.
+    pub(crate) snapshot: Snapshot,
+    /// What reading the files and building the cluster found.
+    pub(crate) findings: Vec<Finding>,
+    /// The files.
+    pub(crate) texts: Texts,
+}
+
+/// Reads files.
+///
+/// # Errors
+/// When the standard input cannot be read.
+pub(crate) fn load(files: &[PathBuf], cidr_excludes_pods: bool) -> Result<Loaded> {
+    let mut cluster = Cluster::default();
+    cluster.cidr_excludes_pods = cidr_excludes_pods;
+    load_in(files, &cluster)
+}
+
+fn load_in(files: &[PathBuf], cluster: &Cluster) -> Result<Loaded> {
+    let sources = Sources::new(files.iter().cloned()).context("cannot read the standard input")?;
+    let loaded = sources.load();
+    let (snapshot, about_objects) = cluster.snapshot(&loaded.objects);
+    let findings = loaded.findings.into_iter().chain(about_objects).collect();
+    Ok(Loaded { snapshot, findings, texts: loaded.texts })
+}
 
 /// The cluster that the files describe.
 ///
@@ -14,17 +43,14 @@ use lictor_sources::{Cluster, Sources, Texts};
 /// then; warnings and notes only when asked for. A policy that an engine refuses is an error that is told, and no
 /// hindrance: the answer is that it fails closed.
 pub(crate) fn snapshot(files: &Files, globals: &Globals) -> Result<Snapshot> {
-    let sources = Sources::new(files.files.iter().cloned()).context("cannot read the standard input")?;
-    let loaded = sources.load();
-    let defaults = Cluster::default();
-    let mut cluster = Cluster::new(files.trust_domain.clone(), defaults.pods, defaults.services)?;
+    let mut cluster = Cluster::default();
+    cluster.trust_domain = files.trust_domain.clone();
     cluster.cidr_excludes_pods = files.cidr_excludes_pods;
-    let (snapshot, about_objects) = cluster.snapshot(&loaded.objects);
-    let findings: Vec<&Finding> = loaded.findings.iter().chain(&about_objects).collect();
+    let Loaded { snapshot, findings, texts } = load_in(&files.files, &cluster)?;
     let errors = findings.iter().filter(|finding| finding.is_error()).count();
     let about_policies = if errors == 0 { lictor_why::findings(&snapshot) } else { Vec::new() };
-    let findings: Vec<&Finding> = findings.into_iter().chain(&about_policies).collect();
-    tell(&findings, &loaded.texts, files.verbose, stderr_colour(globals));
+    let findings: Vec<&Finding> = findings.iter().chain(&about_policies).collect();
+    tell(&findings, &texts, files.verbose, stderr_colour(globals));
     match errors {
         0 => Ok(snapshot),
         1 => bail!("one error in the manifests; nothing is answered from half of them"),

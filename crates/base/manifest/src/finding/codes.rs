@@ -100,6 +100,40 @@ codes! {
     AttachedElsewhere = 1308, Warning, "the policy is attached to something that is not a workload";
     IneffectiveStance = 1309, Warning, "a Stance has no effect";
     NeverMatches = 1310, Warning, "a rule has a value that nothing can match";
+
+    // Doubts about valid network policies.
+    PeerMatchesNothing = 1401, Warning, "a peer means no pod that is there";
+    RuleShadowed = 1402, Warning, "a rule adds nothing to another one";
+    RuleUnreachable = 1403, Warning, "a rule of a tier is never reached";
+    DenyNeverMatches = 1404, Warning, "a rule denies nothing";
+    PortNotExposed = 1405, Warning, "a rule allows a port that no selected pod declares";
+    PeerPortNotExposed = 1406, Note, "a rule allows a port that no peer declares";
+    BlockOverPods = 1407, Warning, "an address block means pods";
+    BlockOverServices = 1408, Warning, "an address block holds a virtual address of a Service";
+    BlockOverNodes = 1409, Note, "an address block holds the address of a node";
+    NoDefaultDenyIngress = 1410, Note, "pods of a namespace let everyone in";
+    NoDefaultDenyEgress = 1411, Note, "pods of a namespace may go anywhere";
+    PolicyWithoutEffect = 1412, Note, "without the policy nothing would change";
+    BroaderThanNeeded = 1413, Note, "a rule allows peers that cannot use it";
+    OpenToAll = 1414, Warning, "a rule lets everyone in";
+    OpenToWorld = 1415, Note, "a rule lets everything out";
+    MetadataReachable = 1416, Warning, "a rule allows the metadata service of clouds";
+    NobodyGetsThrough = 1417, Warning, "a rule allows peers of which none gets through";
+    DuplicateRule = 1418, Warning, "a rule stands twice in a policy";
+    DuplicatePolicy = 1419, Warning, "two policies say the same";
+    DnsOverOneProtocol = 1420, Warning, "DNS is allowed over one protocol only";
+    PodUnselected = 1421, Note, "no policy selects a pod";
+    HostNetworkSelected = 1422, Warning, "a policy selects a pod in the network of its node";
+    ServicePort = 1423, Warning, "a rule names the port of a Service instead of its pods";
+    LabelUnknown = 1425, Warning, "a selector asks for a label that no pod carries";
+    NamespaceLabelUnknown = 1426, Warning, "a selector asks for a label that no namespace carries";
+    PassWithoutEffect = 1427, Note, "a Pass at the end of its tier skips nothing";
+    GroupMissing = 1428, Warning, "a CiliumCIDRGroup is not there";
+    ServiceMissing = 1429, Warning, "a Service that a policy names is not there";
+    AllowsNoOne = 1430, Note, "a rule is written to allow and allows no one";
+    RequestsUnseen = 1431, Warning, "requests are limited where no proxy sees them";
+    NamesUnseen = 1432, Warning, "names are limited at a DNS server that is not the cluster's";
+    NamesWithoutDns = 1433, Warning, "a rule speaks of names that its pods cannot ask for";
 }
 
 impl Code {

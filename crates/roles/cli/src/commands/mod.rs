@@ -9,6 +9,7 @@ pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod flows;
 pub(crate) mod internal;
+pub(crate) mod lint;
 pub(crate) mod probe;
 pub(crate) mod status;
 pub(crate) mod up;
@@ -29,6 +30,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Why(words) => why::run(words, globals),
         Verb::Edges(words) => edges::run(&words, globals),
         Verb::Diff(words) => diff::run(&words, globals),
+        Verb::Lint(words) => lint::run(&words, globals),
         Verb::Probe(words) => probe::run(&words, globals),
         Verb::Flows(words) => flows::run(&words, globals),
         Verb::Exec(words) => exec::run(&words, globals),
