@@ -1,11 +1,11 @@
 //! The engines over one snapshot, compiled once and asked often.
 
-use crate::lookup::{Pair, with_request};
+use crate::lookup::{Pair, http_ports, with_request};
 use crate::question::RequestAsk;
 use lictor_authz::Capabilities;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::Finding;
-use lictor_model::{By, Direction, Flow, Layer, Peer, Protocol, Request, Step, Trace, Verdict};
+use lictor_model::{By, Direction, Flow, Layer, Peer, PortRange, Protocol, Request, Step, Trace, Verdict};
 use lictor_network::Asked;
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ pub(crate) struct Engines<'a> {
     pub snapshot: &'a Snapshot,
     pub network: lictor_network::Program,
     pub authorization: lictor_authz::Program,
+    /// The ports on which segmentation speaks of HTTP requests.
+    pub http_ports: Vec<PortRange>,
 }
 
 /// What the engines find in the policies of a snapshot: those that are refused, select nothing, or have parts without
@@ -25,9 +27,11 @@ pub fn findings(snapshot: &Snapshot) -> Vec<Finding> {
 
 impl<'a> Engines<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
+        let network = lictor_network::compile(snapshot);
         Self {
             snapshot,
-            network: lictor_network::compile(snapshot),
+            http_ports: http_ports(&network),
+            network,
             authorization: lictor_authz::Program::compile(snapshot, Capabilities::default()).0,
         }
     }

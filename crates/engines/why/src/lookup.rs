@@ -5,8 +5,9 @@ use crate::question::RequestAsk;
 use crate::sites::Site;
 use lictor_authz::AppProtocol;
 use lictor_cluster::Pod;
-use lictor_model::{By, Direction, Http, Layer, Mode, Name, Protocol, Request, Verdict};
-use lictor_network::Asked;
+use lictor_model::{By, Direction, Http, Layer, Mode, Name, PortRange, Protocol, Request, Verdict};
+use lictor_network::{Asked, Program, SaidId, Sayable};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -148,11 +149,29 @@ impl Engines<'_> {
 
     /// Whether the destination's proxy judges each HTTP request on a port.
     pub(crate) fn judges_requests(&self, pod: &Pod, protocol: Protocol, port: u16) -> bool {
+        if protocol == Protocol::Tcp && pod.enrolled && self.http_ports.iter().any(|range| range.contains(port)) {
+            return true;
+        }
         protocol == Protocol::Tcp
             && pod.enrolled
             && self.authorization.workload(&pod.name).is_some_and(|workload| workload.needs_http(port))
             && AppProtocol::of(self.snapshot, pod, port) != AppProtocol::Other
     }
+}
+
+/// The ports on which some rule set speaks of HTTP requests.
+pub(crate) fn http_ports(network: &Program) -> Vec<PortRange> {
+    let of_http = |said: SaidId| network.said.get(&said).is_some_and(|all| all.iter().any(Sayable::is_of_http));
+    let mut ports = BTreeSet::new();
+    for set in network.rule_sets.values().filter(|_| !network.said.is_empty()) {
+        let limited = set.entries.iter().filter(|(_, outcome)| outcome.said.is_some_and(of_http));
+        for (_, class) in limited.filter_map(|(entry, _)| entry.port.filter(|(protocol, _)| *protocol == Protocol::Tcp)) {
+            let first = set.bounds.get(usize::from(class)).copied().unwrap_or_default();
+            let next = set.bounds.get(usize::from(class) + 1).copied();
+            ports.extend(PortRange::new(first, next.map_or(u16::MAX, |next| next - 1)).ok());
+        }
+    }
+    ports.into_iter().collect()
 }
 
 /// Lends a request in the form that the authorization engine takes.

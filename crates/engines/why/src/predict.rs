@@ -120,8 +120,15 @@ impl Engines<'_> {
         let end = |site: &Site, pod: Option<&Arc<Pod>>, address| {
             Some(CheckEnd { workload: site.label(), pod: pod?.name.clone(), address })
         };
+        let opens = |layer: Layer| {
+            let connection = self.rulings(pair, protocol, port, None);
+            connection.0.iter().any(|ruling| ruling.layer == layer && ruling.verdict.under(ruling.mode).is_allow())
+        };
         let denial = match (rulings.verdict(), deciding.layer) {
             (Verdict::Allow, _) => None,
+            (Verdict::Deny, layer @ (Layer::Egress | Layer::Ingress)) if request.is_some() && opens(layer) => {
+                Some(Denial::Forbidden)
+            }
             (Verdict::Deny, Layer::Egress | Layer::Ingress) => Some(Denial::Dropped),
             (Verdict::Deny, Layer::Authorization) if request.is_some() => Some(Denial::Forbidden),
             (Verdict::Deny, _) => Some(Denial::Closed),

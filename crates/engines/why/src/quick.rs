@@ -101,7 +101,7 @@ impl Engines<'_> {
         door: &'q Door<'_>,
     ) -> impl Iterator<Item = Quick> + 'q {
         let NamedPort { protocol, port, .. } = *door.port;
-        let plain = (!source.host_network && !destination.host_network)
+        let plain = (!source.host_network && !destination.host_network && !self.is_limited(source, destination, pair, door))
             .then(|| self.connection(source, destination, pair, door));
         let requests = door.requests.iter().map(Some).chain(door.requests.is_empty().then_some(None));
         requests.map(move |request| match plain {
@@ -111,6 +111,16 @@ impl Engines<'_> {
                 Quick { verdict: rulings.verdict(), would: rulings.would() }
             }
         })
+    }
+
+    /// Whether what is said on the connection matters to segmentation.
+    fn is_limited(&self, source: &Ready<'_>, destination: &Ready<'_>, pair: Pair<'_>, door: &Door<'_>) -> bool {
+        let NamedPort { protocol, port, .. } = *door.port;
+        let limits = |gate: &Option<(Arc<RuleSet>, Mode)>, peer| {
+            let found = gate.as_ref().and_then(|(set, _)| set.lookup(self.network.class(peer), protocol, port));
+            found.is_some_and(|outcome| outcome.said.is_some())
+        };
+        !self.network.said.is_empty() && (limits(&source.egress, pair.to) || limits(&destination.ingress, pair.from))
     }
 
     fn connection(&self, source: &Ready<'_>, destination: &Ready<'_>, pair: Pair<'_>, door: &Door<'_>) -> Quick {

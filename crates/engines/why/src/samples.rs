@@ -2,7 +2,7 @@
 
 use crate::question::RequestAsk;
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{AuthorizationPolicy, AuthorizationRule, Operation};
+use lictor_manifest::{AuthorizationPolicy, AuthorizationRule, FullMatch, HttpRule, Operation, Said};
 use lictor_model::{Name, Selector};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,9 +37,47 @@ pub(crate) fn samples(snapshot: &Snapshot, pod: &Pod) -> Vec<RequestAsk> {
             samples.extend(of_operation(operation, &headers).into_iter().take(MAX_SAMPLES));
         }
     }
+    samples.extend(of_cilium(snapshot).into_iter().take(MAX_SAMPLES));
     let mut samples: Vec<RequestAsk> = samples.into_iter().take(MAX_SAMPLES).collect();
     samples.push(unnamed(&rules));
     samples
+}
+
+/// For each HTTP rule of a CiliumNetworkPolicy a request that it means, where its expressions are plain enough.
+fn of_cilium(snapshot: &Snapshot) -> BTreeSet<RequestAsk> {
+    let specs = snapshot.policies.cilium.values().flat_map(|policy| &policy.specs);
+    let rules = specs.flat_map(|spec| spec.ingress.allow.iter().chain(&spec.egress.allow));
+    let items = rules.flat_map(|rule| rule.ports.iter().flatten()).filter_map(|item| item.said.as_deref());
+    let http = items.flat_map(|said| match said {
+        Said::Http(rules) => &rules[..],
+        _ => &[],
+    });
+    let text = |part: &Option<FullMatch>, any: &str| match part {
+        None => Some(any.to_owned()),
+        Some(expression) => plain(expression),
+    };
+    let request = |rule: &HttpRule| {
+        let value = |(name, value): &(Arc<str>, Option<Arc<str>>)| {
+            (name.to_string(), value.as_deref().unwrap_or("some").to_owned())
+        };
+        Some(RequestAsk {
+            method: text(&rule.method, "GET")?,
+            path: text(&rule.path, "/")?,
+            host: match &rule.host {
+                None => None,
+                Some(host) => Some(plain(host)?),
+            },
+            headers: rule.headers.iter().map(value).collect(),
+        })
+    };
+    http.filter_map(request).collect()
+}
+
+/// A text that an expression means: itself, without the marks of its ends and with `.*` left out.
+fn plain(expression: &FullMatch) -> Option<String> {
+    let text = expression.as_str().trim_start_matches('^').trim_end_matches('$').replace(".*", "");
+    let text = text.replace("\\.", ".");
+    expression.matches(&text).then_some(text)
 }
 
 /// What the rules about a pod name, as `METHOD pattern`, for a person.
