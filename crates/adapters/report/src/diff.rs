@@ -3,9 +3,11 @@
 use crate::answer::{endpoint, placed};
 use crate::edges::decided;
 use crate::format::Format;
+use crate::gathered::{Gathered, gathered};
 use crate::style::{Style, Tone};
 use crate::table::{Cell, Table};
-use lictor_why::{Became, Difference, Edge, Reach};
+use lictor_manifest::Level;
+use lictor_why::{Became, Difference, Edge, EdgeChange, Reach};
 use std::fmt::Write;
 
 /// The difference in the form that was asked for; a text ends with a line that counts.
@@ -13,6 +15,10 @@ use std::fmt::Write;
 /// # Errors
 /// When JSON or YAML cannot be written; a difference always can.
 pub fn diff(difference: &Difference, format: Format, style: Style) -> Result<String, serde_json::Error> {
+    let results: Vec<Gathered> = difference.changes.iter().map(result).collect();
+    if let Some(document) = gathered(&results, "diff", format)? {
+        return Ok(document);
+    }
     Ok(match format.document(&difference.changes)? {
         Some(document) => document,
         None => table(difference, style),
@@ -47,6 +53,23 @@ fn table(difference: &Difference, style: Style) -> String {
         difference.compared
     );
     out
+}
+
+fn result(change: &EdgeChange) -> Gathered {
+    let name = format!("{} -> {}", change.source, endpoint(&change.destination, change.port, change.protocol));
+    let deciding = change.after.as_ref();
+    let by = deciding.map_or_else(|| "an end or the port is gone".to_owned(), decided);
+    Gathered {
+        rule: change.change.as_str().to_owned(),
+        title: format!("a connection is {}", change.change.as_str()),
+        level: Some(match change.change {
+            Became::Opened | Became::Closed => Level::Warning,
+            Became::Changed => Level::Note,
+        }),
+        message: format!("{name} was {}, is {} ({by})", state(change.before.as_ref()), state(deciding)),
+        name,
+        position: deciding.and_then(|edge| edge.at.clone()),
+    }
 }
 
 /// What happens, in few words.

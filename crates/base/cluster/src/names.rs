@@ -32,6 +32,12 @@ impl Names {
         self.0.iter().any(|(name, all)| all.contains(&address) && pattern.matches(name))
     }
 
+    /// A name that an address was given for.
+    pub fn name_of(&self, address: IpAddr) -> Option<&str> {
+        let address = address.to_canonical();
+        self.0.iter().find(|(_, all)| all.contains(&address)).map(|(name, _)| name.as_str())
+    }
+
     /// Whether nothing was looked up.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

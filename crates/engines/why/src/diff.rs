@@ -1,6 +1,7 @@
 //! What connections two clusters differ in.
 
 use crate::edges::{Edge, Reach, Scope, Show, edges};
+use crate::seen::{Seen, SeenEnd};
 use lictor_cluster::Snapshot;
 use lictor_model::Protocol;
 use serde::Serialize;
@@ -65,6 +66,27 @@ impl Difference {
     /// How many became this.
     pub fn count(&self, became: Became) -> usize {
         self.changes.iter().filter(|change| change.change == became).count()
+    }
+}
+
+impl Difference {
+    /// Only what somebody was seen to do: pairs of workload and port between which a flow was seen. The names of pods are
+    /// those of the second cluster, or of the first where the second does not have them.
+    #[must_use]
+    pub fn only_observed(mut self, old: &Snapshot, new: &Snapshot, seen: &[Seen]) -> Self {
+        let label = |end: &SeenEnd| {
+            let pod = end.pod.as_ref()?;
+            let pod = new.pods.get(pod).or_else(|| old.pods.get(pod))?;
+            Some(pod.workload.name.to_string())
+        };
+        let known: BTreeSet<(String, String, u16, Protocol)> = seen
+            .iter()
+            .filter_map(|seen| Some((label(&seen.source)?, label(&seen.destination)?, seen.port, seen.protocol)))
+            .collect();
+        self.changes.retain(|change| {
+            known.contains(&(change.source.to_string(), change.destination.to_string(), change.port, change.protocol))
+        });
+        self
     }
 }
 

@@ -4,7 +4,6 @@
 //! only a change after which they allow the connection is told. What else it opens or closes is told with it.
 
 mod authorization;
-mod labels;
 mod network;
 mod tier;
 mod transport;

@@ -165,7 +165,8 @@ pub(crate) fn http_ports(network: &Program) -> Vec<PortRange> {
     let mut ports = BTreeSet::new();
     for set in network.rule_sets.values().filter(|_| !network.said.is_empty()) {
         let limited = set.entries.iter().filter(|(_, outcome)| outcome.said.is_some_and(of_http));
-        for (_, class) in limited.filter_map(|(entry, _)| entry.port.filter(|(protocol, _)| *protocol == Protocol::Tcp)) {
+        for (_, class) in limited.filter_map(|(entry, _)| entry.port.filter(|(protocol, _)| *protocol == Protocol::Tcp))
+        {
             let first = set.bounds.get(usize::from(class)).copied().unwrap_or_default();
             let next = set.bounds.get(usize::from(class) + 1).copied();
             ports.extend(PortRange::new(first, next.map_or(u16::MAX, |next| next - 1)).ok());

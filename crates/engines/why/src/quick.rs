@@ -101,8 +101,9 @@ impl Engines<'_> {
         door: &'q Door<'_>,
     ) -> impl Iterator<Item = Quick> + 'q {
         let NamedPort { protocol, port, .. } = *door.port;
-        let plain = (!source.host_network && !destination.host_network && !self.is_limited(source, destination, pair, door))
-            .then(|| self.connection(source, destination, pair, door));
+        let plain =
+            (!source.host_network && !destination.host_network && !self.is_limited(source, destination, pair, door))
+                .then(|| self.connection(source, destination, pair, door));
         let requests = door.requests.iter().map(Some).chain(door.requests.is_empty().then_some(None));
         requests.map(move |request| match plain {
             Some(connection) => self.request(connection, destination, pair, (protocol, port), request),

@@ -5,10 +5,13 @@ mod world;
 
 use clusters::{PORTS, cluster};
 use lictor_cluster::Snapshot;
-use lictor_model::{Protocol, Verdict};
-use lictor_why::{Answer, Change, Effect, Opening, Reach, Scope, Show, edges, predict};
+use lictor_model::{By, Decision, Layer, Mode, Party, Point, Protocol, Record, Verdict};
+use lictor_why::{
+    Answer, Change, Dialect, Effect, Opening, Outcome, Reach, Scope, Show, edges, predict, seen, simulate, suggest,
+};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use time::OffsetDateTime;
 use world::{allowed, ladder, objects, pods, snapshot_of, why, would_be_allowed};
 
 /// A connection between two pods.
@@ -59,8 +62,67 @@ fn applied(text: &str, answer: &Answer) -> Option<(Snapshot, Effect)> {
     Some((snapshot_of(&objects(&all)), fix.effect.clone()))
 }
 
+/// A record of each connection that the layers let pass, in some order.
+fn log(snapshot: &Snapshot, take: &[bool]) -> Vec<Record> {
+    let mut taken = take.iter().cycle();
+    let mut records = Vec::new();
+    for from in pods(snapshot) {
+        for to in pods(snapshot).filter(|to| to.name != from.name) {
+            for port in to.ports.iter().filter(|_| *taken.next().unwrap_or(&true)) {
+                let allowed = allowed(&ladder(snapshot, from, to, port.protocol, port.port));
+                let party = |pod: &lictor_cluster::Pod, port| Party {
+                    pod: Some(pod.name.clone()),
+                    address: pod.addresses[0],
+                    port,
+                    identity: None,
+                };
+                records.push(Record::Decision(Decision {
+                    id: 1,
+                    time: OffsetDateTime::UNIX_EPOCH,
+                    layer: Layer::Ingress,
+                    mode: Mode::Enforce,
+                    verdict: if allowed { Verdict::Allow } else { Verdict::Deny },
+                    would: Verdict::Allow,
+                    by: By::NoPolicy,
+                    source: party(from, 40_000),
+                    destination: party(to, port.port),
+                    protocol: port.protocol,
+                    encrypted: false,
+                    method: None,
+                    path: None,
+                    host: None,
+                    audited_by: Vec::new(),
+                    point: Point::Kernel,
+                    revision: snapshot.revision,
+                }));
+            }
+        }
+    }
+    records
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_suggestion_allows_all_that_was_seen_and_tells_what_else(text in cluster(), take in prop::collection::vec(any::<bool>(), 1..9)) {
+        let snapshot = snapshot_of(&objects(&text));
+        let records = log(&snapshot, &take);
+        let seen = seen(&snapshot, &records);
+        for dialect in [Dialect::Kubernetes, Dialect::Cilium] {
+            let suggestion = suggest(&snapshot, &seen, &|pod| &*pod.name.namespace == "n0", dialect);
+            prop_assert_eq!(&suggestion.missed, &[], "{:?}", suggestion.policies);
+        }
+    }
+
+    #[test]
+    fn what_was_seen_changes_nothing_under_the_policies_that_it_was_seen_under(text in cluster()) {
+        let snapshot = snapshot_of(&objects(&text));
+        let records = log(&snapshot, &[true]);
+        for replay in simulate(&snapshot, &seen(&snapshot, &records)) {
+            prop_assert_eq!(replay.outcome, Outcome::Same, "{:?}", replay);
+        }
+    }
 
     #[test]
     fn a_fix_opens_what_it_is_for_and_nothing_that_it_does_not_tell(

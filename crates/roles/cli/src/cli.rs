@@ -1,6 +1,9 @@
 //! The words of the command line.
 
-use crate::commands::{completions, diff, down, edges, exec, explain, flows, internal, lint, probe, status, up, why};
+use crate::commands::{
+    completions, diff, down, edges, exec, explain, flows, internal, lint, probe, simulate, status, suggest, test, up,
+    why,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lictor_report::Format;
 use std::path::PathBuf;
@@ -76,6 +79,12 @@ pub(crate) enum Verb {
     Diff(diff::Words),
     /// Look for doubts about policies
     Lint(lint::Words),
+    /// Run unit tests for policies
+    Test(test::Words),
+    /// Replay recorded decisions under other policies
+    Simulate(simulate::Words),
+    /// Write the smallest policies that what was seen needs
+    Suggest(suggest::Words),
     /// Open real connections and compare them with what the policies say
     Probe(probe::Words),
     /// Show decisions as they were made
@@ -139,5 +148,13 @@ pub(crate) fn plain_format(text: &str) -> Result<Format, String> {
     match text.parse() {
         Ok(format @ (Format::Text | Format::Wide | Format::Json | Format::Yaml)) => Ok(format),
         _ => Err("expected one of table, wide, json, yaml".to_owned()),
+    }
+}
+
+/// A format that every verb has whose results other programs gather.
+pub(crate) fn gathering_format(text: &str) -> Result<Format, String> {
+    match text.parse() {
+        Ok(format @ (Format::Sarif | Format::Junit | Format::Github)) => Ok(format),
+        _ => plain_format(text).map_err(|_| "expected one of table, wide, json, yaml, sarif, junit, github".to_owned()),
     }
 }

@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod offline;
 mod output;
+mod records;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -4,7 +4,7 @@ use crate::cli::{Files, Globals};
 use crate::output::stderr_colour;
 use anyhow::{Context, Result, bail};
 use lictor_cluster::Snapshot;
-use lictor_manifest::{Code, Finding, Level, render};
+use lictor_manifest::{Code, Finding, Level, Position, render};
 use lictor_sources::{Cluster, Sources, Texts};
 use std::path::PathBuf;
 
@@ -34,6 +34,16 @@ fn load_in(files: &[PathBuf], cluster: &Cluster) -> Result<Loaded> {
     let (snapshot, about_objects) = cluster.snapshot(&loaded.objects);
     let findings = loaded.findings.into_iter().chain(about_objects).collect();
     Ok(Loaded { snapshot, findings, texts: loaded.texts })
+}
+
+/// Names a file as one would from here: below one folder, positions are relative to it.
+pub(crate) fn root(position: &mut Position, sources: &[PathBuf]) {
+    if let [folder] = sources
+        && folder.is_dir()
+        && !position.file.is_empty()
+    {
+        position.file = folder.join(&*position.file).display().to_string().into();
+    }
 }
 
 /// The cluster that the files describe.

@@ -14,7 +14,7 @@ use lictor_identity::Tree;
 use lictor_manifest::{Finding, Object};
 use lictor_model::{Name, Revision};
 use lictor_node::{Applied, Node, NodeOptions};
-use lictor_sources::Cluster;
+use lictor_sources::{Cluster, Sources};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -199,6 +199,22 @@ impl Lab {
         pods.extend(made);
         self.publish()?;
         Ok(Change { delta, findings: found })
+    }
+
+    /// The snapshot that a folder's manifests would give, with the addresses that pods would get. Nothing changes.
+    ///
+    /// Errors: what is there cannot be read, or has errors.
+    pub(crate) fn would_be(&self, folder: &Path) -> Result<Snapshot> {
+        let loaded = Sources::new([folder.to_owned()])?.load();
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let objects = self.options.cluster.objects(&loaded.objects);
+        let (mut new, built) = Snapshot::build(&objects, &self.settings, &mut pool, self.snapshot().revision.next());
+        let mut findings = loaded.findings.iter().chain(&built);
+        if let Some(error) = findings.find(|finding| finding.is_error()) {
+            anyhow::bail!("{error}; nothing is compared with half of the manifests");
+        }
+        new.names.clone_from(&self.snapshot().names);
+        Ok(new)
     }
 
     /// Makes pods: all networks first, then their services, then their processes.

@@ -15,8 +15,10 @@
 mod built_in;
 mod cluster;
 mod load;
+mod records;
 mod walk;
 
 pub use cluster::{Cluster, NoAddress};
 pub use load::{Loaded, Sources, Texts};
+pub use records::{InvalidRecord, records};
 pub use walk::Fingerprint;

@@ -1,6 +1,7 @@
 //! AuthorizationPolicies that allow one connection or request, and edits of those that deny it.
 
-use super::{Changed, Patch, Wish, labels, metadata, word};
+use super::{Changed, Patch, Wish, metadata, word};
+use crate::labels;
 use crate::tree::Tree;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{Action, AuthorizationPolicy, AuthorizationRule, Source};

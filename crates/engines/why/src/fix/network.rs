@@ -1,6 +1,7 @@
 //! NetworkPolicies that let one connection out or in.
 
-use super::{Patch, Wish, labels, metadata, word};
+use super::{Patch, Wish, metadata, word};
+use crate::labels;
 use crate::tree::Tree;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_model::{By, Cidr, Layer, PolicyKind, Protocol, Step};

@@ -1,6 +1,7 @@
 //! A ClusterNetworkPolicy that takes one connection out of what a tier denies.
 
-use super::{Patch, Wish, labels, metadata, word};
+use super::{Patch, Wish, metadata, word};
+use crate::labels;
 use crate::tree::Tree;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::Tier;

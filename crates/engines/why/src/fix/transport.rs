@@ -1,6 +1,7 @@
 //! PeerAuthentication that takes plaintext on one port.
 
-use super::{Changed, Patch, Wish, labels, metadata, word};
+use super::{Changed, Patch, Wish, metadata, word};
+use crate::labels;
 use crate::tree::Tree;
 use lictor_cluster::Snapshot;
 use lictor_manifest::MtlsMode;

@@ -1,7 +1,8 @@
 //! `lictor diff`.
 
-use crate::cli::{Files, Globals, plain_format};
-use crate::{offline, output};
+use crate::cli::{Files, Globals, gathering_format};
+use crate::client::{Client, Query};
+use crate::{offline, output, records};
 use anyhow::{Context, Result};
 use clap::Args;
 use lictor_report::Format;
@@ -9,17 +10,21 @@ use lictor_why::Scope;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Compare who may talk to whom between two folders of manifests
+/// Compare who may talk to whom between two folders of manifests, or between the running lab and one
 #[derive(Debug, Args)]
+#[command(override_usage = "lictor diff [OPTIONS] [OLD] NEW")]
 #[command(after_help = "Exit codes: 0 no connection differs, 1 some do, 2 usage or failure.\n\n\
-                        Example:\n  git worktree add ../before main && lictor diff ../before/deploy deploy")]
+                        Examples:\n  git worktree add ../before main && lictor diff ../before/deploy deploy\n  \
+                        lictor diff deploy                       what would change in the running lab\n  \
+                        lictor diff old new --only-observed flows.jsonl")]
 pub(crate) struct Words {
-    /// The manifests as they were: a folder, a file, or `-`
-    #[arg(value_name = "OLD")]
-    old: PathBuf,
-    /// The manifests as they are to be
-    #[arg(value_name = "NEW")]
-    new: PathBuf,
+    /// The manifests as they were and as they are to be: a folder, a file, or `-` each; one alone is compared with the
+    /// running lab
+    #[arg(value_name = "FOLDER", num_args = 1..=2, required = true)]
+    folders: Vec<PathBuf>,
+    /// Only connections that were seen, by decisions as `lictor flows -o json` prints them
+    #[arg(long, value_name = "FLOWS")]
+    only_observed: Option<PathBuf>,
     /// Only connections with an end in this namespace
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
@@ -32,8 +37,8 @@ pub(crate) struct Words {
     /// Print warnings and notes about the files as well
     #[arg(short, long)]
     verbose: bool,
-    /// Form of the output: table, wide, json or yaml
-    #[arg(short, long, default_value = "table", value_name = "FORMAT", value_parser = plain_format)]
+    /// Form of the output: table, wide, json, yaml, sarif, junit or github
+    #[arg(short, long, default_value = "table", value_name = "FORMAT", value_parser = gathering_format)]
     output: Format,
 }
 
@@ -47,10 +52,36 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
         };
         offline::snapshot(&files, globals).with_context(|| format!("{} cannot be compared", folder.display()))
     };
-    let (old, new) = (read(&words.old)?, read(&words.new)?);
+    let [old, new_folder] = words.folders.as_slice() else { return with_lab(words, globals) };
+    let (old, new) = (read(old)?, read(new_folder)?);
     let scope = Scope { namespace: words.namespace.as_deref().map(Into::into), ..Scope::default() };
-    let difference = lictor_why::diff(&old, &new, &scope);
+    let mut difference = lictor_why::diff(&old, &new, &scope);
+    if words.only_observed.is_some() {
+        let records = records::read(words.only_observed.as_ref(), None, &globals.lab)?;
+        let seen = lictor_why::seen(&new, &records);
+        difference = difference.only_observed(&old, &new, &seen);
+    }
+    if matches!(words.output, Format::Sarif | Format::Github | Format::Junit) {
+        let places = difference.changes.iter_mut().filter_map(|change| change.after.as_mut()?.at.as_mut());
+        places.for_each(|place| offline::root(place, std::slice::from_ref(new_folder)));
+    }
     let style = output::style(globals, words.output);
     output::print(&lictor_report::diff(&difference, words.output, style)?)?;
     Ok(ExitCode::from(u8::from(!difference.changes.is_empty())))
+}
+
+/// The lab reads the folder itself, so that pods get the addresses that they would get.
+fn with_lab(words: &Words, globals: &Globals) -> Result<ExitCode> {
+    let absolute = |path: &PathBuf| {
+        let found = path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
+        Ok::<_, anyhow::Error>(found.display().to_string())
+    };
+    let new = words.folders.first().map(absolute).transpose()?;
+    let observed = words.only_observed.as_ref().map(absolute).transpose()?;
+    let query = Query::default()
+        .with_some("new", new)
+        .with_some("observed", observed)
+        .with_some("namespace", words.namespace.as_ref());
+    let query = output::styled(query, words.output, output::style(globals, words.output));
+    Client::of(&globals.lab).ask(http::Method::GET, "/v1/diff", &query)?.print()
 }

@@ -4,7 +4,7 @@ use crate::cli::Globals;
 use crate::{offline, output};
 use anyhow::Result;
 use clap::Args;
-use lictor_manifest::{Code, Finding, Level};
+use lictor_manifest::{Code, Finding, Level, Position};
 use lictor_report::Format;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,7 +46,15 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
     };
     findings.sort_by_key(place);
     findings.dedup();
-    let text = |file: &std::sync::Arc<str>| loaded.texts.get(file).cloned();
+    findings.iter_mut().for_each(|finding| offline::root(&mut finding.position, &words.sources));
+    let text = |file: &std::sync::Arc<str>| {
+        let named = |name: &std::sync::Arc<str>| {
+            let mut position = Position::of_file(name.clone());
+            offline::root(&mut position, &words.sources);
+            position.file == *file
+        };
+        loaded.texts.iter().find(|(name, _)| named(name)).map(|(_, text)| text.clone())
+    };
     let style = output::style(globals, words.output);
     output::print(&lictor_report::findings(&findings, text, words.output, style)?)?;
     Ok(ExitCode::from(u8::from(!findings.is_empty())))

@@ -11,7 +11,10 @@ pub(crate) mod flows;
 pub(crate) mod internal;
 pub(crate) mod lint;
 pub(crate) mod probe;
+pub(crate) mod simulate;
 pub(crate) mod status;
+pub(crate) mod suggest;
+pub(crate) mod test;
 pub(crate) mod up;
 pub(crate) mod why;
 
@@ -31,6 +34,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Edges(words) => edges::run(&words, globals),
         Verb::Diff(words) => diff::run(&words, globals),
         Verb::Lint(words) => lint::run(&words, globals),
+        Verb::Test(words) => test::run(&words, globals),
+        Verb::Simulate(words) => simulate::run(&words, globals),
+        Verb::Suggest(words) => suggest::run(&words, globals),
         Verb::Probe(words) => probe::run(&words, globals),
         Verb::Flows(words) => flows::run(&words, globals),
         Verb::Exec(words) => exec::run(&words, globals),

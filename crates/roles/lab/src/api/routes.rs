@@ -20,6 +20,7 @@ pub(super) async fn answer(method: &Method, path: &str, query: &Query, lab: &Lab
         ("GET", "/v1/why") => why(lab, query),
         ("GET", "/v1/edges") => edges(lab, query),
         ("GET", "/v1/flows") => flows(lab, query),
+        ("GET", "/v1/diff") => diff(lab, query),
         ("POST", "/v1/probe") => probe(lab, query).await,
         ("POST", "/v1/shutdown") => {
             lab.stop.send_replace(true);
@@ -163,6 +164,30 @@ fn edges(lab: &Lab, query: &Query) -> Answer {
     };
     let (format, style) = form(query);
     rendered(lictor_report::edges(&lictor_why::edges(&lab.snapshot(), &scope, show), format, style), 0)
+}
+
+/// What would change if the manifests of a folder were put in force.
+fn diff(lab: &Lab, query: &Query) -> Answer {
+    let new = match query.text("new").map(|folder| lab.would_be(std::path::Path::new(folder))) {
+        Some(Ok(new)) => new,
+        Some(Err(error)) => return Answer::refused(format!("{error:#}")),
+        None => return Answer::refused("expected a folder as `new`".to_owned()),
+    };
+    let old = lab.snapshot();
+    let scope = Scope { namespace: query.text("namespace").map(Arc::from), ..Scope::default() };
+    let mut difference = lictor_why::diff(&old, &new, &scope);
+    if let Some(file) = query.text("observed") {
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) => return Answer::refused(format!("cannot read {file}: {error}")),
+        };
+        match lictor_sources::records(file, &text) {
+            Ok(records) => difference = difference.only_observed(&old, &new, &lictor_why::seen(&new, &records)),
+            Err(error) => return Answer::refused(error.to_string()),
+        }
+    }
+    let (format, style) = form(query);
+    rendered(lictor_report::diff(&difference, format, style), u8::from(!difference.changes.is_empty()))
 }
 
 async fn probe(lab: &Lab, query: &Query) -> Answer {

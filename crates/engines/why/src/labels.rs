@@ -19,7 +19,7 @@ const NAMING: [&str; 5] = ["app", "app.kubernetes.io/name", "k8s-app", "name", "
 
 /// `matchLabels` of the pod's workload: the smallest set that selects nothing else in its namespace, or all of its
 /// lasting labels where none does.
-pub(super) fn of(snapshot: &Snapshot, pod: &Arc<Pod>) -> Vec<(String, String)> {
+pub(crate) fn of(snapshot: &Snapshot, pod: &Arc<Pod>) -> Vec<(String, String)> {
     let mut labels: Vec<(&str, &str)> = pod.labels.iter().filter(|(key, _)| !PER_POD.contains(key)).collect();
     let rank = |key: &str| NAMING.iter().position(|naming| *naming == key).unwrap_or(NAMING.len());
     labels.sort_by_key(|(key, _)| (rank(key), *key));
@@ -38,7 +38,7 @@ pub(super) fn of(snapshot: &Snapshot, pod: &Arc<Pod>) -> Vec<(String, String)> {
 }
 
 /// A label selector of these pairs; an empty one selects everything.
-pub(super) fn selector(labels: &[(String, String)]) -> Tree {
+pub(crate) fn selector(labels: &[(String, String)]) -> Tree {
     if labels.is_empty() {
         return Tree::map([]);
     }
