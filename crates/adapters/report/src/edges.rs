@@ -3,6 +3,7 @@
 use crate::answer::{endpoint, of_request, placed};
 use crate::format::Format;
 use crate::style::{Style, Tone};
+use crate::svg::svg;
 use crate::table::{Cell, Table};
 use lictor_model::By;
 use lictor_why::{Edge, Edges, Reach};
@@ -23,6 +24,7 @@ pub fn edges(edges: &Edges, format: Format, style: Style) -> Result<String, serd
         Format::Markdown => markdown(shown),
         Format::Dot => dot(shown),
         Format::Mermaid => mermaid(shown),
+        Format::Svg => svg(shown),
         _ => table(edges, Style { wide: style.wide || format == Format::Wide, ..style }),
     })
 }
@@ -48,6 +50,7 @@ fn table(edges: &Edges, style: Style) -> String {
         table.row(row);
     }
     let mut out = if edges.edges.is_empty() { String::new() } else { table.render(style) + "\n" };
+    explained(edges, &mut out);
     let partly = match edges.partly {
         0 => String::new(),
         partly => format!("{partly} partly, "),
@@ -60,6 +63,21 @@ fn table(edges: &Edges, style: Style) -> String {
         edges.denied
     );
     out
+}
+
+/// Below the table: what each layer says of each edge, where that was asked for.
+fn explained(edges: &Edges, out: &mut String) {
+    for edge in edges.edges.iter().filter(|edge| !edge.layers.is_empty()) {
+        let to = endpoint(&edge.destination, edge.port, edge.protocol);
+        let _ = writeln!(out, "{} -> {to}", edge.source);
+        for layer in &edge.layers {
+            let at = layer.at.as_ref().map(|at| format!("  {}", placed(at, ""))).unwrap_or_default();
+            let rule = layer.by.policy().map(|rule| format!(" {}", rule.path)).unwrap_or_default();
+            let says = format!("{}: {}{rule}", layer.verdict, by_words(&layer.by));
+            let _ = writeln!(out, "  {:13}  {says}{at}", layer.layer.as_str());
+        }
+        out.push('\n');
+    }
 }
 
 fn verdict(edge: &Edge) -> Cell {

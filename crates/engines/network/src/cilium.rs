@@ -103,7 +103,7 @@ impl Unit<'_> {
 }
 
 /// The peers of a rule as a reader knows them.
-fn peer_words(peer: &CiliumPeer) -> String {
+pub(crate) fn peer_words(peer: &CiliumPeer) -> String {
     let names = |selector: &lictor_model::Selector| selector.to_string();
     match peer {
         CiliumPeer::Pods(selector) => {

@@ -1,6 +1,6 @@
 //! Every rule of every family in one form, for those that look at the policies themselves.
 
-use crate::cilium::{Spec, Unit, is_peer as is_cilium_peer};
+use crate::cilium::{Spec, Unit, is_peer as is_cilium_peer, peer_words};
 use crate::judge::whole;
 use crate::matching::{Far, rule_path, rules};
 use crate::tiers::{fails_closed, is_peer as is_tier_peer, tier_rules, whole_tiered};
@@ -10,6 +10,7 @@ use lictor_manifest::{
     Tier, TierAction, TierPeer, TierPort, TierRule,
 };
 use lictor_model::{Direction, IpBlock, PolicyRef, PortRange, Protocol, Selector};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -236,6 +237,27 @@ impl PeerFact<'_> {
                     && !accounts(self)
             }
             _ => false,
+        }
+    }
+}
+
+impl fmt::Display for PeerFact<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cilium(peer) => f.write_str(&peer_words(peer)),
+            Self::Network(PeerTerm::Block(block)) => block.fmt(f),
+            Self::Tiered(TierPeer::Network(block)) => block.fmt(f),
+            Self::Tiered(TierPeer::Nodes(selector)) => write!(f, "nodes {selector}"),
+            Self::Tiered(TierPeer::Domain(pattern)) => pattern.fmt(f),
+            Self::Tiered(TierPeer::Unknown) => f.write_str("a form that is not known"),
+            Self::Tiered(TierPeer::Pods(pods)) => write!(f, "namespaces {}, pods {}", pods.namespaces, pods.pods),
+            Self::Network(PeerTerm::Pods { namespaces, pods }) => {
+                let any = Selector::default();
+                match namespaces {
+                    Some(namespaces) => write!(f, "namespaces {namespaces}, pods {}", pods.as_ref().unwrap_or(&any)),
+                    None => write!(f, "pods {}", pods.as_ref().unwrap_or(&any)),
+                }
+            }
         }
     }
 }

@@ -21,8 +21,12 @@ pub struct Scope {
     pub sources: Option<BTreeSet<Name>>,
     /// Only these pods as destinations; nothing means all.
     pub destinations: Option<BTreeSet<Name>>,
+    /// Only connections with one of these pods at either end; nothing means all.
+    pub focus: Option<BTreeSet<Name>>,
     /// Only connections with an end in this namespace.
     pub namespace: Option<Arc<str>>,
+    /// Whether each edge tells what each layer says.
+    pub explain: bool,
     /// Whether the pods that lictor makes itself (the cluster's DNS) count.
     pub built_in: bool,
 }
@@ -60,6 +64,24 @@ pub struct Edge {
     /// Where each request is judged: those that were tried and are allowed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<RequestAsk>,
+    /// What each layer says, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<EdgeLayer>,
+}
+
+/// What one layer says of an edge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EdgeLayer {
+    /// The layer.
+    pub layer: Layer,
+    /// What it says, whatever its mode.
+    pub verdict: Verdict,
+    /// What decides there.
+    pub by: By,
+    /// Where that stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Position>,
 }
 
 /// Whether a workload reaches another.
@@ -193,6 +215,7 @@ impl Scope {
             |site: &Site, namespace: &Arc<str>| site.pod().is_some_and(|pod| pod.name.namespace == *namespace);
         among(source, &self.sources)
             && among(destination, &self.destinations)
+            && (among(source, &self.focus) || among(destination, &self.focus))
             && self.namespace.as_ref().is_none_or(|own| lives_in(source, own) || lives_in(destination, own))
     }
 }
@@ -223,12 +246,12 @@ impl Engines<'_> {
                 Reach::Denied => &mut edges.denied,
             } += 1;
             if show.takes(verdict, would) {
-                edges.edges.extend(self.edge(&ways, verdict, would));
+                edges.edges.extend(self.edge(&ways, verdict, would, scope.explain));
             }
         }
     }
 
-    fn edge(&self, ways: &[Way<'_>], verdict: Reach, would: Reach) -> Option<Edge> {
+    fn edge(&self, ways: &[Way<'_>], verdict: Reach, would: Reach, explain: bool) -> Option<Edge> {
         // Of a port that is open to some, the way that is open is the one to show.
         let open =
             |(from, to, pair, door): &&Way<'_>| self.quick(from, to, *pair, door).any(|quick| quick.verdict.is_allow());
@@ -239,7 +262,16 @@ impl Engines<'_> {
             door.requests.iter().map(|request| (request, ask(Some(request)))).collect();
         let allowed = || requests.iter().filter(|(_, rulings)| rulings.verdict().is_allow());
         let telling = allowed().next().or(requests.first()).map(|(_, rulings)| rulings.clone());
-        let deciding = telling.unwrap_or_else(|| ask(None)).deciding().clone();
+        let rulings = telling.unwrap_or_else(|| ask(None));
+        let deciding = rulings.deciding().clone();
+        let at = |by: &By| by.policies().first().and_then(|policy| place(self.snapshot, policy));
+        let layer = |ruling: &crate::lookup::Ruling| EdgeLayer {
+            layer: ruling.layer,
+            verdict: ruling.verdict,
+            by: ruling.by.clone(),
+            at: at(&ruling.by),
+        };
+        let layers = rulings.0.iter().filter(|_| explain).map(layer).collect();
         Some(Edge {
             source: from.site.label(),
             destination: to.site.label(),
@@ -251,9 +283,10 @@ impl Engines<'_> {
             encrypted: self.encrypted(pair, *protocol),
             layer: deciding.layer,
             mode: deciding.mode,
-            at: deciding.by.policies().first().and_then(|policy| place(self.snapshot, policy)),
+            at: at(&deciding.by),
             by: deciding.by,
             requests: allowed().map(|(request, _)| (*request).clone()).collect(),
+            layers,
         })
     }
 }

@@ -24,13 +24,22 @@ pub(crate) struct Words {
     /// Only connections to this pod, workload or service
     #[arg(long, value_name = "END")]
     to: Option<String>,
+    /// Only connections with this pod, workload or service at either end
+    #[arg(long, value_name = "END")]
+    focus: Option<String>,
+    /// Say what each layer decides, and by which rule
+    #[arg(long)]
+    explain: bool,
+    /// List what workloads are exposed to instead: all, every pod, the outside, pods of some labels
+    #[arg(long, conflicts_with_all = ["from", "to", "show"])]
+    exposure: bool,
     /// Which connections to list: allowed, denied or all
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     show: ShowWord,
     /// Count in the pods that lictor makes itself, such as the cluster's DNS
     #[arg(short = 'A', long)]
     all: bool,
-    /// Form of the output: table, wide, json, yaml, csv, markdown, dot or mermaid
+    /// Form of the output: table, wide, json, yaml, csv, markdown, dot, mermaid or svg
     #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     output: Format,
 }
@@ -58,6 +67,9 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
             .with_some("namespace", words.namespace.as_ref())
             .with_some("from", words.from.as_ref())
             .with_some("to", words.to.as_ref())
+            .with_some("focus", words.focus.as_ref())
+            .with("explain", words.explain)
+            .with("exposure", words.exposure)
             .with("show", show.as_str())
             .with("all", words.all);
         let query = output::styled(query, words.output, style);
@@ -73,7 +85,19 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
         Some(text) => pods_named(&snapshot, text, namespace.unwrap_or("default")).map(Some).map_err(unclear),
         None => Ok(None),
     };
+    if words.exposure {
+        let focus = pods(&words.focus)?;
+        let chosen = |pod: &lictor_cluster::Pod| {
+            namespace.is_none_or(|own| *pod.name.namespace == *own)
+                && focus.as_ref().is_none_or(|names| names.contains(&pod.name))
+        };
+        let exposed = lictor_why::exposure(&snapshot, &chosen);
+        output::print(&lictor_report::exposure(&exposed, words.output, style)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let scope = Scope {
+        focus: pods(&words.focus)?,
+        explain: words.explain,
         sources: pods(&words.from)?,
         destinations: pods(&words.to)?,
         namespace: namespace.map(Into::into),

@@ -147,6 +147,8 @@ fn scope(lab: &Lab, query: &Query) -> Result<Scope, Answer> {
     Ok(Scope {
         sources: named("from")?,
         destinations: named("to")?,
+        focus: named("focus")?,
+        explain: query.flag("explain"),
         namespace: namespace.map(Arc::from),
         built_in: query.flag("all"),
     })
@@ -157,6 +159,14 @@ fn edges(lab: &Lab, query: &Query) -> Answer {
         Ok(scope) => scope,
         Err(answer) => return answer,
     };
+    if query.flag("exposure") {
+        let chosen = |pod: &lictor_cluster::Pod| {
+            scope.namespace.as_ref().is_none_or(|own| pod.name.namespace == *own)
+                && scope.focus.as_ref().is_none_or(|names| names.contains(&pod.name))
+        };
+        let (format, style) = form(query);
+        return rendered(lictor_report::exposure(&lictor_why::exposure(&lab.snapshot(), &chosen), format, style), 0);
+    }
     let show = match query.text("show") {
         Some("denied") => Show::Denied,
         Some("all") => Show::All,
