@@ -35,12 +35,6 @@ pub(crate) struct Cluster {
 const NAMESPACES: [&str; 3] = ["n0", "n1", "n2"];
 
 impl Cluster {
-    /// The same cluster with these of its policies only.
-    pub(crate) fn with_policies(&self, chosen: impl IntoIterator<Item = usize>) -> Self {
-        let policies = chosen.into_iter().map(|at| self.policies[at].clone()).collect();
-        Self { policies, ..self.clone() }
-    }
-
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut objects: Vec<Object> = Vec::new();
         objects.extend(self.namespaces.iter().cloned().map(|object| Object::Namespace(Arc::new(object))));
