@@ -93,7 +93,7 @@ impl Inventory {
             Object::Stance(object) => {
                 self.policies.stances.insert(name, placed(object, |object| &mut object.meta, namespace));
             }
-            Object::Stored(_) | Object::Other(..) => {}
+            Object::Entrance(_) | Object::Stored(_) | Object::Other(..) => {}
         }
     }
 
@@ -131,6 +131,7 @@ fn kind(object: &Object) -> &str {
         Object::ServiceAccount(_) => "ServiceAccount",
         Object::Workload(object) => object.kind.as_str(),
         Object::Service(_) => "Service",
+        Object::Entrance(object) => object.kind,
         Object::Endpoints(_) => "Endpoints",
         Object::ClusterNetworkPolicy(object) => object.kind.as_str(),
         Object::Stored(object) if object.secret => "Secret",

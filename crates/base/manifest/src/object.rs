@@ -1,8 +1,8 @@
 //! The closed set of objects.
 
 use crate::kinds::{
-    AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, Endpoints, Namespace, NetworkPolicy,
-    PeerAuthentication, Service, ServiceAccount, Stance, Stored, Workload,
+    AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, Endpoints, Entrance, Namespace,
+    NetworkPolicy, PeerAuthentication, Service, ServiceAccount, Stance, Stored, Workload,
 };
 use crate::meta::Meta;
 use lictor_model::Name;
@@ -16,6 +16,7 @@ pub enum Object {
     ServiceAccount(Arc<ServiceAccount>),
     Workload(Arc<Workload>),
     Service(Arc<Service>),
+    Entrance(Arc<Entrance>),
     Endpoints(Arc<Endpoints>),
     Stored(Arc<Stored>),
     NetworkPolicy(Arc<NetworkPolicy>),
@@ -46,6 +47,7 @@ impl Object {
             Self::ServiceAccount(object) => &object.meta,
             Self::Workload(object) => &object.meta,
             Self::Service(object) => &object.meta,
+            Self::Entrance(object) => &object.meta,
             Self::Endpoints(object) => &object.meta,
             Self::Stored(object) => &object.meta,
             Self::NetworkPolicy(object) => &object.meta,

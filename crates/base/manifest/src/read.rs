@@ -135,7 +135,8 @@ impl Reader<'_> {
         if refused {
             return;
         }
-        if kind == Kind::Other {
+        // Where the outside comes in is read for lists of who may talk to whom; nothing is enforced there.
+        if matches!(kind, Kind::Other | Kind::Ingress | Kind::Route) {
             let message = format!("{name} {} ({version}) is read, not acted on", object.meta().name);
             self.report(Code::NotActedOn, node.spot, message, None);
         }

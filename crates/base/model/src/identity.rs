@@ -62,6 +62,13 @@ impl TrustDomain {
     }
 }
 
+impl Default for TrustDomain {
+    /// `cluster.local`, as most clusters have it.
+    fn default() -> Self {
+        Self("cluster.local".into())
+    }
+}
+
 impl FromStr for TrustDomain {
     type Err = InvalidSpiffeId;
 

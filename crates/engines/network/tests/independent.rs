@@ -5,8 +5,8 @@ mod random;
 
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{
-    CiliumNetworkPolicy, CiliumPeer, CiliumPorts, CiliumRule, CiliumSide, EndpointSelector, Entity, GroupRef, NetworkRule,
-    PeerTerm, PortMatch, PortTerm, Said, Tier, TierAction, TierPeer, TierPort,
+    CiliumNetworkPolicy, CiliumPeer, CiliumPorts, CiliumRule, CiliumSide, EndpointSelector, Entity, GroupRef,
+    NetworkRule, PeerTerm, PortMatch, PortTerm, Said, Tier, TierAction, TierPeer, TierPort,
 };
 use lictor_model::{Direction, Flow, Labels, Peer, PolicyKind, Protocol};
 use lictor_network::{compile, judge};
@@ -61,7 +61,9 @@ impl Ask<'_> {
     }
 
     fn listens_under(&self, name: &str) -> bool {
-        let has = |pod: &Pod| pod.ports.iter().find(|port| &*port.name == name && port.protocol == self.protocol).map(|port| port.port);
+        let has = |pod: &Pod| {
+            pod.ports.iter().find(|port| &*port.name == name && port.protocol == self.protocol).map(|port| port.port)
+        };
         self.listener().and_then(has) == Some(self.port)
     }
 
@@ -94,7 +96,8 @@ impl Ask<'_> {
             false => cilium_isolates || network.is_some(),
         };
         if isolated {
-            let by_network = network.unwrap_or_default().iter().any(|(namespace, rule)| self.network_allows(namespace, rule));
+            let by_network =
+                network.unwrap_or_default().iter().any(|(namespace, rule)| self.network_allows(namespace, rule));
             return by_network || sides.iter().any(|(policy, side)| self.cilium_allows(policy, side));
         }
         self.tier(Tier::Baseline).unwrap_or(true)
@@ -137,7 +140,8 @@ impl Ask<'_> {
     fn is_tier_peer(&self, peer: &TierPeer) -> bool {
         match peer {
             TierPeer::Pods(wanted) => self.peer_pod().is_some_and(|pod| {
-                wanted.namespaces.matches(&self.labels_of_namespace(&pod.name.namespace)) && wanted.pods.matches(&pod.labels)
+                wanted.namespaces.matches(&self.labels_of_namespace(&pod.name.namespace))
+                    && wanted.pods.matches(&pod.labels)
             }),
             TierPeer::Nodes(selector) => self.peer_node().is_some_and(|(_, labels)| selector.matches(labels)),
             TierPeer::Network(block) => self.in_block(|address| block.contains(address)),
@@ -148,10 +152,8 @@ impl Ask<'_> {
 
     /// The names that [`random`] has looked up.
     fn has_name(&self, meant: impl Fn(&str) -> bool) -> bool {
-        let known = [
-            ("www.example.com", &["203.0.113.7", "8.8.8.8", "10.244.0.4"][..]),
-            ("example.com", &["2001:db8::7"][..]),
-        ];
+        let known =
+            [("www.example.com", &["203.0.113.7", "8.8.8.8", "10.244.0.4"][..]), ("example.com", &["2001:db8::7"][..])];
         known.iter().any(|(name, addresses)| meant(name) && addresses.contains(&&*self.peer.to_string()))
     }
 
@@ -168,7 +170,8 @@ impl Ask<'_> {
         let mut found = None;
         for policy in &self.cluster.policies {
             let rules = if self.direction == Direction::Ingress { &policy.ingress } else { &policy.egress };
-            let own = policy.meta.name.namespace == self.own.name.namespace && policy.pod_selector.matches(&self.own.labels);
+            let own =
+                policy.meta.name.namespace == self.own.name.namespace && policy.pod_selector.matches(&self.own.labels);
             if let Some(rules) = rules.as_ref().filter(|_| own) {
                 let rules = rules.iter().map(|rule| (policy.meta.name.namespace.to_string(), rule.clone()));
                 found.get_or_insert_with(Vec::new).extend(rules);
@@ -190,7 +193,8 @@ impl Ask<'_> {
                 there && pods.as_ref().is_none_or(|selector| selector.matches(&pod.labels))
             }),
         };
-        (rule.peers.is_empty() || rule.peers.iter().any(is_peer)) && (rule.ports.is_empty() || self.on_ports(&rule.ports))
+        (rule.peers.is_empty() || rule.peers.iter().any(is_peer))
+            && (rule.ports.is_empty() || self.on_ports(&rule.ports))
     }
 
     /// The directions of Cilium's specs that select the pod.
@@ -217,7 +221,9 @@ impl Ask<'_> {
     fn denies(&self, policy: &CiliumNetworkPolicy, rule: &CiliumRule) -> bool {
         let peers = match &rule.peers {
             None => true,
-            Some(peers) => peers.contains(&CiliumPeer::Unknown) || peers.iter().any(|peer| self.is_cilium_peer(policy, peer)),
+            Some(peers) => {
+                peers.contains(&CiliumPeer::Unknown) || peers.iter().any(|peer| self.is_cilium_peer(policy, peer))
+            }
         };
         peers && rule.ports.as_ref().is_none_or(|items| items.iter().any(|item| self.on_ports(&item.ports)))
     }
@@ -255,10 +261,12 @@ impl Ask<'_> {
                 block.cidr.contains(address) && !block.except.iter().any(|hole| hole.contains(address))
             }),
             CiliumPeer::Group(GroupRef::Name(name), except) => {
-                let outside = ["203.0.113.0/24", "2001:db8::/32"].map(|text| text.parse::<lictor_model::Cidr>().expect("a block"));
+                let outside = ["203.0.113.0/24", "2001:db8::/32"]
+                    .map(|text| text.parse::<lictor_model::Cidr>().expect("a block"));
                 &**name == "outside"
                     && self.in_block(|address| {
-                        outside.iter().any(|block| block.contains(address)) && !except.iter().any(|hole| hole.contains(address))
+                        outside.iter().any(|block| block.contains(address))
+                            && !except.iter().any(|hole| hole.contains(address))
                     })
             }
             CiliumPeer::Nodes(selector) => self.peer_node().is_some_and(|(_, labels)| selector.matches(labels)),

@@ -135,6 +135,13 @@ pub(crate) struct Files {
     pub verbose: bool,
 }
 
+/// A tool whose answers can be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compat {
+    /// np-guard's netpol-analyzer
+    NpGuard,
+}
+
 /// The namespace of names that have none.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Namespace {

@@ -4,7 +4,7 @@ use crate::cli::{Files, Globals};
 use crate::output::stderr_colour;
 use anyhow::{Context, Result, bail};
 use lictor_cluster::Snapshot;
-use lictor_manifest::{Code, Finding, Level, Position, render};
+use lictor_manifest::{Code, Finding, Level, Object, Position, render};
 use lictor_sources::{Cluster, Sources, Texts};
 use std::path::PathBuf;
 
@@ -34,6 +34,20 @@ fn load_in(files: &[PathBuf], cluster: &Cluster) -> Result<Loaded> {
     let (snapshot, about_objects) = cluster.snapshot(&loaded.objects);
     let findings = loaded.findings.into_iter().chain(about_objects).collect();
     Ok(Loaded { snapshot, findings, texts: loaded.texts })
+}
+
+/// The objects of files.
+///
+/// # Errors
+/// When a file has an error, which is told on the standard error.
+pub(crate) fn objects(files: &[PathBuf], globals: &Globals) -> Result<Vec<Object>> {
+    let loaded = Sources::new(files.iter().cloned()).context("cannot read the standard input")?.load();
+    let errors: Vec<&Finding> = loaded.findings.iter().filter(|finding| finding.is_error()).collect();
+    tell(&errors, &loaded.texts, false, stderr_colour(globals));
+    match errors.len() {
+        0 => Ok(loaded.objects),
+        count => bail!("{count} errors in the manifests; nothing is answered from half of them"),
+    }
 }
 
 /// Names a file as one would from here: below one folder, positions are relative to it.

@@ -5,6 +5,7 @@ mod cilium;
 mod cluster_network_policy;
 mod core;
 mod discovery;
+mod entrance;
 mod network_policy;
 mod peer_authentication;
 mod stance;
@@ -20,6 +21,7 @@ pub use cluster_network_policy::{
 };
 pub use core::{Namespace, Service, ServiceAccount, ServicePort, ServiceType, Stored, TargetPort};
 pub use discovery::{BackendPort, Endpoints, Subset};
+pub use entrance::{Entrance, EntranceBackend};
 pub use network_policy::{NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
 pub use stance::{Established, Stance, StanceLayer};

@@ -1,6 +1,6 @@
 //! `lictor diff`.
 
-use crate::cli::{Files, Globals, gathering_format};
+use crate::cli::{Compat, Files, Globals, gathering_format};
 use crate::client::{Client, Query};
 use crate::{offline, output, records};
 use anyhow::{Context, Result};
@@ -34,6 +34,9 @@ pub(crate) struct Words {
     /// Let address blocks of policies leave pods and nodes out, as Cilium's do
     #[arg(long)]
     cidr_excludes_pods: bool,
+    /// Answer as another tool does: np-guard (netpol-analyzer)
+    #[arg(long, value_enum, value_name = "TOOL")]
+    compat: Option<Compat>,
     /// Print warnings and notes about the files as well
     #[arg(short, long)]
     verbose: bool,
@@ -53,6 +56,12 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
         offline::snapshot(&files, globals).with_context(|| format!("{} cannot be compared", folder.display()))
     };
     let [old, new_folder] = words.folders.as_slice() else { return with_lab(words, globals) };
+    if words.compat == Some(Compat::NpGuard) {
+        let of = |folder: &Path| offline::objects(&[folder.to_owned()], globals);
+        let changes = lictor_why::guard_diff(&of(old)?, &of(new_folder)?);
+        output::print(&lictor_report::guard_diff(&changes, words.output)?)?;
+        return Ok(ExitCode::from(u8::from(!changes.is_empty())));
+    }
     let (old, new) = (read(old)?, read(new_folder)?);
     let scope = Scope { namespace: words.namespace.as_deref().map(Into::into), ..Scope::default() };
     let mut difference = lictor_why::diff(&old, &new, &scope);

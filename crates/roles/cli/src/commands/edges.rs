@@ -1,6 +1,6 @@
 //! `lictor edges`.
 
-use crate::cli::{Files, Globals};
+use crate::cli::{Compat, Files, Globals};
 use crate::client::{Client, Query};
 use crate::{offline, output};
 use anyhow::{Result, bail};
@@ -39,6 +39,9 @@ pub(crate) struct Words {
     /// Count in the pods that lictor makes itself, such as the cluster's DNS
     #[arg(short = 'A', long)]
     all: bool,
+    /// Answer as another tool does: np-guard (netpol-analyzer), with its `--focus`
+    #[arg(long, value_enum, value_name = "TOOL", requires = "files")]
+    compat: Option<Compat>,
     /// Form of the output: table, wide, json, yaml, csv, markdown, dot, mermaid or svg
     #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     output: Format,
@@ -56,6 +59,12 @@ enum ShowWord {
 }
 
 pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
+    if words.compat == Some(Compat::NpGuard) {
+        let focus: Vec<String> = words.focus.iter().cloned().collect();
+        let lines = lictor_why::guard_list(&offline::objects(&words.files.files, globals)?, &focus);
+        output::print(&lictor_report::guard_list(&lines, words.output)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let style = output::style(globals, words.output);
     let show = match words.show {
         ShowWord::Allowed => Show::Allowed,
