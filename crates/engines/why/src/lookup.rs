@@ -147,9 +147,10 @@ impl Engines<'_> {
         ruling(outcome.verdict, outcome.mode, outcome.by)
     }
 
-    /// Whether the destination's proxy judges each HTTP request on a port.
+    /// Whether a proxy judges each HTTP request on a port.
     pub(crate) fn judges_requests(&self, pod: &Pod, protocol: Protocol, port: u16) -> bool {
-        if protocol == Protocol::Tcp && pod.enrolled && self.http_ports.iter().any(|range| range.contains(port)) {
+        // A source's own proxy judges what it says to a pod outside the mesh.
+        if protocol == Protocol::Tcp && self.http_ports.iter().any(|range| range.contains(port)) {
             return true;
         }
         protocol == Protocol::Tcp

@@ -67,7 +67,9 @@ fn replay(engines: &Engines<'_>, seen: &Seen) -> Replay {
     let gone = Replay { seen: seen.clone(), outcome: Outcome::Gone, layer: None, by: None, at: None };
     let Some(flow) = flow(snapshot, seen) else { return gone };
     let ladder = engines.ladder(&flow, seen.request.as_ref());
-    let deciding = ladder.denied_at().or_else(|| ladder.steps.iter().rev().find(|step| step.by.policy().is_some()));
+    let by_policy = || ladder.steps.iter().rev().find(|step| step.by.policy().is_some());
+    let ingress = || ladder.steps.iter().find(|step| step.layer == Layer::Ingress);
+    let deciding = ladder.denied_at().or_else(by_policy).or_else(ingress);
     let allowed = ladder.denied_at().is_none();
     let outcome = match (seen.verdict, allowed) {
         (Verdict::Allow, false) => Outcome::Breaks,

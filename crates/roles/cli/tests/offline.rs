@@ -195,11 +195,11 @@ fn manifests_come_from_the_standard_input_too() {
 
 #[test]
 fn a_policy_that_is_not_acted_on_is_named_in_any_case() {
-    let other = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: x}\n---\n\
+    let other = "apiVersion: cilium.io/v2\nkind: CiliumEgressGatewayPolicy\nmetadata: {name: x}\n---\n\
                  apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c, image: i}]}\n";
     let run = lictor_with(&["edges", "-f", "-"], other);
     assert_eq!(run.code, 0);
-    assert_eq!(run.err, "note LIC1008: CiliumNetworkPolicy x (cilium.io/v2) is read, not acted on\n\n");
+    assert_eq!(run.err, "note LIC1008: CiliumEgressGatewayPolicy x (cilium.io/v2) is read, not acted on\n\n");
 }
 
 #[test]
@@ -263,7 +263,8 @@ fn the_exit_code_tells_usage_from_verdict() {
     for args in [
         &["why"][..],
         &["why", "a"],
-        &["edges", "-o", "svg", "-f", "shop"],
+        &["edges", "-o", "sarif", "-f", "shop"],
+        &["why", "-o", "svg", "-f", "shop", "a", "b"],
         &["nonsense"],
         &["explain", "LIC9999"],
         &["why", "a", "b", "-H", "x", "-f", "shop"],

@@ -43,8 +43,17 @@ pub(crate) struct Words {
     #[arg(long, value_enum, value_name = "TOOL", requires = "files")]
     compat: Option<Compat>,
     /// Form of the output: table, wide, json, yaml, csv, markdown, dot, mermaid or svg
-    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    #[arg(short, long, default_value = "table", value_name = "FORMAT", value_parser = format)]
     output: Format,
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    match text.parse() {
+        Ok(Format::Sarif | Format::Junit | Format::Github) | Err(_) => {
+            Err("expected one of table, wide, json, yaml, csv, markdown, dot, mermaid, svg".to_owned())
+        }
+        Ok(format) => Ok(format),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

@@ -55,3 +55,84 @@ fn an_ipv6_lab_does_what_is_predicted() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     lab.assert_predictions_hold();
 }
+
+/// Requests into a pod, out of one, and to a pod outside the mesh, each limited by a policy of Cilium's.
+const REQUESTS: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, labels: {app: web}}
+spec: {containers: [{name: c, image: i}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: batch, namespace: shop, labels: {app: batch}}
+spec: {containers: [{name: c, image: i}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: api, namespace: shop, labels: {app: api}}
+spec: {containers: [{name: c, image: i, ports: [{name: http, containerPort: 9090}, {containerPort: 9091}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: plain, namespace: shop, labels: {app: plain}, annotations: {lictor.dev/enroll: 'false'}}
+spec: {containers: [{name: c, image: i, ports: [{name: http, containerPort: 8080}]}]}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: api, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: api}}
+  ingress:
+  - fromEndpoints: [{matchLabels: {app: web}}]
+    toPorts:
+    - ports: [{port: '9090', protocol: TCP}]
+      rules: {http: [{method: GET, path: /orders, headers: ['X-Token: 42']}]}
+  - fromEndpoints: [{matchLabels: {app: batch}}]
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: batch, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: batch}}
+  egress:
+  - toEndpoints: [{matchLabels: {app: api}}]
+    toPorts:
+    - ports: [{port: '9090', protocol: TCP}]
+      rules: {http: [{method: POST}]}
+  - toEndpoints: [{}]
+    toPorts:
+    - ports: [{port: '8080', protocol: TCP}]
+      rules: {http: [{path: /health}]}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: plain, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: plain}}
+  egress:
+  - toEndpoints: [{matchLabels: {app: api}}]
+    toPorts:
+    - ports: [{port: '9091', protocol: TCP}]
+      rules: {http: [{}]}
+";
+
+#[test]
+fn requests_that_ciliums_policies_limit_do_what_is_predicted() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("m.yaml"), REQUESTS).unwrap();
+    let lab = Lab::up("e2e-requests", &[folder.path()]);
+    lab.assert_predictions_hold();
+    let forbidden = lab.run(&[
+        "exec",
+        "shop/web",
+        "--",
+        "curl",
+        "-s",
+        "-m",
+        "3",
+        &format!("http://{}:9090/orders", lab.address("shop/api")),
+    ]);
+    let said = String::from_utf8_lossy(&forbidden.stdout).into_owned();
+    assert!(said.contains("lictor why"), "a denial says how to ask about it: {said}");
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod capture;
+mod flips;
 mod frames;
 mod links;
 mod measure;
