@@ -1,11 +1,10 @@
 //! Which address is of which class.
 
 use crate::classes::{Classes, Meaning};
-use crate::compile::LiveRules;
 use crate::groups::Groups;
 use crate::numbers::Numbers;
 use crate::program::{Address, ClassId};
-use crate::rules::{Port, PortName};
+use crate::rules::{Port, PortName, Rule};
 use crate::terms::{TermId, Terms};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_model::Cidr;
@@ -26,10 +25,9 @@ impl Addressing {
         snapshot: &Snapshot,
         groups: &Groups<'_>,
         terms: &Terms,
-        egress: &LiveRules<'_>,
+        names: &BTreeSet<PortName>,
         numbers: &mut Numbers<Meaning>,
     ) -> Self {
-        let names = names(egress);
         let mut classes = Classes::default();
         let mut alone = |met: &[TermId]| classes.of(Meaning { terms: met.to_vec(), ports: Vec::new() }, numbers);
         let prefixes = terms.prefixes().map(|(prefix, met)| (prefix, alone(met))).collect();
@@ -43,7 +41,7 @@ impl Addressing {
         let by_label: Vec<Vec<TermId>> = groups.groups.iter().map(|group| terms.of_pod(group.pod)).collect();
         let mut seen = Seen::new();
         for (name, pod, group) in &groups.endpoints {
-            let ports = ports(pod, &names);
+            let ports = ports(pod, names);
             for address in &pod.addresses {
                 let block = terms.of_address(*address).filter(|_| !snapshot.cidr_excludes_pods);
                 let hosts = terms.of_host(*address);
@@ -69,9 +67,9 @@ impl Addressing {
 /// The classes that were found already: by group, matching blocks, terms for the address alone, and named ports.
 type Seen<'a> = HashMap<(usize, Option<*const [TermId]>, &'a [TermId], Vec<(PortName, u16)>), ClassId>;
 
-/// The port names that live egress rules use, in order.
-fn names(egress: &LiveRules<'_>) -> BTreeSet<PortName> {
-    let ports = egress.all().filter_map(|rule| rule.ports.as_ref()).flatten();
+/// The names of peers' ports that rules use, in order.
+pub(crate) fn peer_names<'a>(rules: impl Iterator<Item = &'a Rule>) -> BTreeSet<PortName> {
+    let ports = rules.filter_map(|rule| rule.ports.as_ref()).flatten();
     ports
         .filter_map(|port| match port {
             Port::Peers(name) => Some(name.clone()),
@@ -81,7 +79,7 @@ fn names(egress: &LiveRules<'_>) -> BTreeSet<PortName> {
 }
 
 /// The numbers that a pod has under these names.
-fn ports(pod: &Pod, names: &BTreeSet<PortName>) -> Vec<(PortName, u16)> {
+pub(crate) fn ports(pod: &Pod, names: &BTreeSet<PortName>) -> Vec<(PortName, u16)> {
     let number = |name: &PortName| Some((name.clone(), pod.named_port(&name.name, name.protocol)?));
     names.iter().filter_map(number).collect()
 }

@@ -52,6 +52,11 @@ impl<'a> Spec<'a> {
         says && snapshot.is_endpoint(self.policy, &self.spec.subject, pod)
     }
 
+    /// Where it is in memory. What keeps the number keeps the policy alive.
+    pub(crate) fn place(self) -> usize {
+        std::ptr::from_ref(self.spec).addr()
+    }
+
     /// The policy as a whole.
     pub(crate) fn whole(self) -> PolicyRef {
         PolicyRef::whole(self.policy.kind, self.policy.meta.name.clone())

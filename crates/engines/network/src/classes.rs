@@ -16,7 +16,7 @@ pub(crate) struct Meaning {
 }
 
 /// The classes of one compilation, and which of them a rule speaks of.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Classes {
     known: BTreeSet<ClassId>,
     by_term: HashMap<TermId, Vec<ClassId>>,
@@ -40,6 +40,11 @@ impl Classes {
             }
         }
         class
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
     }
 
     /// Notes that some node's address is of a class.

@@ -1,26 +1,26 @@
 //! From a snapshot to a program.
 
-use crate::addressing::Addressing;
+use crate::addressing::{Addressing, peer_names};
 use crate::cilium::{Spec, Unit};
-use crate::classes::Meaning;
+use crate::classes::{Classes, Meaning};
 use crate::flat::SaidNumbers;
-use crate::gates::{Gates, RuleSetMeaning};
-use crate::groups::{Groups, side};
+use crate::gates::{Making, RuleSetMeaning, Sets, place};
+use crate::groups::{Groups, Selecting, Side, side};
 use crate::judge::whole;
 use crate::matching::{rule_path, rules};
 use crate::numbers::Numbers;
 use crate::peers::{add_cilium, add_tier};
-use crate::program::{Endpoint, Program, RuleId, RuleSet, RuleSetId, SaidId};
+use crate::program::{Endpoint, Program, RuleId, RuleSetId, SaidId};
 use crate::rules::{Part, Peers, Port, PortName, Rule};
 use crate::terms::{Term, Terms};
 use crate::tiers::{fails_closed, tier_rules, whole_tiered};
-use lictor_cluster::{Pod, Snapshot};
+use lictor_cluster::Snapshot;
 use lictor_manifest::{
-    CiliumSpec, ClusterNetworkPolicy, NetworkPolicy, NetworkRule, PortMatch, PortTerm, Tier, TierAction, TierPort,
-    TierRule,
+    CiliumNetworkPolicy, ClusterNetworkPolicy, NetworkPolicy, NetworkRule, PortMatch, PortTerm, Tier, TierAction,
+    TierPort, TierRule,
 };
-use lictor_model::{Direction, Name, PolicyRef, PortRange, Protocol};
-use std::collections::{BTreeMap, HashMap};
+use lictor_model::{Direction, Mode, Name, PolicyRef, PortRange, Protocol};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Every verdict of a snapshot's network policies: the program's [`judge`](Program::judge) says what
@@ -39,27 +39,53 @@ pub fn compile(snapshot: &Snapshot) -> Program {
 /// change is a new one; within one, only entries for classes come and go.
 #[derive(Debug, Clone)]
 pub struct Compiler {
-    terms: Numbers<Term>,
-    classes: Numbers<Meaning>,
-    rule_sets: Numbers<RuleSetMeaning>,
-    said: SaidNumbers,
-    rules: RuleIds,
-    /// The tables of the last program: one that stays the same stays the same allocation.
-    tables: BTreeMap<RuleSetId, Arc<RuleSet>>,
+    pub(crate) terms: Numbers<Term>,
+    pub(crate) classes: Numbers<Meaning>,
+    pub(crate) rule_sets: Numbers<RuleSetMeaning>,
+    pub(crate) said: SaidNumbers,
+    pub(crate) rules: RuleIds,
+    pub(crate) last: Option<Last>,
+}
+
+/// What the last program was made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Last {
+    pub(crate) terms: Terms,
+    pub(crate) classes: Classes,
+    /// The names of peers' ports that rules use.
+    pub(crate) names: BTreeSet<PortName>,
+    /// By direction.
+    pub(crate) live: [LiveRules; 2],
+    pub(crate) sets: Sets,
+    /// What says which policies and Stances select a pod.
+    pub(crate) selecting: Selecting,
+    /// By that: what endpoints share with others by direction, as a number of [`Sets::shared`], and how far it goes.
+    pub(crate) selected: HashMap<Vec<u8>, [(usize, Mode); 2]>,
+    /// How many patches were made since all was compiled.
+    pub(crate) patches: usize,
+    /// [`Sets::weight`] when all was compiled.
+    pub(crate) weight: usize,
+    /// How many gates ask each rule set.
+    pub(crate) users: HashMap<RuleSetId, usize>,
+    /// The policies. Their places in memory stand for them, so they are kept.
+    pub(crate) policies: BTreeMap<Name, Arc<NetworkPolicy>>,
+    pub(crate) replaced: Vec<Arc<NetworkPolicy>>,
+    /// Kept for the same reason.
+    _cilium: Vec<Arc<CiliumNetworkPolicy>>,
 }
 
 /// The rules of live policies in one direction.
-#[derive(Debug, Default)]
-pub(crate) struct LiveRules<'a> {
-    /// Of NetworkPolicies.
-    pub(crate) network: HashMap<&'a Name, Vec<Rule>>,
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LiveRules {
+    /// Of NetworkPolicies, by their place in memory.
+    pub(crate) network: HashMap<usize, Vec<Rule>>,
     /// Of cluster-wide policies, by their place in the snapshot.
     pub(crate) tiered: HashMap<usize, (Tier, Vec<Rule>)>,
-    /// Of CiliumNetworkPolicies.
-    pub(crate) cilium: HashMap<*const CiliumSpec, Vec<Rule>>,
+    /// Of the specs of CiliumNetworkPolicies, by their place in memory.
+    pub(crate) cilium: HashMap<usize, Vec<Rule>>,
 }
 
-impl LiveRules<'_> {
+impl LiveRules {
     /// All of them.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rule> {
         let tiered = self.tiered.values().flat_map(|(_, rules)| rules);
@@ -75,7 +101,7 @@ impl Default for Compiler {
             rule_sets: Numbers::new(),
             said: Numbers::new(),
             rules: RuleIds::default(),
-            tables: BTreeMap::new(),
+            last: None,
         }
     }
 }
@@ -85,53 +111,82 @@ impl Compiler {
     pub fn compile(&mut self, snapshot: &Snapshot) -> Program {
         let groups = Groups::of(snapshot);
         let mut terms = Terms::default();
-        let rules = Direction::BOTH.map(|direction| self.live_rules(snapshot, &groups, direction, &mut terms));
+        let live = Direction::BOTH.map(|direction| self.live_rules(snapshot, &groups, direction, &mut terms));
         terms.index(snapshot);
-        let addressing = Addressing::of(snapshot, &groups, &terms, &rules[side(Direction::Egress)], &mut self.classes);
-        let numbers = (&mut self.rule_sets, &mut self.said);
-        let mut gates = Gates::new(snapshot, &groups, &rules, &addressing.classes, numbers, &self.tables);
-        let endpoint = |(name, pod, group): &(&Name, &Arc<Pod>, usize)| {
-            let [ingress, egress] = Direction::BOTH.map(|direction| gates.of(*group, pod, direction));
-            let own_node = snapshot.nodes.get(&pod.node).map(|node| node.addresses.clone()).unwrap_or_default();
-            let endpoint =
-                Endpoint { addresses: pod.addresses.clone(), own_node, enrolled: pod.enrolled, ingress, egress };
-            ((*name).clone(), endpoint)
+        let names = peer_names(live[side(Direction::Egress)].all());
+        let Addressing { addresses, prefixes, classes } =
+            Addressing::of(snapshot, &groups, &terms, &names, &mut self.classes);
+        let before = self.last.take().map(|last| last.sets.tables).unwrap_or_default();
+        let mut sets = Sets::default();
+        let mut making =
+            Making { classes: &classes, numbers: &mut self.rule_sets, said: &mut self.said, before: &before };
+        let numbers_of = |halves: &[Side<'_>; 2]| {
+            Direction::BOTH.map(|direction| {
+                let half = &halves[side(direction)];
+                (sets.shared(snapshot, direction, half, &live), half.mode)
+            })
         };
-        let endpoints = groups.endpoints.iter().map(endpoint).collect();
-        let rule_sets = gates.into_tables();
-        self.tables.clone_from(&rule_sets);
+        let numbers: Vec<[(usize, Mode); 2]> =
+            groups.selected.iter().map(|selected| &selected.sides).map(numbers_of).collect();
+        let mut endpoints = Vec::with_capacity(groups.endpoints.len());
+        for (name, pod, group) in &groups.endpoints {
+            let numbers = numbers[groups.groups[*group].selected];
+            let [ingress, egress] = numbers.map(|(number, mode)| sets.gate(number, mode, pod, &mut making));
+            endpoints.push(((*name).clone(), Endpoint::of(snapshot, pod, ingress, egress)));
+        }
         self.terms.forget_unused();
         self.classes.forget_unused();
         self.rule_sets.forget_unused();
         self.said.forget_unused();
-        let said = self.said.iter().map(|(said, id)| (SaidId(id), Arc::clone(said))).collect();
-        Program {
+        let program = Program {
             revision: snapshot.revision,
-            endpoints,
-            addresses: addressing.addresses,
-            prefixes: addressing.prefixes,
-            rule_sets,
-            said,
+            endpoints: endpoints.into_iter().collect(),
+            addresses,
+            prefixes,
+            rule_sets: sets.tables.clone(),
+            said: self.said.iter().map(|(said, id)| (SaidId(id), Arc::clone(said))).collect(),
             rules: self.rules.refs.clone(),
+        };
+        let selecting = groups.selecting;
+        let keys = groups.selected.into_iter().map(|selected| selected.key);
+        let selected = keys.zip(numbers).collect();
+        let mut users: HashMap<RuleSetId, usize> = HashMap::new();
+        for gate in program.endpoints.values().flat_map(|endpoint| [&endpoint.ingress, &endpoint.egress]) {
+            gate.rule_set.into_iter().for_each(|id| *users.entry(id).or_default() += 1);
         }
+        sets.changed.clear();
+        let policies = snapshot.policies.network.clone();
+        let _cilium = snapshot.policies.cilium.values().cloned().collect();
+        let (patches, weight, replaced) = (0, sets.weight, Vec::new());
+        self.last = Some(Last {
+            terms,
+            classes,
+            names,
+            live,
+            sets,
+            selecting,
+            selected,
+            patches,
+            weight,
+            users,
+            policies,
+            replaced,
+            _cilium,
+        });
+        program
     }
 
     /// The rules of the policies that isolate some endpoint in a direction.
-    fn live_rules<'a>(
+    fn live_rules(
         &mut self,
         snapshot: &Snapshot,
-        groups: &Groups<'a>,
+        groups: &Groups<'_>,
         direction: Direction,
         terms: &mut Terms,
-    ) -> LiveRules<'a> {
+    ) -> LiveRules {
         let mut live = LiveRules::default();
         for policy in groups.live(direction) {
-            let listed = rules(policy, direction).unwrap_or_default().iter().enumerate();
-            let numbered = listed.map(|(at, rule)| {
-                let id = self.rules.of(whole(policy).at(rule_path(direction, at)));
-                self.rule(policy, rule, id, direction, terms)
-            });
-            live.network.insert(&policy.meta.name, numbered.collect());
+            live.network.insert(place(policy), self.network_rules(policy, direction, terms));
         }
         for place in groups.live_tiered(direction) {
             let Some(policy) = snapshot.policies.cluster_network.get(place) else { continue };
@@ -149,9 +204,24 @@ impl Compiler {
                 self.cilium_rule(snapshot, spec, &unit, id, direction, terms)
             });
             let numbered = numbered.collect();
-            live.cilium.insert(std::ptr::from_ref(spec.spec), numbered);
+            live.cilium.insert(spec.place(), numbered);
         }
         live
+    }
+
+    /// The rules of a NetworkPolicy in a direction.
+    pub(crate) fn network_rules(
+        &mut self,
+        policy: &NetworkPolicy,
+        direction: Direction,
+        terms: &mut Terms,
+    ) -> Vec<Rule> {
+        let listed = rules(policy, direction).unwrap_or_default().iter().enumerate();
+        let numbered = listed.map(|(at, rule)| {
+            let id = self.rules.of(whole(policy).at(rule_path(direction, at)));
+            self.rule(policy, rule, id, direction, terms)
+        });
+        numbered.collect()
     }
 
     fn cilium_rule(
@@ -240,9 +310,9 @@ fn tier_ports(term: &TierPort, direction: Direction) -> Vec<Port> {
 
 /// The rules that ever were, by number: a decision that is told late still finds its rule.
 #[derive(Debug, Clone, Default)]
-struct RuleIds {
+pub(crate) struct RuleIds {
     known: HashMap<PolicyRef, RuleId>,
-    refs: Vec<PolicyRef>,
+    pub(crate) refs: Vec<PolicyRef>,
 }
 
 impl RuleIds {

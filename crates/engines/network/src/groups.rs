@@ -21,6 +21,8 @@ pub(crate) struct Group<'a> {
 
 /// What the groups share that the same policies select.
 pub(crate) struct Selected<'a> {
+    /// What [`Selecting::key`] says of each pod in them.
+    pub(crate) key: Vec<u8>,
     /// The policies that isolate ingress and egress, and how far each direction goes.
     pub(crate) sides: [Side<'a>; 2],
 }
@@ -42,6 +44,30 @@ pub(crate) struct Groups<'a> {
     pub(crate) selected: Vec<Selected<'a>>,
     /// Every endpoint with its group, in the order of names.
     pub(crate) endpoints: Vec<(&'a Name, &'a Arc<Pod>, usize)>,
+    /// What says which policies and Stances select a pod.
+    pub(crate) selecting: Selecting,
+}
+
+/// The label keys, and whether the service account, that say which policies and Stances select a pod.
+#[derive(Debug, Clone)]
+pub(crate) struct Selecting {
+    keys: HashSet<Arc<str>>,
+    accounts: bool,
+}
+
+impl Selecting {
+    /// Pods with one key are selected by the same.
+    pub(crate) fn key(&self, pod: &Pod) -> Vec<u8> {
+        let mut key = Vec::new();
+        project(pod, |label| self.keys.contains(label), self.accounts, &mut key);
+        key
+    }
+
+    /// Takes in what these policies ask of pods.
+    pub(crate) fn add<'a>(&mut self, policies: impl Iterator<Item = &'a Arc<NetworkPolicy>>) {
+        let requirements = policies.flat_map(|policy| policy.pod_selector.requirements());
+        self.keys.extend(requirements.map(|requirement| Arc::clone(&requirement.key)));
+    }
 }
 
 /// The place of a direction in a pair of things.
@@ -61,14 +87,14 @@ impl<'a> Groups<'a> {
         let (mut groups, mut selected, mut endpoints) = (Vec::new(), Vec::new(), Vec::new());
         let mut key = Vec::new();
         for (name, pod) in snapshot.pods.iter().filter(|(_, pod)| !pod.host_network) {
-            project(pod, &all, accounts, &mut key);
+            project(pod, |label| all.contains(label), accounts, &mut key);
             let group = match numbered.get(&key) {
                 Some(group) => *group,
                 None => {
                     numbered.insert(key.clone(), groups.len());
-                    project(pod, &selecting, accounts, &mut key);
+                    project(pod, |label| selecting.contains(label), accounts, &mut key);
                     let selected = *selected_by.entry(key.clone()).or_insert_with(|| {
-                        selected.push(Selected::of(snapshot, pod, &policies));
+                        selected.push(Selected::of(snapshot, pod, key.clone(), &policies));
                         selected.len() - 1
                     });
                     groups.push(Group { pod, selected });
@@ -77,7 +103,8 @@ impl<'a> Groups<'a> {
             };
             endpoints.push((name, pod, group));
         }
-        Self { groups, selected, endpoints }
+        let selecting = Selecting { keys: selecting.into_iter().map(Arc::from).collect(), accounts };
+        Self { groups, selected, endpoints, selecting }
     }
 
     /// Each policy that isolates some endpoint in a direction, once, by name.
@@ -137,7 +164,7 @@ fn candidates<'a, T: Copy>(
 }
 
 impl<'a> Selected<'a> {
-    fn of(snapshot: &'a Snapshot, pod: &'a Pod, policies: &Policies<'a>) -> Self {
+    fn of(snapshot: &'a Snapshot, pod: &'a Pod, key: Vec<u8>, policies: &Policies<'a>) -> Self {
         let mut own = candidates(&policies.network, &pod.name.namespace, pod);
         own.retain(|(_, policy)| policy.pod_selector.matches(&pod.labels));
         own.sort_unstable_by_key(|(place, _)| *place);
@@ -161,7 +188,7 @@ impl<'a> Selected<'a> {
                 mode: snapshot.mode(pod, layer).0,
             }
         });
-        Self { sides }
+        Self { key, sides }
     }
 }
 
@@ -216,7 +243,7 @@ impl<'a> Keys<'a> {
 }
 
 /// Writes a pod's namespace, its service account if that is read, and the labels that are read as one key, each part behind its length.
-fn project(pod: &Pod, keys: &HashSet<&str>, accounts: bool, into: &mut Vec<u8>) {
+fn project(pod: &Pod, is_read: impl Fn(&str) -> bool, accounts: bool, into: &mut Vec<u8>) {
     into.clear();
     let mut part = |text: &str| {
         into.extend_from_slice(&text.len().to_le_bytes());
@@ -226,7 +253,7 @@ fn project(pod: &Pod, keys: &HashSet<&str>, accounts: bool, into: &mut Vec<u8>) 
     if accounts {
         part(&pod.service_account);
     }
-    for (key, value) in pod.labels.iter().filter(|(key, _)| keys.contains(key)) {
+    for (key, value) in pod.labels.iter().filter(|(key, _)| is_read(key)) {
         part(key);
         part(value);
     }

@@ -16,14 +16,17 @@ mod addressing;
 mod cilium;
 mod classes;
 mod compile;
+mod difference;
 mod facts;
 mod findings;
 mod flat;
 mod gates;
 mod groups;
+mod incremental;
 mod judge;
 mod matching;
 mod numbers;
+mod patch;
 mod peers;
 mod program;
 mod rules;
@@ -33,9 +36,12 @@ mod terms;
 mod tiers;
 
 pub use compile::{Compiler, compile};
+pub use difference::Difference;
 pub use facts::{Effect, PeerFact, RuleFact, port_covers, rule_facts};
 pub use findings::findings;
+pub use incremental::Change;
 pub use judge::{judge, judge_asked};
+pub use patch::Patch;
 pub use program::{
     Address, ClassId, Endpoint, Entry, Gate, Judgement, Outcome, Program, RuleId, RuleSet, RuleSetId, SaidId, Sayable,
 };

@@ -6,6 +6,7 @@
 //! those use) share one.
 
 use crate::said::{Asked, UNSEEN, is_proxied, is_seen, may_say};
+use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::Said;
 use lictor_model::{By, Cidr, Direction, Mode, Name, PolicyRef, Protocol, Revision, Verdict};
 use std::collections::{BTreeMap, HashMap};
@@ -203,6 +204,11 @@ impl RuleSet {
 }
 
 impl Gate {
+    /// One that no policy speaks of.
+    pub(crate) fn open(mode: Mode) -> Self {
+        Self { rule_set: None, isolated_by: Arc::default(), others: Arc::default(), mode }
+    }
+
     /// What a rule of its rule set stands for.
     pub fn by(&self, rule: RuleId, rules: &[PolicyRef]) -> Option<By> {
         match rule {
@@ -215,6 +221,11 @@ impl Gate {
 }
 
 impl Endpoint {
+    pub(crate) fn of(snapshot: &Snapshot, pod: &Pod, ingress: Gate, egress: Gate) -> Self {
+        let own_node = snapshot.nodes.get(&pod.node).map(|node| node.addresses.clone()).unwrap_or_default();
+        Self { addresses: pod.addresses.clone(), own_node, enrolled: pod.enrolled, ingress, egress }
+    }
+
     /// One direction.
     pub fn gate(&self, direction: Direction) -> &Gate {
         match direction {

@@ -100,7 +100,7 @@ pub(crate) fn bounds(rules: &[Rule], own: &OwnPorts, classes: &Classes) -> Vec<u
 
 /// The table of these rules, the first rule of equally specific ones in each entry.
 pub(crate) fn table(rules: &[Rule], own: &OwnPorts, bounds: Vec<u16>, classes: &Classes) -> RuleSet {
-    let mut set = RuleSet { bounds, entries: HashMap::new() };
+    let mut set = RuleSet { bounds, entries: HashMap::with_capacity(rules.len()) };
     for rule in rules {
         let outcome = Outcome::of(Verdict::Allow, rule.id);
         let peers = rule.peers.as_ref().map(|peers| classes.meeting(&peers.terms));

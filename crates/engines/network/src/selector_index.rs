@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// Things with a selector each. Of ten thousand selectors that ask for a value of `app` each, a pod meets one: the
 /// others are not looked at.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SelectorIndex<T> {
     by_label: HashMap<Arc<str>, HashMap<Arc<str>, Vec<T>>>,
     /// Those that ask for no one value of a key, and the first few whatever they ask for: a table costs more than looking

@@ -86,7 +86,7 @@ impl Term {
 }
 
 /// The terms that the addresses of a prefix meet, ascending.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Met {
     /// Those of a pod or node there.
     known: Arc<[TermId]>,
@@ -95,7 +95,7 @@ struct Met {
 }
 
 /// The terms of live policies, ready to be asked which of them an address or a pod meets.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Terms {
     pods: BTreeMap<TermId, (Scope, Selector, Vec<Operator>)>,
     blocks: BTreeMap<TermId, IpBlock>,
@@ -177,6 +177,43 @@ impl Terms {
         let known = |address: &IpAddr| !snapshot.is_outside(*address);
         let strangers: Vec<IpAddr> = self.by_host.keys().filter(|address| !known(address)).copied().collect();
         self.index_blocks(&strangers);
+    }
+
+    /// Whether some term is for addresses that stand somewhere else: then one pod may change what other addresses meet.
+    pub(crate) fn has_hosts(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
+    /// Takes in the terms of others that this has not, and the pods that meet one of them. Nothing, and nothing taken,
+    /// when some of them is not of pods.
+    pub(crate) fn extend_pods<'a>(&mut self, others: Self, snapshot: &'a Snapshot) -> Option<Vec<&'a Arc<Pod>>> {
+        let is_known = others.blocks.keys().all(|id| self.blocks.contains_key(id))
+            && others.outside.keys().all(|id| self.outside.contains_key(id))
+            && others.nodes.keys().all(|id| self.nodes.contains_key(id));
+        if !is_known || others.has_hosts() {
+            return None;
+        }
+        let mut meeting = Vec::new();
+        for (id, (scope, pods, accounts)) in others.pods {
+            if self.pods.contains_key(&id) {
+                continue;
+            }
+            let all = || snapshot.namespaces.iter();
+            let namespaces: Vec<&Arc<str>> = match &scope {
+                Scope::Any => all().map(|(name, _)| name).collect(),
+                Scope::Own(own) => snapshot.namespaces.get_key_value(own).map(|(name, _)| name).into_iter().collect(),
+                Scope::Selected(selector) => {
+                    all().filter(|(_, state)| selector.matches(&state.labels)).map(|(name, _)| name).collect()
+                }
+            };
+            for namespace in namespaces {
+                self.by_namespace.entry(Arc::clone(namespace)).or_default().insert(&pods, id);
+                meeting
+                    .extend(snapshot.pods_in(namespace).filter(|pod| !pod.host_network && pods.matches(&pod.labels)));
+            }
+            self.pods.insert(id, (scope, pods, accounts));
+        }
+        Some(meeting)
     }
 
     /// Makes the prefixes; these addresses are of hosts that are no pod and no node.

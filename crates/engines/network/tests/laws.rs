@@ -3,12 +3,14 @@
 mod random;
 
 use lictor_cluster::Snapshot;
-use lictor_manifest::NetworkRule;
+use lictor_manifest::{NetworkPolicy, NetworkRule};
 use lictor_model::{Direction, Flow, Http, Name, Peer, Protocol};
-use lictor_network::{Asked, ClassId, Compiler, Program, compile, judge, judge_asked};
+use lictor_network::{Asked, Change, ClassId, Compiler, Difference, Program, compile, judge, judge_asked};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use random::{Cluster, cluster, rule};
-use std::collections::BTreeSet;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -219,4 +221,97 @@ proptest! {
             }
         }
     }
+}
+
+/// The snapshot with the policies of the one before it that it has as well, as one that is read once would.
+fn following(before: &Snapshot, mut after: Snapshot) -> Snapshot {
+    fn keep<T: PartialEq>(before: &BTreeMap<Name, Arc<T>>, after: &mut BTreeMap<Name, Arc<T>>) {
+        for (name, policy) in after {
+            if let Some(old) = before.get(name).filter(|old| *old == policy) {
+                *policy = Arc::clone(old);
+            }
+        }
+    }
+    keep(&before.policies.network, &mut after.policies.network);
+    keep(&before.policies.cilium, &mut after.policies.cilium);
+    after
+}
+
+/// Clusters of which each differs from the one before it in one pod or one NetworkPolicy.
+fn in_small_steps(first: Cluster, changes: Vec<(usize, usize, Cluster)>) -> Vec<Cluster> {
+    let mut steps = vec![first];
+    for (part, at, other) in changes {
+        let mut next = steps.last().cloned().expect("the first one");
+        let pod = at % next.pods.len();
+        let policy = at % next.policies.len().max(1);
+        match part {
+            0 => next.pods[pod].template.labels = other.pods[0].template.labels.clone(),
+            1 => next.pods[pod].template = other.pods[0].template.clone(),
+            2 if next.pods.len() > 1 => drop(next.pods.remove(pod)),
+            3 if next.pods.iter().all(|pod| pod.meta.name != other.pods[0].meta.name) => {
+                next.pods.push(other.pods[0].clone());
+            }
+            4 if !next.policies.is_empty() => drop(next.policies.remove(policy)),
+            5 if !other.policies.is_empty() => {
+                let added = &other.policies[0];
+                next.policies.retain(|known| known.meta.name != added.meta.name);
+                next.policies.push(added.clone());
+            }
+            _ if !next.policies.is_empty() && !other.policies.is_empty() => {
+                let meta = next.policies[policy].meta.clone();
+                next.policies[policy] = NetworkPolicy { meta, ..other.policies[0].clone() };
+            }
+            _ => {}
+        }
+        steps.push(next);
+    }
+    steps
+}
+
+#[test]
+fn what_follows_a_program_in_parts_is_what_all_of_it_compiles_to() {
+    let config = ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = TestRunner::new(config);
+    let changes = prop::collection::vec((0_usize..9, 0_usize..8, cluster()), 1..8);
+    let (patches, wholes) = (Cell::new(0), Cell::new(0));
+    let outcome = runner.run(&(cluster(), changes, any::<bool>()), |(first, changes, cilium)| {
+        let first = if cilium { first } else { Cluster { cilium: Vec::new(), ..first } };
+        let mut compiler = Compiler::default();
+        let mut before: Option<(Snapshot, Program)> = None;
+        for cluster in in_small_steps(first, changes) {
+            let snapshot = cluster.snapshot();
+            let (snapshot, program) = match before {
+                None => {
+                    let program = compiler.compile(&snapshot);
+                    (snapshot, program)
+                }
+                Some((old, before)) => {
+                    let snapshot = following(&old, snapshot);
+                    let difference = Difference::between(&old, &snapshot).expect("pods and policies alone differ");
+                    let program = match compiler.change(&before, &snapshot, &difference) {
+                        Change::Whole(program) => {
+                            wholes.set(wholes.get() + 1);
+                            program
+                        }
+                        Change::Patch(patch) => {
+                            patches.set(patches.get() + 1);
+                            let mut program = before.clone();
+                            program.patch(patch);
+                            program
+                        }
+                    };
+                    assert_numbers_keep_their_meaning(&before, &program);
+                    (snapshot, program)
+                }
+            };
+            assert_says_the_same(&program, &snapshot);
+            let asked = program.endpoints.values().flat_map(|known| [known.ingress.rule_set, known.egress.rule_set]);
+            let asked: BTreeSet<_> = asked.flatten().collect();
+            assert_eq!(asked, program.rule_sets.keys().copied().collect(), "each rule set is asked");
+            before = Some((snapshot, program));
+        }
+        Ok(())
+    });
+    outcome.expect("the programs agree");
+    assert!(patches.get() > wholes.get(), "{} patches, {} compiled as a whole", patches.get(), wholes.get());
 }

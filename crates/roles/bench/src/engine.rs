@@ -4,12 +4,12 @@
 
 use crate::figures::Figures;
 use crate::process::proportional_memory;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{Container, PodSpec, PodTemplate, Workload, WorkloadKind};
 use lictor_manifest::{Meta, Namespace, NetworkPolicy, NetworkRule, Object, Origin, PeerTerm};
 use lictor_model::{Cidr, Labels, Name, Revision, Selector};
-use lictor_network::Compiler;
+use lictor_network::{Change, Compiler, Difference};
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
@@ -59,8 +59,8 @@ const SHAPES: [Shape; 3] = [
     },
 ];
 
-/// Compiles each shape from nothing, then after an edit of one policy and after one pod's labels change: each in a
-/// process of its own, whose memory is its own.
+/// Compiles each shape from nothing, and then what follows from an edit of one policy and from a change of one pod's
+/// labels: each shape in a process of its own, whose memory is its own.
 pub(crate) fn measure() -> Result<Figures> {
     let mut figures = Figures::new("engine");
     for (number, shape) in SHAPES.iter().enumerate() {
@@ -78,33 +78,65 @@ pub(crate) fn measure() -> Result<Figures> {
     Ok(figures)
 }
 
-/// Measures one shape, and prints seconds, megabytes, and milliseconds for both changes.
+/// Measures one shape, and prints seconds, megabytes, and the median of milliseconds for both kinds of changes.
 pub(crate) fn shape(number: &str) -> Result<()> {
     let shape = SHAPES.get(number.parse::<usize>()?).context("no such shape")?;
-    let mut objects = (shape.objects)();
+    let objects = (shape.objects)();
     let mut pool = AddressPool::new(&[block("10.0.0.0/8")?], &[block("192.168.0.0/16")?]);
     let settings = settings()?;
-    let mut build = |objects: &[Object], revision| Snapshot::build(objects, &settings, &mut pool, revision).0;
-    let first = build(&objects, Revision(1));
+    let mut snapshot = Snapshot::build(&objects, &settings, &mut pool, Revision(1)).0;
     let memory = || proportional_memory(std::process::id());
     let before = memory()?;
     let mut compiler = Compiler::default();
-    let mut timed = |snapshot: &Snapshot| {
-        let began = Instant::now();
-        let program = compiler.compile(snapshot);
-        (began.elapsed().as_secs_f64(), program)
-    };
-    let (took, program) = timed(&first);
+    let began = Instant::now();
+    let mut program = compiler.compile(&snapshot);
+    let took = began.elapsed().as_secs_f64();
     let used = (memory()? - before) / 1e6;
-    drop(program);
-    edit_policy(&mut objects).context("a shape without policies")?;
-    let second = build(&objects, Revision(2));
-    let policy = timed(&second).0 * 1e3;
-    relabel_pod(&mut objects).context("a shape without pods")?;
-    let third = build(&objects, Revision(3));
-    let pod = timed(&third).0 * 1e3;
+
+    let mut following = |snapshot: &Snapshot, difference: &Difference| {
+        let began = Instant::now();
+        let change = compiler.change(&program, snapshot, difference);
+        let took = began.elapsed().as_secs_f64() * 1e3;
+        match change {
+            Change::Patch(patch) if patch.endpoints.is_empty() && patch.addresses.is_empty() => {
+                bail!("nothing changed")
+            }
+            Change::Patch(patch) => program.patch(patch),
+            Change::Whole(whole) => program = whole,
+        }
+        Ok(took)
+    };
+    let policies = sample(snapshot.policies.network.keys());
+    let edits = policies.into_iter().map(|name| {
+        let policy = snapshot.policies.network.get_mut(&name).context("a policy")?;
+        Arc::make_mut(policy).ingress.as_mut().context("a policy for ingress")?.push(rule("app2"));
+        following(&snapshot, &Difference { network_policies: [name].into(), ..Difference::default() })
+    });
+    let policy = median(edits.collect::<Result<_>>()?);
+    let pods = sample(snapshot.pods.keys());
+    let relabelled = pods.into_iter().map(|name| {
+        let pod = Arc::make_mut(snapshot.pods.get_mut(&name).context("a pod")?);
+        let other = if pod.labels.get("app").is_some_and(|app| app == "app2") { "app1" } else { "app2" };
+        pod.labels = [("app", other)].into_iter().collect();
+        following(&snapshot, &Difference { pods: [name].into(), ..Difference::default() })
+    });
+    let pod = median(relabelled.collect::<Result<_>>()?);
     println!("{took} {used} {policy} {pod}");
     Ok(())
+}
+
+/// So many edits are measured of each kind.
+const EDITS: usize = 41;
+
+/// Some of these, from all over.
+fn sample<'a>(names: impl ExactSizeIterator<Item = &'a Name>) -> Vec<Name> {
+    let apart = (names.len() / EDITS).max(1);
+    names.step_by(apart).take(EDITS).cloned().collect()
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
 /// 4 pods and 3 policies in each.
@@ -140,26 +172,6 @@ fn policy_for_each() -> Vec<Object> {
         policy("ns", &format!("np{number}"), selector(&to), &from)
     });
     pods.chain(policies).collect()
-}
-
-fn edit_policy(objects: &mut [Object]) -> Option<()> {
-    objects.iter_mut().rev().find_map(|object| match object {
-        Object::NetworkPolicy(policy) => {
-            Arc::make_mut(policy).ingress.as_mut()?.push(rule("app2"));
-            Some(())
-        }
-        _ => None,
-    })
-}
-
-fn relabel_pod(objects: &mut [Object]) -> Option<()> {
-    objects.iter_mut().find_map(|object| match object {
-        Object::Workload(pod) => {
-            Arc::make_mut(pod).template.labels = [("app", "app2")].into_iter().collect();
-            Some(())
-        }
-        _ => None,
-    })
 }
 
 fn settings() -> Result<Settings> {

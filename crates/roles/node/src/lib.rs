@@ -165,11 +165,16 @@ impl Node {
 
     /// Puts a snapshot in force, in the kernel and then in the proxy. When the kernel refuses it, nothing changes.
     pub fn apply(&self, snapshot: Arc<Snapshot>) -> Result<Applied> {
-        let network = Arc::new(self.compiler.lock().unwrap_or_else(PoisonError::into_inner).compile(&snapshot));
+        let mut compiler = self.compiler.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = Arc::clone(&self.view.borrow());
+        let network = Arc::new(compiler.next(&before.network, &before.snapshot, &snapshot));
         let (authorization, mut findings) = lictor_authz::Program::compile(&snapshot, Capabilities::default());
         findings.extend(lictor_network::findings(&snapshot));
         let policies = standing::policies(&snapshot, &network, &authorization.status);
-        self.kernel().apply(&network)?;
+        if let Err(refused) = self.kernel().apply(&network) {
+            compiler.forget();
+            return Err(refused.into());
+        }
         self.view.send_replace(Arc::new(View { snapshot, network, authorization: Arc::new(authorization) }));
         Ok(Applied { findings, policies })
     }
