@@ -2,18 +2,14 @@
 //!
 //! Source: antrea.io, `pkg/controller/networkpolicy/networkpolicy_controller_perf_test.go`.
 
+use crate::cost::cost;
 use crate::figures::Figures;
-use crate::process::proportional_memory;
-use anyhow::{Context, Result, bail, ensure};
-use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
-use lictor_manifest::{Container, PodSpec, PodTemplate, Workload, WorkloadKind};
-use lictor_manifest::{Meta, Namespace, NetworkPolicy, NetworkRule, Object, Origin, PeerTerm};
-use lictor_model::{Cidr, Labels, Name, Revision, Selector};
-use lictor_network::{Change, Compiler, Difference};
-use std::collections::BTreeMap;
+use crate::objects::{meta, pod, policy, selector};
+use anyhow::{Context, Result, ensure};
+use lictor_manifest::{Namespace, Object};
+use lictor_model::Selector;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// A shape: what it is called, how to make it, and the aims of seconds and megabytes for its compilation.
 struct Shape {
@@ -81,62 +77,9 @@ pub(crate) fn measure() -> Result<Figures> {
 /// Measures one shape, and prints seconds, megabytes, and the median of milliseconds for both kinds of changes.
 pub(crate) fn shape(number: &str) -> Result<()> {
     let shape = SHAPES.get(number.parse::<usize>()?).context("no such shape")?;
-    let objects = (shape.objects)();
-    let mut pool = AddressPool::new(&[block("10.0.0.0/8")?], &[block("192.168.0.0/16")?]);
-    let settings = settings()?;
-    let mut snapshot = Snapshot::build(&objects, &settings, &mut pool, Revision(1)).0;
-    let memory = || proportional_memory(std::process::id());
-    let before = memory()?;
-    let mut compiler = Compiler::default();
-    let began = Instant::now();
-    let mut program = compiler.compile(&snapshot);
-    let took = began.elapsed().as_secs_f64();
-    let used = (memory()? - before) / 1e6;
-
-    let mut following = |snapshot: &Snapshot, difference: &Difference| {
-        let began = Instant::now();
-        let change = compiler.change(&program, snapshot, difference);
-        let took = began.elapsed().as_secs_f64() * 1e3;
-        match change {
-            Change::Patch(patch) if patch.endpoints.is_empty() && patch.addresses.is_empty() => {
-                bail!("nothing changed")
-            }
-            Change::Patch(patch) => program.patch(patch),
-            Change::Whole(whole) => program = whole,
-        }
-        Ok(took)
-    };
-    let policies = sample(snapshot.policies.network.keys());
-    let edits = policies.into_iter().map(|name| {
-        let policy = snapshot.policies.network.get_mut(&name).context("a policy")?;
-        Arc::make_mut(policy).ingress.as_mut().context("a policy for ingress")?.push(rule("app2"));
-        following(&snapshot, &Difference { network_policies: [name].into(), ..Difference::default() })
-    });
-    let policy = median(edits.collect::<Result<_>>()?);
-    let pods = sample(snapshot.pods.keys());
-    let relabelled = pods.into_iter().map(|name| {
-        let pod = Arc::make_mut(snapshot.pods.get_mut(&name).context("a pod")?);
-        let other = if pod.labels.get("app").is_some_and(|app| app == "app2") { "app1" } else { "app2" };
-        pod.labels = [("app", other)].into_iter().collect();
-        following(&snapshot, &Difference { pods: [name].into(), ..Difference::default() })
-    });
-    let pod = median(relabelled.collect::<Result<_>>()?);
-    println!("{took} {used} {policy} {pod}");
+    let cost = cost(&(shape.objects)())?;
+    println!("{} {} {} {}", cost.compile, cost.memory, cost.edit, cost.relabel);
     Ok(())
-}
-
-/// So many edits are measured of each kind.
-const EDITS: usize = 41;
-
-/// Some of these, from all over.
-fn sample<'a>(names: impl ExactSizeIterator<Item = &'a Name>) -> Vec<Name> {
-    let apart = (names.len() / EDITS).max(1);
-    names.step_by(apart).take(EDITS).cloned().collect()
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_unstable_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
 /// 4 pods and 3 policies in each.
@@ -172,60 +115,4 @@ fn policy_for_each() -> Vec<Object> {
         policy("ns", &format!("np{number}"), selector(&to), &from)
     });
     pods.chain(policies).collect()
-}
-
-fn settings() -> Result<Settings> {
-    let node = Node { name: "node".into(), labels: Labels::default(), addresses: vec![[192, 0, 2, 1].into()] };
-    Ok(Settings {
-        trust_domain: "cluster.local".parse()?,
-        root_namespace: "istio-system".into(),
-        default_namespace: "default".into(),
-        nodes: vec![node],
-        unknown_nodes: UnknownNodes::Made,
-        cidr_excludes_pods: false,
-    })
-}
-
-fn block(text: &str) -> Result<Cidr> {
-    Ok(text.parse()?)
-}
-
-fn meta(namespace: &str, name: &str, key: &str, value: &str) -> Meta {
-    Meta {
-        name: Name::new(namespace, name),
-        labels: [(key, value)].into_iter().collect(),
-        annotations: BTreeMap::new(),
-        created: None,
-        origin: Origin::none(),
-    }
-}
-
-fn selector(app: &str) -> Selector {
-    Selector::equal_to(&[("app", app)].into_iter().collect())
-}
-
-fn rule(from: &str) -> NetworkRule {
-    NetworkRule { peers: vec![PeerTerm::Pods { namespaces: None, pods: Some(selector(from)) }], ports: Vec::new() }
-}
-
-fn policy(namespace: &str, name: &str, pods: Selector, from: &str) -> Object {
-    Object::NetworkPolicy(Arc::new(NetworkPolicy {
-        meta: meta(namespace, name, "name", name),
-        pod_selector: pods,
-        ingress: Some(vec![rule(from)]),
-        egress: None,
-    }))
-}
-
-fn pod(namespace: &str, name: &str, app: &str) -> Object {
-    let spec = PodSpec { containers: vec![Container::default()], ..PodSpec::default() };
-    Object::Workload(Arc::new(Workload {
-        meta: meta(namespace, name, "app", app),
-        kind: WorkloadKind::Pod,
-        replicas: 1,
-        template: PodTemplate { labels: [("app", app)].into_iter().collect(), annotations: BTreeMap::new(), spec },
-        addresses: Vec::new(),
-        host_address: None,
-        owner: None,
-    }))
 }

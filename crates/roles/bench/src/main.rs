@@ -1,19 +1,22 @@
 //! Benchmarks of a running lictor; each prints what it measured beside a baseline of the same run.
 //!
 //! `lictor-bench lab` and `lictor-bench path` bring a lab up with the `lictor` binary beside this one and need
-//! root; `engine` needs nothing. `serve` and `load` are the two ends that `path` runs inside pods.
+//! root; `engine` and `growth` need nothing. `serve` and `load` are the two ends that `path` runs inside pods.
 
+mod cost;
 mod engine;
 mod figures;
+mod growth;
 mod lab;
 mod load;
+mod objects;
 mod path;
 mod pods;
 mod process;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: lictor-bench lab|path|engine [--json]";
+const USAGE: &str = "usage: lictor-bench lab|path|engine|growth [--json]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -25,6 +28,8 @@ fn main() -> Result<()> {
         ["lab", ..] => lab::measure()?.print(json),
         ["path", ..] => path::measure()?.print(json),
         ["engine-shape", number] => engine::shape(number),
+        ["growth"] => growth::measure(),
+        ["growth-point", sizes @ ..] => growth::point(sizes),
         ["engine", ..] => engine::measure()?.print(json),
         _ => bail!(USAGE),
     }
