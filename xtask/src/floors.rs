@@ -7,10 +7,11 @@ use std::path::Path;
 const FLOORS: [&str; 5] = ["base", "engines", "adapters", "services", "roles"];
 
 /// Edges within a floor that the design allows.
-const WITHIN: [(&str, &str); 13] = [
+const WITHIN: [(&str, &str); 14] = [
     ("lictor-manifest", "lictor-model"),
     ("lictor-cluster", "lictor-model"),
     ("lictor-cluster", "lictor-manifest"),
+    ("lictor-lint", "lictor-network"),
     ("lictor-why", "lictor-network"),
     ("lictor-why", "lictor-authz"),
     ("lictor-lab", "lictor-node"),

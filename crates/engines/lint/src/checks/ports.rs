@@ -49,7 +49,7 @@ pub(crate) fn not_exposed(world: &World<'_>) -> Vec<Finding> {
                 continue;
             }
             let declares = |pod: &&Arc<Pod>| pod.ports.iter().any(|port| means(&term, port.protocol, port.port));
-            if at_the_end.iter().any(|pod| declares(pod)) || service_of(world, &at_the_end, &term).is_some() {
+            if at_the_end.iter().any(declares) || service_of(world, &at_the_end, &term).is_some() {
                 continue;
             }
             let (code, whose) = match fact.direction {
@@ -90,7 +90,7 @@ pub(crate) fn of_a_service(world: &World<'_>) -> Vec<Finding> {
         for term in fact.ports().unwrap_or_default() {
             let PortMatch::Range(range) = &term.port else { continue };
             let declared = |pod: &&Arc<Pod>| pod.ports.iter().any(|port| means(&term, port.protocol, port.port));
-            if range.first() != range.last() || at_the_end.iter().any(|pod| declared(pod)) {
+            if range.first() != range.last() || at_the_end.iter().any(declared) {
                 continue;
             }
             if let Some((service, target)) = service_of(world, &at_the_end, &term) {
