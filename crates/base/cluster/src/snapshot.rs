@@ -7,7 +7,7 @@ use lictor_manifest::{
     AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, CiliumPeer, ClusterNetworkPolicy, EndpointSelector,
     NamespacedPods, NetworkPolicy, PeerAuthentication, Stance, TierPeer,
 };
-use lictor_model::{Labels, Layer, Mode, Name, Peer, PolicyKind, PolicyRef, Revision, TrustDomain};
+use lictor_model::{Established, Labels, Layer, Mode, Name, Peer, PolicyKind, PolicyRef, Revision, TrustDomain};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -160,6 +160,18 @@ impl Snapshot {
     /// The narrowest Stance wins: one with a selector before its namespace's, that before the root
     /// namespace's; among equals the stricter mode. Without one, a policy that exists is enforced.
     pub fn mode(&self, pod: &Pod, layer: Layer) -> (Mode, Option<PolicyRef>) {
+        self.stance(pod, layer).map_or((Mode::Enforce, None), |stance| {
+            (stance.mode, Some(PolicyRef::whole(PolicyKind::Stance, stance.meta.name.clone())))
+        })
+    }
+
+    /// What a policy change does to open connections of a pod, as far as a layer is concerned.
+    pub fn established(&self, pod: &Pod, layer: Layer) -> Established {
+        self.stance(pod, layer).map(|stance| stance.established).unwrap_or_default()
+    }
+
+    /// The narrowest Stance that speaks of a layer for a pod.
+    fn stance(&self, pod: &Pod, layer: Layer) -> Option<&Arc<Stance>> {
         let applies = |stance: &&Arc<Stance>| {
             stance.layers.iter().any(|named| named.covers(layer))
                 && [&pod.name.namespace, &self.root_namespace].contains(&&stance.meta.name.namespace)
@@ -168,9 +180,6 @@ impl Snapshot {
         let narrowness = |stance: &Stance| {
             (stance.meta.name.namespace == pod.name.namespace, stance.selector.is_some(), stance.mode)
         };
-        let stance = self.policies.stances.values().filter(applies).max_by_key(|stance| narrowness(stance));
-        stance.map_or((Mode::Enforce, None), |stance| {
-            (stance.mode, Some(PolicyRef::whole(PolicyKind::Stance, stance.meta.name.clone())))
-        })
+        self.policies.stances.values().filter(applies).max_by_key(|stance| narrowness(stance))
     }
 }

@@ -88,6 +88,16 @@ impl Verdict {
     }
 }
 
+/// What a policy change does to connections that are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Established {
+    /// Judge them again at once.
+    #[default]
+    Rejudge,
+    /// Leave them alone.
+    Keep,
+}
+
 /// A word outside a closed vocabulary.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected one of {expected}, found `{found}`")]

@@ -32,7 +32,7 @@ pub use domain::{DomainPattern, InvalidDomain};
 pub use flow::{Direction, Flow, Peer};
 pub use identity::{InvalidSpiffeId, SpiffeId, TrustDomain};
 pub use labels::Labels;
-pub use layer::{Layer, Mode, UnknownWord, Verdict};
+pub use layer::{Established, Layer, Mode, UnknownWord, Verdict};
 pub use name::{Name, Revision};
 pub use policy_ref::{PolicyKind, PolicyRef};
 pub use port::{InvalidPort, PortRange, Protocol};

@@ -10,7 +10,7 @@ use crate::judge::whole;
 use crate::matching::{rule_path, rules};
 use crate::numbers::Numbers;
 use crate::peers::{add_cilium, add_tier};
-use crate::program::{Endpoint, Program, RuleId, RuleSetId, SaidId};
+use crate::program::{Endpoint, Program, RuleId, RuleSetId, SaidId, Stand};
 use crate::rules::{Part, Peers, Port, PortName, Rule};
 use crate::terms::{Term, Terms};
 use crate::tiers::{fails_closed, tier_rules, whole_tiered};
@@ -19,7 +19,7 @@ use lictor_manifest::{
     CiliumNetworkPolicy, ClusterNetworkPolicy, NetworkPolicy, NetworkRule, PortMatch, PortTerm, Tier, TierAction,
     TierPort, TierRule,
 };
-use lictor_model::{Direction, Mode, Name, PolicyRef, PortRange, Protocol};
+use lictor_model::{Direction, Name, PolicyRef, PortRange, Protocol};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ pub(crate) struct Last {
     /// What says which policies and Stances select a pod.
     pub(crate) selecting: Selecting,
     /// By that: what endpoints share with others by direction, as a number of [`Sets::shared`], and how far it goes.
-    pub(crate) selected: HashMap<Vec<u8>, [(usize, Mode); 2]>,
+    pub(crate) selected: HashMap<Vec<u8>, [(usize, Stand); 2]>,
     /// How many patches were made since all was compiled.
     pub(crate) patches: usize,
     /// [`Sets::weight`] when all was compiled.
@@ -123,15 +123,15 @@ impl Compiler {
         let numbers_of = |halves: &[Side<'_>; 2]| {
             Direction::BOTH.map(|direction| {
                 let half = &halves[side(direction)];
-                (sets.shared(snapshot, direction, half, &live), half.mode)
+                (sets.shared(snapshot, direction, half, &live), half.stand)
             })
         };
-        let numbers: Vec<[(usize, Mode); 2]> =
+        let numbers: Vec<[(usize, Stand); 2]> =
             groups.selected.iter().map(|selected| &selected.sides).map(numbers_of).collect();
         let mut endpoints = Vec::with_capacity(groups.endpoints.len());
         for (name, pod, group) in &groups.endpoints {
             let numbers = numbers[groups.groups[*group].selected];
-            let [ingress, egress] = numbers.map(|(number, mode)| sets.gate(number, mode, pod, &mut making));
+            let [ingress, egress] = numbers.map(|(number, stand)| sets.gate(number, stand, pod, &mut making));
             endpoints.push(((*name).clone(), Endpoint::of(snapshot, pod, ingress, egress)));
         }
         self.terms.forget_unused();

@@ -7,13 +7,13 @@ use crate::flat::{Flat, Isolation, SaidNumbers};
 use crate::groups::{Side, side};
 use crate::judge::Isolators;
 use crate::numbers::Numbers;
-use crate::program::{Gate, RuleSet, RuleSetId};
+use crate::program::{Gate, RuleSet, RuleSetId, Stand};
 use crate::rules::{OwnPorts, Port, PortName, Rule, bounds, table};
 use crate::terms::TermId;
 use crate::tiers::whole_tiered;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{NetworkPolicy, Tier};
-use lictor_model::{Direction, Mode, PolicyRef};
+use lictor_model::{Direction, PolicyRef};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -133,10 +133,10 @@ impl Sets {
     }
 
     /// One direction of an endpoint.
-    pub(crate) fn gate(&mut self, number: usize, mode: Mode, pod: &Pod, making: &mut Making<'_>) -> Gate {
-        let Some(shared) = self.shared.get(number) else { return Gate::open(mode) };
+    pub(crate) fn gate(&mut self, number: usize, stand: Stand, pod: &Pod, making: &mut Making<'_>) -> Gate {
+        let Some(shared) = self.shared.get(number) else { return Gate::open(stand) };
         let (isolated_by, others) = (Arc::clone(&shared.isolated_by), Arc::clone(&shared.others));
-        let mut gate = Gate { rule_set: None, isolated_by, others, mode };
+        let mut gate = Gate { isolated_by, others, ..Gate::open(stand) };
         if shared.isolated_by.is_empty() && shared.others.is_empty() {
             return gate;
         }

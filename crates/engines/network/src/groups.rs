@@ -2,11 +2,12 @@
 
 use crate::cilium::Spec;
 use crate::matching::rules;
+use crate::program::Stand;
 use crate::selector_index::SelectorIndex;
 use crate::tiers::speaking;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{CiliumPeer, EndpointSelector, NetworkPolicy, PeerTerm, TierPeer};
-use lictor_model::{Direction, Layer, Mode, Name, Selector};
+use lictor_model::{Direction, Name, Selector};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ pub(crate) struct Side<'a> {
     pub(crate) tiered: Vec<usize>,
     /// The specs of CiliumNetworkPolicies that speak of it.
     pub(crate) cilium: Vec<Spec<'a>>,
-    pub(crate) mode: Mode,
+    pub(crate) stand: Stand,
 }
 
 /// The endpoints of a snapshot, in groups.
@@ -172,10 +173,6 @@ impl<'a> Selected<'a> {
         cilium.extend(candidates(&policies.cilium, &pod.name.namespace, pod));
         cilium.sort_unstable_by_key(|(place, _)| *place);
         let sides = Direction::BOTH.map(|direction| {
-            let layer = match direction {
-                Direction::Ingress => Layer::Ingress,
-                Direction::Egress => Layer::Egress,
-            };
             let isolating = own.iter().map(|(_, policy)| *policy).filter(|policy| rules(policy, direction).is_some());
             Side {
                 policies: isolating.collect(),
@@ -185,7 +182,7 @@ impl<'a> Selected<'a> {
                     .filter(|spec| spec.speaks(snapshot, pod, direction))
                     .collect(),
                 tiered: speaking(snapshot, pod, direction).map(|(place, _)| place).collect(),
-                mode: snapshot.mode(pod, layer).0,
+                stand: Stand::of(snapshot, pod, direction),
             }
         });
         Self { key, sides }

@@ -10,13 +10,13 @@ use crate::groups::{Side, side};
 use crate::judge::isolating;
 use crate::matching::rules;
 use crate::patch::Patch;
-use crate::program::{Address, Endpoint, Gate, Program, RuleSetId, SaidId};
+use crate::program::{Address, Endpoint, Gate, Program, RuleSetId, SaidId, Stand};
 use crate::rules::PortName;
 use crate::terms::{TermId, Terms};
 use crate::tiers::speaking;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::NetworkPolicy;
-use lictor_model::{Direction, Layer, Mode, Name};
+use lictor_model::{Direction, Name};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -205,7 +205,7 @@ impl Compiler {
         for (name, pod) in pods {
             let old = program.endpoints.get(name);
             let new = pod.map(|(pod, numbers)| {
-                let [ingress, egress] = numbers.map(|(number, mode)| last.sets.gate(number, mode, pod, making));
+                let [ingress, egress] = numbers.map(|(number, stand)| last.sets.gate(number, stand, pod, making));
                 Endpoint::of(snapshot, pod, ingress, egress)
             });
             if old != new.as_ref() {
@@ -227,15 +227,15 @@ impl Compiler {
                     None => {
                         let half = half(snapshot, pod, direction);
                         let number = last.sets.shared_of_live(snapshot, direction, &half, &last.live)?;
-                        let gate = last.sets.gate(number, old.mode, pod, making);
+                        let gate = last.sets.gate(number, old.stand(), pod, making);
                         follow.entry(key).or_insert((number, (!last.sets.reads_ports(number)).then_some(gate)))
                     }
                 };
                 let gate = match gate {
                     Some(gate) => gate.clone(),
-                    None => last.sets.gate(*number, old.mode, pod, making),
+                    None => last.sets.gate(*number, old.stand(), pod, making),
                 };
-                Some(Gate { mode: old.mode, ..gate })
+                Some(Gate { mode: old.mode, established: old.established, ..gate })
             };
             let (ingress, egress) = (gate(Direction::Ingress)?, gate(Direction::Egress)?);
             if ingress != known.ingress || egress != known.egress {
@@ -259,14 +259,14 @@ type Changed<'a> = (Name, Option<&'a Endpoint>, Option<Endpoint>);
 impl Last {
     /// What an endpoint shares with others by direction, and how far that goes; nothing where a policy speaks of it that
     /// spoke of no one.
-    fn selected_of(&mut self, snapshot: &Snapshot, pod: &Pod) -> Option<[(usize, Mode); 2]> {
+    fn selected_of(&mut self, snapshot: &Snapshot, pod: &Pod) -> Option<[(usize, Stand); 2]> {
         let key = self.selecting.key(pod);
         if let Some(known) = self.selected.get(&key) {
             return Some(*known);
         }
         let mut of = |direction| {
             let half = half(snapshot, pod, direction);
-            Some((self.sets.shared_of_live(snapshot, direction, &half, &self.live)?, half.mode))
+            Some((self.sets.shared_of_live(snapshot, direction, &half, &self.live)?, half.stand))
         };
         let found = [of(Direction::Ingress)?, of(Direction::Egress)?];
         self.selected.insert(key, found);
@@ -347,14 +347,10 @@ fn met(last: &Last, snapshot: &Snapshot, by_label: &[TermId], address: IpAddr) -
 
 /// What speaks of a pod in a direction.
 fn half<'a>(snapshot: &'a Snapshot, pod: &'a Pod, direction: Direction) -> Side<'a> {
-    let layer = match direction {
-        Direction::Ingress => Layer::Ingress,
-        Direction::Egress => Layer::Egress,
-    };
     Side {
         policies: isolating(snapshot, pod, direction),
         tiered: speaking(snapshot, pod, direction).map(|(place, _)| place).collect(),
         cilium: cilium::speaking(snapshot, pod, direction),
-        mode: snapshot.mode(pod, layer).0,
+        stand: Stand::of(snapshot, pod, direction),
     }
 }

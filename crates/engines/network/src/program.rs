@@ -8,7 +8,7 @@
 use crate::said::{Asked, UNSEEN, is_proxied, is_seen, may_say};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::Said;
-use lictor_model::{By, Cidr, Direction, Mode, Name, PolicyRef, Protocol, Revision, Verdict};
+use lictor_model::{By, Cidr, Direction, Established, Layer, Mode, Name, PolicyRef, Protocol, Revision, Verdict};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -91,6 +91,25 @@ pub struct Gate {
     pub others: Arc<[PolicyRef]>,
     /// How far it goes.
     pub mode: Mode,
+    /// What becomes of open connections when it says something else.
+    pub established: Established,
+}
+
+/// What Stances say of one direction of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stand {
+    pub(crate) mode: Mode,
+    pub(crate) established: Established,
+}
+
+impl Stand {
+    pub(crate) fn of(snapshot: &Snapshot, pod: &Pod, direction: Direction) -> Self {
+        let layer = match direction {
+            Direction::Ingress => Layer::Ingress,
+            Direction::Egress => Layer::Egress,
+        };
+        Self { mode: snapshot.mode(pod, layer).0, established: snapshot.established(pod, layer) }
+    }
 }
 
 /// What is known of a single address.
@@ -205,8 +224,13 @@ impl RuleSet {
 
 impl Gate {
     /// One that no policy speaks of.
-    pub(crate) fn open(mode: Mode) -> Self {
-        Self { rule_set: None, isolated_by: Arc::default(), others: Arc::default(), mode }
+    pub(crate) fn open(stand: Stand) -> Self {
+        let Stand { mode, established } = stand;
+        Self { rule_set: None, isolated_by: Arc::default(), others: Arc::default(), mode, established }
+    }
+
+    pub(crate) fn stand(&self) -> Stand {
+        Stand { mode: self.mode, established: self.established }
     }
 
     /// What a rule of its rule set stands for.

@@ -308,6 +308,14 @@ fn what_follows_a_program_in_parts_is_what_all_of_it_compiles_to() {
             let asked = program.endpoints.values().flat_map(|known| [known.ingress.rule_set, known.egress.rule_set]);
             let asked: BTreeSet<_> = asked.flatten().collect();
             assert_eq!(asked, program.rule_sets.keys().copied().collect(), "each rule set is asked");
+            let whole = compile(&snapshot);
+            let gates = |program: &Program| -> Vec<_> {
+                let all = program.endpoints.values().flat_map(|known| [known.ingress.clone(), known.egress.clone()]);
+                all.map(|gate| (gate.isolated_by, gate.others, gate.mode, gate.established)).collect()
+            };
+            assert_eq!(gates(&program), gates(&whole));
+            let at = |program: &Program| program.addresses.keys().copied().collect::<BTreeSet<_>>();
+            assert_eq!(at(&program), at(&whole));
             before = Some((snapshot, program));
         }
         Ok(())

@@ -5,7 +5,7 @@ use crate::datapath::Datapath;
 use crate::error::Error;
 use crate::rule_sets;
 use crate::wire::{self, Address, ENDPOINT_ACTIVE, ENDPOINT_ENROLLED, Gate, NodeKey};
-use lictor_model::{Direction, Mode, Name};
+use lictor_model::{Direction, Established, Mode, Name};
 use lictor_network::{Endpoint, Program};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -138,8 +138,13 @@ impl Datapath {
                 let set = plan.rule_sets.number(gate.rule_set);
                 let present = Gate::from_word(self.tables.gates.at(slot_of(number, direction))?);
                 let changed = plan.columns.matters || nodes_changed || present.set != set || present.mode != gate.mode;
-                let generation = if changed { self.generation } else { present.generation };
-                again += usize::from(changed);
+                // What a gate has kept open is judged as soon as it keeps nothing open any more.
+                let keeps = gate.established == Established::Keep && known.is_some();
+                let kept = &mut self.slots.take(name)?.kept[usize::from(direction == Direction::Egress)];
+                let judged = (changed || *kept) && !keeps;
+                *kept = keeps && (changed || *kept);
+                let generation = if judged { self.generation } else { present.generation };
+                again += usize::from(judged);
                 let next = Gate { set, generation, column: self.columns.next(), mode: gate.mode };
                 self.tables.gates.set(slot_of(number, direction), next.word())?;
             }

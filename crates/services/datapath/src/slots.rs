@@ -24,6 +24,8 @@ pub(crate) struct Slot {
     pub(crate) number: u32,
     /// What was written of it; nothing as long as no program knows it.
     pub(crate) known: Option<wire::Endpoint>,
+    /// Whether ingress and egress have left connections open that they have not judged since they say something else.
+    pub(crate) kept: [bool; 2],
     /// Where it is, if it is here.
     pub(crate) link: Option<Link>,
 }
@@ -60,7 +62,7 @@ impl Slots {
         if !self.by_name.contains_key(name) {
             let room = self.size();
             let number = self.free.pop_front().ok_or(Error::NoRoom { what: "endpoints", wanted: room + 1, room })?;
-            self.by_name.insert(name.clone(), Slot { number, known: None, link: None });
+            self.by_name.insert(name.clone(), Slot { number, known: None, kept: [false; 2], link: None });
         }
         self.by_name.get_mut(name).ok_or(Error::Missing("ENDPOINTS"))
     }

@@ -2,8 +2,9 @@
 
 use lictor_authz::Program as Authorization;
 use lictor_cluster::Snapshot;
-use lictor_manifest::Established;
-use lictor_model::{By, Direction, Http, Layer, Mode, Name, PolicyRef, Protocol, Request, SpiffeId, Verdict};
+use lictor_model::{
+    By, Direction, Established, Http, Layer, Mode, Name, PolicyRef, Protocol, Request, SpiffeId, Verdict,
+};
 use lictor_network::{Asked, Program as Network, Sayable};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -259,9 +260,8 @@ impl View {
 
     /// Whether open connections of a pod are left alone when a layer comes to another verdict.
     pub(crate) fn keeps_open(&self, pod: &Name, layer: Layer) -> bool {
-        let stance = self.snapshot.pods.get(pod).and_then(|pod| self.snapshot.mode(pod, layer).1);
-        let stance = stance.and_then(|stance| self.snapshot.policies.stances.get(&stance.name));
-        stance.is_some_and(|stance| stance.established == Established::Keep)
+        let pod = self.snapshot.pods.get(pod);
+        pod.is_some_and(|pod| self.snapshot.established(pod, layer) == Established::Keep)
     }
 }
 

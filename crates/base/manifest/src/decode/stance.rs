@@ -5,8 +5,8 @@ use super::labels::selector;
 use super::metadata::Metadata;
 use crate::fields::{Field, Record};
 use crate::finding::Code;
-use crate::{Established, Stance, StanceLayer};
-use lictor_model::Mode;
+use crate::{Stance, StanceLayer};
+use lictor_model::{Established, Mode};
 
 /// A Stance.
 pub(crate) fn stance(object: &Field<'_>, metadata: Metadata) -> Option<Stance> {

@@ -24,5 +24,5 @@ pub use discovery::{BackendPort, Endpoints, Subset};
 pub use entrance::{Entrance, EntranceBackend};
 pub use network_policy::{NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
-pub use stance::{Established, Stance, StanceLayer};
+pub use stance::{Stance, StanceLayer};
 pub use workload::{Container, ContainerPort, PodSpec, PodTemplate, Probe, ProbeAction, Workload, WorkloadKind};

@@ -1,7 +1,7 @@
 //! `lictor.dev/v1alpha1` Stance.
 
 use crate::Meta;
-use lictor_model::{Layer, Mode, Selector};
+use lictor_model::{Established, Layer, Mode, Selector};
 
 /// How far a layer goes for the selected pods: observe, audit or enforce.
 ///
@@ -42,14 +42,4 @@ impl StanceLayer {
                 | (Self::Authorization, Layer::Authorization)
         )
     }
-}
-
-/// What a policy change does to connections that are open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Established {
-    /// Judge them again at once.
-    #[default]
-    Rejudge,
-    /// Leave them alone.
-    Keep,
 }

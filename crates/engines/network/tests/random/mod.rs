@@ -5,13 +5,13 @@ mod cilium;
 use cilium::cilium;
 use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{
-    CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, Container, ContainerPort, Established, Meta, Namespace,
-    NamespacedPods, NetworkPolicy, NetworkRule, Object, Origin, PeerTerm, PodSpec, PodTemplate, PortMatch, PortTerm,
-    Stance, StanceLayer, Tier, TierAction, TierPeer, TierPort, TierRule, Workload, WorkloadKind,
+    CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, Container, ContainerPort, Meta, Namespace, NamespacedPods,
+    NetworkPolicy, NetworkRule, Object, Origin, PeerTerm, PodSpec, PodTemplate, PortMatch, PortTerm, Stance,
+    StanceLayer, Tier, TierAction, TierPeer, TierPort, TierRule, Workload, WorkloadKind,
 };
 use lictor_model::{
-    Cidr, DomainPattern, IpBlock, Labels, Mode, Name, Operator, PolicyKind, PortRange, Protocol, Requirement, Revision,
-    Selector,
+    Cidr, DomainPattern, Established, IpBlock, Labels, Mode, Name, Operator, PolicyKind, PortRange, Protocol,
+    Requirement, Revision, Selector,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -283,11 +283,13 @@ fn port() -> impl Strategy<Value = PortTerm> {
 
 fn stance() -> impl Strategy<Value = Stance> {
     let mode = select(&[Mode::Observe, Mode::Audit, Mode::Enforce][..]);
-    (select(&NAMESPACES[..]), option::of(selector(&["app"])), mode).prop_map(|(namespace, selector, mode)| Stance {
+    let established = select(&[Established::Rejudge, Established::Keep][..]);
+    let made = |(namespace, selector, mode, established)| Stance {
         meta: meta(namespace, "stance"),
         layers: vec![StanceLayer::Segmentation],
         selector,
         mode,
-        established: Established::Rejudge,
-    })
+        established,
+    };
+    (select(&NAMESPACES[..]), option::of(selector(&["app"])), mode, established).prop_map(made)
 }

@@ -2,6 +2,7 @@ use crate::node::{Guarded, is_silent, pass, v4, v6};
 use crate::program::{Draft, class, name, policy};
 use lictor_datapath::{Ended, Judged, Reason, What};
 use lictor_model::{Direction, Mode, Protocol, Verdict};
+use lictor_network::ClassId;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
@@ -136,6 +137,30 @@ fn a_policy_that_goes_ends_the_connection_with_the_next_packet() {
         panic!("{events:#?}")
     };
     assert_eq!((judged.reason, judged.verdict), (Reason::Isolated, Verdict::Deny));
+}
+
+#[test]
+fn a_gate_that_keeps_what_is_open_refuses_only_what_is_new_until_it_keeps_nothing() {
+    let mut node = Guarded::new(&[2, 3]);
+    let draft = |revision, allowed: &[(ClassId, Protocol, u16)]| {
+        Draft::open(revision, &[2, 3]).isolate(3, Direction::Ingress, allowed)
+    };
+    let keeping = |revision, allowed: &[(ClassId, Protocol, u16)]| draft(revision, allowed).keep(3, Direction::Ingress);
+    let port = [(class(2), Protocol::Tcp, 80)];
+    node.apply(keeping(1, &port));
+    let (mut client, mut server) = node.open(2, v4(3), 80);
+    pass(&mut client, &mut server, b"before").unwrap();
+
+    node.apply(keeping(2, &[]));
+    pass(&mut client, &mut server, b"it goes on").unwrap();
+    pass(&mut server, &mut client, b"both ways").unwrap();
+    let _listener = node.pods[&3].listen(v4(3), 80);
+    assert!(node.pods[&2].connect(v4(3), 80).is_err(), "what is new is judged");
+
+    // The rules are those of before; only what they do to open connections is not.
+    node.apply(draft(3, &[]));
+    client.write_all(b"one more").unwrap();
+    assert!(server.read_exact(&mut [0; 8]).is_err(), "not one packet passes");
 }
 
 #[test]

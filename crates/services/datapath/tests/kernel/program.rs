@@ -1,6 +1,6 @@
 //! Programs written by hand, one class for each pod.
 
-use lictor_model::{Cidr, Direction, Mode, Name, PolicyKind, PolicyRef, Protocol, Revision, Verdict};
+use lictor_model::{Cidr, Direction, Established, Mode, Name, PolicyKind, PolicyRef, Protocol, Revision, Verdict};
 use lictor_network::{Address, ClassId, Endpoint, Entry, Gate, Outcome, Program, RuleId, RuleSet, RuleSetId};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,8 +34,13 @@ impl Draft {
                 let known = Address { class: class(*last), pod: Some(name(*last)), enrolled: false, resolver: false };
                 program.addresses.insert(*address, known);
             }
-            let gate =
-                || Gate { rule_set: None, isolated_by: Arc::default(), others: Arc::default(), mode: Mode::Enforce };
+            let gate = || Gate {
+                rule_set: None,
+                isolated_by: Arc::default(),
+                others: Arc::default(),
+                mode: Mode::Enforce,
+                established: Established::Rejudge,
+            };
             let own_node = crate::node::gateways().into_iter().map(|(address, _)| address).collect();
             let endpoint = Endpoint { addresses, own_node, enrolled: false, ingress: gate(), egress: gate() };
             program.endpoints.insert(name(*last), endpoint);
@@ -75,6 +80,16 @@ impl Draft {
         match direction {
             Direction::Ingress => endpoint.ingress.mode = mode,
             Direction::Egress => endpoint.egress.mode = mode,
+        }
+        self
+    }
+
+    /// Has one direction of a pod leave open connections alone.
+    pub fn keep(mut self, last: u8, direction: Direction) -> Self {
+        let endpoint = self.0.endpoints.get_mut(&name(last)).unwrap();
+        match direction {
+            Direction::Ingress => endpoint.ingress.established = Established::Keep,
+            Direction::Egress => endpoint.egress.established = Established::Keep,
         }
         self
     }
