@@ -7,7 +7,7 @@ use crate::notes::is_built_in;
 use crate::question::RequestAsk;
 use crate::quick::{Door, Ready};
 use crate::sites::{Site, blocks, sites};
-use lictor_cluster::{NamedPort, Snapshot};
+use lictor_cluster::{NamedPort, Pod, Snapshot};
 use lictor_manifest::Position;
 use lictor_model::{By, Layer, Mode, Name, Protocol, Verdict};
 use serde::Serialize;
@@ -205,6 +205,22 @@ impl Scope {
     pub(crate) fn sites(&self, snapshot: &Snapshot) -> Vec<Site> {
         let pods = snapshot.pods.values().filter(|pod| self.built_in || !is_built_in(pod));
         sites(pods, &blocks(snapshot))
+    }
+
+    /// How many pairs of workloads there are to look at, at most.
+    pub fn pairs(&self, snapshot: &Snapshot) -> usize {
+        let pods = || snapshot.pods.values().filter(|pod| self.built_in || !is_built_in(pod));
+        let count = |chosen: &dyn Fn(&Pod) -> bool| {
+            pods().filter(|pod| chosen(pod)).map(|pod| &pod.workload).collect::<BTreeSet<_>>().len()
+        };
+        let among = |names: &Option<BTreeSet<Name>>| {
+            count(&|pod: &Pod| names.as_ref().is_none_or(|names| names.contains(&pod.name)))
+        };
+        let (sources, destinations) = (among(&self.sources), among(&self.destinations));
+        let ends = |chosen: usize| chosen * (sources + destinations);
+        let focus = self.focus.as_ref().map(|_| ends(among(&self.focus)));
+        let within = self.namespace.as_ref().map(|own| ends(count(&|pod: &Pod| pod.name.namespace == *own)));
+        [Some(sources * destinations), focus, within].into_iter().flatten().min().unwrap_or_default()
     }
 
     pub(crate) fn takes(&self, source: &Site, destination: &Site) -> bool {

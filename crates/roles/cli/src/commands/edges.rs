@@ -56,6 +56,9 @@ fn format(text: &str) -> Result<Format, String> {
     }
 }
 
+/// As many are listed: 3,000 workloads with each other, in half a minute and a few gigabytes where all are open.
+const MOST_PAIRS: usize = 10_000_000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum ShowWord {
     /// Those that are open, to some requests at least
@@ -121,6 +124,13 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
         namespace: namespace.map(Into::into),
         built_in: words.all,
     };
+    let pairs = scope.pairs(&snapshot);
+    if pairs > MOST_PAIRS {
+        bail!(
+            "{pairs} pairs of workloads are more than can be listed ({MOST_PAIRS})\n  \
+             help: narrow them with --namespace, --focus, --from or --to; a pod without an owner is a workload of its own"
+        );
+    }
     let edges = lictor_why::edges(&snapshot, &scope, show);
     output::print(&lictor_report::edges(&edges, words.output, style)?)?;
     Ok(ExitCode::SUCCESS)
