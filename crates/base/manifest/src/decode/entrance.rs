@@ -11,63 +11,68 @@ use std::sync::Arc;
 
 /// An Ingress: its default backend and those of its paths.
 pub(crate) fn ingress(object: &Field<'_>, metadata: Metadata) -> Option<Entrance> {
-    let backends = object.record(|record| {
-        record.accept_rest();
+    entrance(object, metadata, "Ingress", |spec| {
         let mut backends = Vec::new();
-        if let Some(spec) = record.get("spec") {
-            spec.record(|spec| {
-                spec.accept_rest();
-                for key in ["defaultBackend", "backend"] {
-                    backends.extend(spec.get(key).and_then(|field| field.record(backend)).flatten());
-                }
-                for rule in spec.items("rules") {
-                    let http = rule.record(|rule| {
-                        rule.accept_rest();
-                        rule.get("http")
-                    });
-                    let Some(http) = http.flatten() else { continue };
-                    let paths = http.record(|http| http.items("paths")).unwrap_or_default();
-                    for path in paths {
-                        let found = path.record(|path| {
-                            path.accept_rest();
-                            path.get("backend").and_then(|field| field.record(backend)).flatten()
-                        });
-                        backends.extend(found.flatten());
-                    }
-                }
+        for key in ["defaultBackend", "backend"] {
+            backends.extend(spec.get(key).and_then(|field| field.record(backend)).flatten());
+        }
+        for rule in spec.items("rules") {
+            let http = rule.record(|rule| {
+                rule.accept_rest();
+                rule.get("http")
             });
+            let Some(http) = http.flatten() else { continue };
+            let paths = http.record(|http| http.items("paths")).unwrap_or_default();
+            for path in paths {
+                let found = path.record(|path| {
+                    path.accept_rest();
+                    path.get("backend").and_then(|field| field.record(backend)).flatten()
+                });
+                backends.extend(found.flatten());
+            }
         }
         backends
-    });
-    Some(Entrance { meta: metadata.meta, kind: "Ingress", backends: backends? })
+    })
 }
 
 /// A Route: its Service, and those that it shares the load with.
 pub(crate) fn route(object: &Field<'_>, metadata: Metadata) -> Option<Entrance> {
-    let backends = object.record(|record| {
-        record.accept_rest();
+    entrance(object, metadata, "Route", |spec| {
+        let port = spec
+            .get("port")
+            .and_then(|field| field.record(|port| port.get("targetPort").and_then(|field| target(&field))).flatten());
+        let others = spec.items("alternateBackends");
         let mut backends = Vec::new();
-        if let Some(spec) = record.get("spec") {
-            spec.record(|spec| {
-                spec.accept_rest();
-                let port = spec.get("port").and_then(|field| {
-                    field.record(|port| port.get("targetPort").and_then(|field| target(&field))).flatten()
-                });
-                let others = spec.items("alternateBackends");
-                for field in spec.get("to").iter().chain(&others) {
-                    let service = field.record(|to| {
-                        to.accept_rest();
-                        to.text("name")
-                    });
-                    backends.extend(
-                        service.flatten().map(|name| EntranceBackend { service: Arc::from(name), port: port.clone() }),
-                    );
-                }
+        for field in spec.get("to").iter().chain(&others) {
+            let service = field.record(|to| {
+                to.accept_rest();
+                to.text("name")
             });
+            backends
+                .extend(service.flatten().map(|name| EntranceBackend { service: Arc::from(name), port: port.clone() }));
         }
         backends
+    })
+}
+
+/// An object of a kind, with the backends that its `spec` names.
+fn entrance(
+    object: &Field<'_>,
+    metadata: Metadata,
+    kind: &'static str,
+    backends: impl FnOnce(&mut Record<'_>) -> Vec<EntranceBackend>,
+) -> Option<Entrance> {
+    let backends = object.record(|record| {
+        record.accept_rest();
+        let named = record.get("spec").and_then(|spec| {
+            spec.record(|spec| {
+                spec.accept_rest();
+                backends(spec)
+            })
+        });
+        named.unwrap_or_default()
     });
-    Some(Entrance { meta: metadata.meta, kind: "Route", backends: backends? })
+    Some(Entrance { meta: metadata.meta, kind, backends: backends? })
 }
 
 fn backend(record: &mut Record<'_>) -> Option<EntranceBackend> {
