@@ -1,12 +1,12 @@
 //! What is open beyond the pods that are there: to a pod of any label, to the outside, to all.
 
 use crate::answer::place;
-use lictor_cluster::{BUILT_IN_ANNOTATION, Pod, Snapshot, WorkloadRef};
+use crate::sites::one_of_each;
+use lictor_cluster::{BUILT_IN_ANNOTATION, Pod, Snapshot};
 use lictor_manifest::{PortMatch, PortTerm, Position};
 use lictor_model::{Direction, PolicyRef, PortRange, Selector};
 use lictor_network::{Effect, PeerFact, RuleFact, compile, rule_facts};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a rule, or that there is none, opens or closes for a workload.
@@ -65,13 +65,9 @@ impl To {
 /// others: it is what is written, by policy, not the outcome for one peer.
 pub fn exposure(snapshot: &Snapshot, chosen: &dyn Fn(&Pod) -> bool) -> Vec<Exposed> {
     let (facts, program) = (rule_facts(snapshot), compile(snapshot));
-    let mut one_each: BTreeMap<&WorkloadRef, &Arc<Pod>> = BTreeMap::new();
     let own = |pod: &&Arc<Pod>| !pod.host_network && !pod.annotations.contains_key(BUILT_IN_ANNOTATION) && chosen(pod);
-    for pod in snapshot.pods.values().filter(own) {
-        one_each.entry(&pod.workload).or_insert(pod);
-    }
     let mut exposed = Vec::new();
-    for (workload, pod) in one_each {
+    for (workload, pod) in one_of_each(snapshot.pods.values().filter(own)) {
         let workload: Arc<str> = workload.name.to_string().into();
         for direction in Direction::BOTH {
             let isolates =

@@ -42,6 +42,15 @@ impl Site {
     }
 }
 
+/// One pod of each workload, the first of these.
+pub(crate) fn one_of_each<'a>(pods: impl IntoIterator<Item = &'a Arc<Pod>>) -> BTreeMap<&'a WorkloadRef, &'a Arc<Pod>> {
+    let mut one_of_each = BTreeMap::new();
+    for pod in pods {
+        one_of_each.entry(&pod.workload).or_insert(pod);
+    }
+    one_of_each
+}
+
 /// What policies can see of a pod.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Looks<'a> {

@@ -4,6 +4,7 @@ use crate::engines::Engines;
 use crate::labels;
 use crate::seen::{Seen, SeenEnd};
 use crate::simulate::flow;
+use crate::sites::one_of_each;
 use crate::tree::Tree;
 use lictor_cluster::{Pod, Snapshot, WorkloadRef};
 use lictor_manifest::{Object, read};
@@ -69,10 +70,7 @@ enum PeerKey {
 /// Peers are named by the fewest labels that no other workload has, ports are those of the pods, DNS is allowed where
 /// anything goes out.
 pub fn suggest(snapshot: &Snapshot, seen: &[Seen], chosen: &dyn Fn(&Pod) -> bool, dialect: Dialect) -> Suggestion {
-    let mut workloads: BTreeMap<&WorkloadRef, &Arc<Pod>> = BTreeMap::new();
-    for pod in snapshot.pods.values().filter(|pod| !pod.host_network && chosen(pod)) {
-        workloads.entry(&pod.workload).or_insert(pod);
-    }
+    let workloads = one_of_each(snapshot.pods.values().filter(|pod| !pod.host_network && chosen(pod)));
     let resolved: Vec<Seen> =
         seen.iter().filter(|seen| seen.verdict.is_allow()).map(|seen| behind(snapshot, seen)).collect();
     let ours = |end: &SeenEnd| {
@@ -319,10 +317,7 @@ fn is_allowed<'w>(after: &Snapshot, seen: &Seen, ours: &dyn Fn(&SeenEnd) -> Opti
 /// What other pods could now do at a declared port, or where our own could go.
 fn beyond(after: &Snapshot, observed: &[&Seen], workloads: &BTreeMap<&WorkloadRef, &Arc<Pod>>) -> Vec<Beyond> {
     let engines = Engines::new(after);
-    let mut one_each: BTreeMap<&WorkloadRef, &Arc<Pod>> = BTreeMap::new();
-    for pod in after.pods.values().filter(|pod| !pod.host_network) {
-        one_each.entry(&pod.workload).or_insert(pod);
-    }
+    let one_each = one_of_each(after.pods.values().filter(|pod| !pod.host_network));
     let of = |end: &SeenEnd| end.pod.as_ref().and_then(|name| after.pods.get(name)).map(|pod| &pod.workload);
     let known: BTreeSet<_> = observed
         .iter()
