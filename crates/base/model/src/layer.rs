@@ -1,5 +1,6 @@
 //! Layers, modes and verdicts.
 
+use crate::flow::Direction;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -69,6 +70,16 @@ words! {
         Allow = "allowed",
         /// It ends here.
         Deny = "denied",
+    }
+}
+
+impl From<Direction> for Layer {
+    /// The layer of the network policies for a direction.
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Ingress => Self::Ingress,
+            Direction::Egress => Self::Egress,
+        }
     }
 }
 

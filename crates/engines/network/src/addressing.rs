@@ -47,14 +47,8 @@ impl Addressing {
                 let hosts = terms.of_host(*address);
                 let key = (*group, block.map(Arc::as_ptr), hosts, ports.clone());
                 let class = *seen.entry(key).or_insert_with(|| {
-                    let met: BTreeSet<TermId> = by_label[*group]
-                        .iter()
-                        .chain(block.into_iter().flat_map(|met| met.iter()))
-                        .chain(hosts)
-                        .copied()
-                        .collect();
-                    let meaning = Meaning { terms: met.into_iter().collect(), ports: ports.clone() };
-                    classes.of(meaning, numbers)
+                    let terms = terms.met(&by_label[*group], *address, !snapshot.cidr_excludes_pods);
+                    classes.of(Meaning { terms, ports: ports.clone() }, numbers)
                 });
                 let (enrolled, resolver) = (pod.enrolled, snapshot.resolvers.contains(address));
                 addresses.insert(*address, Address { class, pod: Some((*name).clone()), enrolled, resolver });

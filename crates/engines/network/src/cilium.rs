@@ -22,6 +22,7 @@ pub(crate) struct Spec<'a> {
 }
 
 /// One rule with one of its port items: what is told of connections is told of these ports.
+#[derive(Clone, Copy)]
 pub(crate) struct Unit<'a> {
     pub(crate) rule: &'a CiliumRule,
     /// The place of the rule in its list.

@@ -117,9 +117,8 @@ impl Compiler {
         let Addressing { addresses, prefixes, classes } =
             Addressing::of(snapshot, &groups, &terms, &names, &mut self.classes);
         let before = self.last.take().map(|last| last.sets.tables).unwrap_or_default();
-        let mut sets = Sets::default();
-        let mut making =
-            Making { classes: &classes, numbers: &mut self.rule_sets, said: &mut self.said, before: &before };
+        let mut sets = Sets::after(before);
+        let mut making = Making { classes: &classes, numbers: &mut self.rule_sets, said: &mut self.said };
         let numbers_of = |halves: &[Side<'_>; 2]| {
             Direction::BOTH.map(|direction| {
                 let half = &halves[side(direction)];
@@ -154,7 +153,7 @@ impl Compiler {
         for gate in program.endpoints.values().flat_map(|endpoint| [&endpoint.ingress, &endpoint.egress]) {
             gate.rule_set.into_iter().for_each(|id| *users.entry(id).or_default() += 1);
         }
-        sets.changed.clear();
+        sets.settle();
         let policies = snapshot.policies.network.clone();
         let _cilium = snapshot.policies.cilium.values().cloned().collect();
         let (patches, weight, replaced) = (0, sets.weight, Vec::new());

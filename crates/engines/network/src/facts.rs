@@ -6,8 +6,8 @@ use crate::matching::{Far, rule_path, rules};
 use crate::tiers::{fails_closed, is_peer as is_tier_peer, tier_rules, whole_tiered};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{
-    CiliumPeer, ClusterNetworkPolicy, Entity, Meta, NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm, Said,
-    Tier, TierAction, TierPeer, TierPort, TierRule,
+    CiliumPeer, ClusterNetworkPolicy, Meta, NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm, Said, Tier,
+    TierAction, TierPeer, TierPort, TierRule,
 };
 use lictor_model::{Direction, IpBlock, PolicyRef, PortRange, Protocol, Selector};
 use std::fmt;
@@ -47,7 +47,7 @@ pub struct RuleFact<'a> {
 enum Source<'a> {
     Network(&'a NetworkPolicy, &'a NetworkRule),
     Tiered(&'a ClusterNetworkPolicy, &'a TierRule),
-    Cilium(Spec<'a>, &'a lictor_manifest::CiliumRule, Option<&'a [PortTerm]>, bool),
+    Cilium(Spec<'a>, Unit<'a>),
 }
 
 /// One peer of a rule.
@@ -99,15 +99,14 @@ pub fn rule_facts(snapshot: &Snapshot) -> Vec<RuleFact<'_>> {
         }
         for spec in policies.cilium.values().flat_map(|policy| Spec::of(policy)) {
             for unit in spec.units(direction) {
-                let Unit { rule, denies, ports, said, .. } = unit;
                 facts.push(RuleFact {
                     rule: spec.rule(direction, &unit),
                     meta: &spec.policy.meta,
                     direction,
-                    effect: if denies { Effect::Deny } else { Effect::Allow },
+                    effect: if unit.denies { Effect::Deny } else { Effect::Allow },
                     tier: None,
-                    said,
-                    source: Source::Cilium(spec, rule, ports, denies),
+                    said: unit.said,
+                    source: Source::Cilium(spec, unit),
                 });
             }
         }
@@ -138,13 +137,8 @@ impl<'a> RuleFact<'a> {
                 _ => None,
             },
             Source::Tiered(_, rule) => Some(rule.peers.iter().map(PeerFact::Tiered).collect()),
-            Source::Cilium(_, rule, _, denies) => {
-                let anyone = |peer: &CiliumPeer| match peer {
-                    CiliumPeer::Entity(Entity::All) => true,
-                    CiliumPeer::Unknown => denies,
-                    _ => false,
-                };
-                let peers = rule.peers.as_ref().filter(|peers| !peers.iter().any(anyone))?;
+            Source::Cilium(_, unit) => {
+                let peers = unit.rule.peers.as_ref().filter(|_| unit.names_peers())?;
                 Some(peers.iter().map(PeerFact::Cilium).collect())
             }
         }
@@ -156,7 +150,7 @@ impl<'a> RuleFact<'a> {
             Source::Network(_, rule) => (!rule.ports.is_empty()).then(|| rule.ports.clone()),
             Source::Tiered(_, rule) if rule.ports.is_empty() || fails_closed(rule) => None,
             Source::Tiered(_, rule) => Some(rule.ports.iter().flat_map(tier_terms).collect()),
-            Source::Cilium(_, _, ports, _) => ports.map(<[PortTerm]>::to_vec),
+            Source::Cilium(_, unit) => unit.ports.map(<[PortTerm]>::to_vec),
         }
     }
 

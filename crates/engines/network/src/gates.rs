@@ -29,13 +29,18 @@ pub(crate) struct RuleSetMeaning {
     plain: bool,
 }
 
+impl RuleSetMeaning {
+    /// The port classes that its rules make, by the classes that there are now.
+    fn bounds_by(&self, classes: &Classes) -> Vec<u16> {
+        bounds(&self.rules, &self.own.iter().cloned().collect(), classes)
+    }
+}
+
 /// What numbers and tables are made with.
 pub(crate) struct Making<'a> {
     pub(crate) classes: &'a Classes,
     pub(crate) numbers: &'a mut Numbers<RuleSetMeaning>,
     pub(crate) said: &'a mut SaidNumbers,
-    /// Tables of before: one that stays the same stays the same allocation.
-    pub(crate) before: &'a BTreeMap<RuleSetId, Arc<RuleSet>>,
 }
 
 /// The policies that speak of an endpoint in a direction, by where they are in memory (cluster-wide ones by their place).
@@ -69,21 +74,17 @@ pub(crate) struct Sets {
     shared: Vec<Shared>,
     by_key: HashMap<Speaking, usize>,
     made: HashMap<(usize, Vec<Option<u16>>), RuleSetId>,
-    sources: HashMap<RuleSetId, Source>,
+    /// What each rule set means.
+    meanings: HashMap<RuleSetId, RuleSetMeaning>,
     by_term: HashMap<TermId, Vec<RuleSetId>>,
     by_name: HashMap<PortName, Vec<RuleSetId>>,
     pub(crate) tables: BTreeMap<RuleSetId, Arc<RuleSet>>,
-    /// The tables that were made or changed since this was last emptied.
+    /// Tables of before: one that stays the same stays the same allocation.
+    before: BTreeMap<RuleSetId, Arc<RuleSet>>,
+    /// The tables that were made or changed since the last patch.
     pub(crate) changed: BTreeSet<RuleSetId>,
     /// How many rules all that is shared has, of endpoints that there are or were.
     pub(crate) weight: usize,
-}
-
-/// What a rule set was made of.
-#[derive(Debug, Clone)]
-struct Source {
-    own: OwnPorts,
-    meaning: RuleSetMeaning,
 }
 
 /// What endpoints share of which the same policies speak.
@@ -100,6 +101,17 @@ struct Shared {
 }
 
 impl Sets {
+    /// None yet, after those of the program before.
+    pub(crate) fn after(before: BTreeMap<RuleSetId, Arc<RuleSet>>) -> Self {
+        Self { before, ..Self::default() }
+    }
+
+    /// Counts what changes from here on.
+    pub(crate) fn settle(&mut self) {
+        self.before.clear();
+        self.changed.clear();
+    }
+
     /// The number of what endpoints share of which these policies speak, if all their rules are among the live ones.
     pub(crate) fn shared_of_live(
         &mut self,
@@ -157,19 +169,18 @@ impl Sets {
     fn make(&mut self, number: usize, numbers: &[Option<u16>], making: &mut Making<'_>) -> RuleSetId {
         let shared = &self.shared[number];
         let resolved = shared.own.iter().zip(numbers).filter_map(|(name, number)| Some((name.clone(), (*number)?)));
-        let own: Vec<(PortName, u16)> = resolved.collect();
-        let known: OwnPorts = own.iter().cloned().collect();
-        let meaning = RuleSetMeaning {
-            bounds: bounds(&shared.rules, &known, making.classes),
+        let mut meaning = RuleSetMeaning {
             rules: Arc::clone(&shared.rules),
-            own,
+            own: resolved.collect(),
+            bounds: Vec::new(),
             isolation: shared.isolation,
             plain: shared.plain,
         };
+        meaning.bounds = meaning.bounds_by(making.classes);
         let id = RuleSetId(making.numbers.of(meaning.clone()));
         if !self.tables.contains_key(&id) {
             self.index(id, &meaning.rules);
-            self.sources.insert(id, Source { own: known, meaning });
+            self.meanings.insert(id, meaning);
             self.fill(id, making);
         }
         id
@@ -194,25 +205,22 @@ impl Sets {
         }
     }
 
-    /// Makes the table of a rule set, by the classes that there are now. Whether its port classes are those of before.
-    fn fill(&mut self, id: RuleSetId, making: &mut Making<'_>) -> bool {
-        let Some(Source { own, meaning: RuleSetMeaning { rules, isolation, plain, .. }, .. }) = self.sources.get(&id)
-        else {
-            return true;
-        };
-        let bounds = bounds(rules, own, making.classes);
+    /// Makes the table of a rule set, by the classes that there are now.
+    fn fill(&mut self, id: RuleSetId, making: &mut Making<'_>) {
+        let Some(RuleSetMeaning { rules, own, bounds, isolation, plain }) = self.meanings.get(&id) else { return };
+        let own: OwnPorts = own.iter().cloned().collect();
         let fresh = match plain {
-            true => table(rules, own, bounds, making.classes),
-            false => Flat { rules, isolation: *isolation, own, classes: making.classes }.table(bounds, making.said),
+            true => table(rules, &own, bounds.clone(), making.classes),
+            false => Flat { rules, isolation: *isolation, own: &own, classes: making.classes }
+                .table(bounds.clone(), making.said),
         };
-        let before = self.tables.get(&id).or_else(|| making.before.get(&id));
-        let same_ports = self.tables.get(&id).is_none_or(|before| before.bounds == fresh.bounds);
-        let table = before.filter(|before| ***before == fresh).cloned().unwrap_or_else(|| Arc::new(fresh));
-        if !self.tables.get(&id).is_some_and(|before| Arc::ptr_eq(before, &table)) {
-            self.tables.insert(id, table);
-            self.changed.insert(id);
+        let present = self.tables.get(&id);
+        if present.is_some_and(|present| **present == fresh) {
+            return;
         }
-        same_ports
+        let before = self.before.get(&id).filter(|before| ***before == fresh).cloned();
+        self.tables.insert(id, before.unwrap_or_else(|| Arc::new(fresh)));
+        self.changed.insert(id);
     }
 
     /// Fills the rule sets that can speak of classes which are new: those that meet one of these terms, or have a port
@@ -226,11 +234,13 @@ impl Sets {
         let by_term = terms.iter().filter_map(|term| self.by_term.get(term)).flatten();
         let by_name = names.iter().filter_map(|name| self.by_name.get(name)).flatten();
         let meant: BTreeSet<RuleSetId> = by_term.chain(by_name).copied().collect();
-        let mut same_ports = true;
         for id in meant {
-            same_ports &= self.fill(id, making);
+            if self.meanings.get(&id).is_some_and(|meaning| meaning.bounds != meaning.bounds_by(making.classes)) {
+                return None;
+            }
+            self.fill(id, making);
         }
-        same_ports.then_some(())
+        Some(())
     }
 
     /// Whether what endpoints share depends on the numbers that each has under the names of its own ports.
@@ -241,7 +251,7 @@ impl Sets {
     /// Forgets a rule set that no endpoint has.
     pub(crate) fn forget(&mut self, id: RuleSetId) {
         self.tables.remove(&id);
-        self.sources.remove(&id);
+        self.meanings.remove(&id);
     }
 }
 

@@ -12,13 +12,12 @@ use crate::matching::rules;
 use crate::patch::Patch;
 use crate::program::{Address, Endpoint, Gate, Program, RuleSetId, SaidId, Stand};
 use crate::rules::PortName;
-use crate::terms::{TermId, Terms};
+use crate::terms::Terms;
 use crate::tiers::speaking;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::NetworkPolicy;
 use lictor_model::{Direction, Name};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What a program becomes.
@@ -150,11 +149,12 @@ impl Compiler {
         patch: &mut Patch,
     ) -> Option<()> {
         let (mut terms, mut names) = (BTreeSet::new(), BTreeSet::new());
+        let in_blocks = !snapshot.cidr_excludes_pods;
         for (name, pod) in pods {
             let ports = ports(pod, &last.names);
             let by_label = last.terms.of_pod(pod);
             for address in &pod.addresses {
-                let meaning = Meaning { terms: met(last, snapshot, &by_label, *address), ports: ports.clone() };
+                let meaning = Meaning { terms: last.terms.met(&by_label, *address, in_blocks), ports: ports.clone() };
                 let before = last.classes.len();
                 let class = last.classes.of(meaning.clone(), &mut self.classes);
                 if last.classes.len() > before {
@@ -168,13 +168,7 @@ impl Compiler {
                 }
             }
         }
-        let nothing = BTreeMap::new();
-        let making = &mut Making {
-            classes: &last.classes,
-            numbers: &mut self.rule_sets,
-            said: &mut self.said,
-            before: &nothing,
-        };
+        let making = &mut Making { classes: &last.classes, numbers: &mut self.rule_sets, said: &mut self.said };
         last.sets.fill_for(&terms, &names, making)
     }
 
@@ -194,13 +188,7 @@ impl Compiler {
             Some((name, Some((pod, last.selected_of(snapshot, pod)?))))
         });
         let pods: Vec<_> = pods.collect::<Option<_>>()?;
-        let nothing = BTreeMap::new();
-        let making = &mut Making {
-            classes: &last.classes,
-            numbers: &mut self.rule_sets,
-            said: &mut self.said,
-            before: &nothing,
-        };
+        let making = &mut Making { classes: &last.classes, numbers: &mut self.rule_sets, said: &mut self.said };
         let mut changes: Vec<Changed<'_>> = Vec::new();
         for (name, pod) in pods {
             let old = program.endpoints.get(name);
@@ -335,14 +323,6 @@ impl Edits<'_> {
         let bits = self.policies.iter().map(|(_, _, new)| u64::from(new.is_some_and(|policy| selects(policy))));
         bits.fold(0, |all, bit| all << 1 | bit)
     }
-}
-
-/// The terms that a pod meets at an address, ascending.
-fn met(last: &Last, snapshot: &Snapshot, by_label: &[TermId], address: IpAddr) -> Vec<TermId> {
-    let block = last.terms.of_address(address).filter(|_| !snapshot.cidr_excludes_pods);
-    let block = block.into_iter().flat_map(|met| met.iter()).copied();
-    let all: BTreeSet<TermId> = by_label.iter().copied().chain(block).collect();
-    all.into_iter().collect()
 }
 
 /// What speaks of a pod in a direction.

@@ -104,10 +104,7 @@ pub(crate) struct Stand {
 
 impl Stand {
     pub(crate) fn of(snapshot: &Snapshot, pod: &Pod, direction: Direction) -> Self {
-        let layer = match direction {
-            Direction::Ingress => Layer::Ingress,
-            Direction::Egress => Layer::Egress,
-        };
+        let layer = Layer::from(direction);
         Self { mode: snapshot.mode(pod, layer).0, established: snapshot.established(pod, layer) }
     }
 }
@@ -329,12 +326,7 @@ impl Program {
                 false => Judgement { verdict: Verdict::Allow, mode: gate.mode, by: By::NoPolicy },
             };
         };
-        let set = self.rule_sets.get(&id);
-        let outcome = match own_node {
-            true => set.and_then(|set| set.lookup_own_node(self.class(peer), protocol, port)),
-            false => set.and_then(|set| set.lookup(self.class(peer), protocol, port)),
-        };
-        let (verdict, by) = match outcome {
+        let (verdict, by) = match self.outcome(id, known, peer, (protocol, port)) {
             None if own_node => return fixed(Verdict::Allow, By::OwnNode),
             Some(Outcome { rule: RuleId::OWN_NODE, .. }) => return fixed(Verdict::Allow, By::OwnNode),
             Some(Outcome { said: Some(id), .. }) => {
@@ -373,15 +365,29 @@ impl Program {
     ) -> &[Sayable] {
         let limits = || {
             let known = self.endpoints.get(endpoint)?;
-            let (peer, set) = (peer.to_canonical(), self.rule_sets.get(&known.gate(direction).rule_set?)?);
-            let outcome = match known.own_node.contains(&peer) {
-                _ if known.addresses.contains(&peer) => None,
-                true => set.lookup_own_node(self.class(peer), protocol, port),
-                false => set.lookup(self.class(peer), protocol, port),
-            };
-            self.said.get(&outcome?.said?).map(|limits| &**limits)
+            let (peer, id) = (peer.to_canonical(), known.gate(direction).rule_set?);
+            if known.addresses.contains(&peer) {
+                return None;
+            }
+            let outcome = self.outcome(id, known, peer, (protocol, port))?;
+            self.said.get(&outcome.said?).map(|limits| &**limits)
         };
         limits().unwrap_or_default()
+    }
+
+    /// What a rule set of an endpoint says of a peer.
+    fn outcome(
+        &self,
+        id: RuleSetId,
+        near: &Endpoint,
+        peer: IpAddr,
+        (protocol, port): (Protocol, u16),
+    ) -> Option<Outcome> {
+        let (set, class) = (self.rule_sets.get(&id)?, self.class(peer));
+        match near.own_node.contains(&peer) {
+            true => set.lookup_own_node(class, protocol, port),
+            false => set.lookup(class, protocol, port),
+        }
     }
 }
 

@@ -281,10 +281,16 @@ impl Terms {
 
     /// The terms that a node meets at one of its addresses, with those of blocks if these count; ascending.
     pub(crate) fn of_node(&self, address: IpAddr, in_blocks: bool, labels: &Labels) -> Vec<TermId> {
-        let blocks = self.of_address(address).filter(|_| in_blocks).into_iter().flat_map(|met| met.iter().copied());
-        let blocks = blocks.chain(self.of_host(address).iter().copied());
         let selected = self.nodes.iter().filter(|(_, selector)| selector.matches(labels)).map(|(id, _)| *id);
-        blocks.chain(selected).collect::<BTreeSet<_>>().into_iter().collect()
+        self.met(&selected.collect::<Vec<_>>(), address, in_blocks)
+    }
+
+    /// The terms that a pod or node meets at an address: those by its labels, those that name the address, and those of
+    /// blocks if these count; ascending.
+    pub(crate) fn met(&self, by_label: &[TermId], address: IpAddr, in_blocks: bool) -> Vec<TermId> {
+        let blocks = self.of_address(address).filter(|_| in_blocks).into_iter().flat_map(|met| met.iter());
+        let all: BTreeSet<TermId> = blocks.chain(self.of_host(address)).chain(by_label).copied().collect();
+        all.into_iter().collect()
     }
 
     /// The block terms that the address of a pod or node meets, ascending.

@@ -251,11 +251,7 @@ impl View {
         asked: &Asked<'_>,
     ) -> Ruling {
         let judgement = self.network.judge_asked(pod, direction, peer, (Protocol::Tcp, port), asked);
-        let layer = match direction {
-            Direction::Ingress => Layer::Ingress,
-            Direction::Egress => Layer::Egress,
-        };
-        ruling.then(layer, judgement.verdict, judgement.mode, judgement.by)
+        ruling.then(Layer::from(direction), judgement.verdict, judgement.mode, judgement.by)
     }
 
     /// Whether open connections of a pod are left alone when a layer comes to another verdict.
