@@ -79,7 +79,7 @@ pub struct PolicyRef {
 impl PolicyRef {
     /// The policy as a whole.
     pub fn whole(kind: PolicyKind, name: Name) -> Self {
-        Self { kind, name, path: Arc::from("") }
+        Self { kind, name, path: Arc::default() }
     }
 
     /// The same policy, at a field path.

@@ -6,9 +6,11 @@ use crate::numbers::Numbers;
 use crate::program::{Address, ClassId};
 use crate::rules::{Port, PortName, Rule};
 use crate::terms::{TermId, Terms};
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_model::Cidr;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -32,14 +34,15 @@ impl Addressing {
         let mut alone = |met: &[TermId]| classes.of(Meaning { terms: met.to_vec(), ports: Vec::new() }, numbers);
         let prefixes = terms.prefixes().map(|(prefix, met)| (prefix, alone(met))).collect();
         let nodes = snapshot.nodes.values().flat_map(|node| node.addresses.iter().map(move |at| (*at, &node.labels)));
-        let mut addresses: HashMap<IpAddr, Address> = HashMap::with_capacity(groups.endpoints.len());
+        let mut addresses: HashMap<IpAddr, Address> =
+            HashMap::with_capacity_and_hasher(groups.endpoints.len(), RandomState::default());
         for (address, labels) in nodes {
             let class = alone(&terms.of_node(address, !snapshot.cidr_excludes_pods, labels));
             addresses.insert(address, Address { class, pod: None, enrolled: false, resolver: false });
         }
         addresses.values().for_each(|address| classes.has_node(address.class));
         let by_label: Vec<Vec<TermId>> = groups.groups.iter().map(|group| terms.of_pod(group.pod)).collect();
-        let mut seen = Seen::new();
+        let mut seen = Seen::default();
         for (name, pod, group) in &groups.endpoints {
             let ports = ports(pod, names);
             for address in &pod.addresses {

@@ -4,7 +4,9 @@ use crate::numbers::Numbers;
 use crate::program::ClassId;
 use crate::rules::PortName;
 use crate::terms::TermId;
-use std::collections::{BTreeSet, HashMap};
+use foldhash::HashMap;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// What makes a class: the terms that it meets, and the ports that it has under the names that egress rules use.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -19,6 +21,7 @@ pub(crate) struct Meaning {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Classes {
     known: BTreeSet<ClassId>,
+    /// Ascending.
     by_term: HashMap<TermId, Vec<ClassId>>,
     by_port: HashMap<PortName, Vec<(ClassId, u16)>>,
     nodes: BTreeSet<ClassId>,
@@ -33,7 +36,9 @@ impl Classes {
         let class = ClassId(numbers.of(meaning.clone()));
         if self.known.insert(class) {
             for term in meaning.terms {
-                self.by_term.entry(term).or_default().push(class);
+                let classes = self.by_term.entry(term).or_default();
+                let place = classes.partition_point(|other| *other < class);
+                classes.insert(place, class);
             }
             for (name, port) in meaning.ports {
                 self.by_port.entry(name).or_default().push((class, port));
@@ -58,10 +63,15 @@ impl Classes {
     }
 
     /// The classes that meet one of these terms, ascending.
-    pub(crate) fn meeting(&self, terms: &[TermId]) -> Vec<ClassId> {
-        let classes: BTreeSet<ClassId> =
-            terms.iter().filter_map(|term| self.by_term.get(term)).flatten().copied().collect();
-        classes.into_iter().collect()
+    pub(crate) fn meeting(&self, terms: &[TermId]) -> Cow<'_, [ClassId]> {
+        if let [term] = terms {
+            return Cow::Borrowed(self.by_term.get(term).map_or(&[], Vec::as_slice));
+        }
+        let met = terms.iter().filter_map(|term| self.by_term.get(term));
+        let mut classes: Vec<ClassId> = met.flatten().copied().collect();
+        classes.sort_unstable();
+        classes.dedup();
+        Cow::Owned(classes)
     }
 
     /// The classes that have a port under a name, with its number.

@@ -10,17 +10,19 @@ use crate::judge::whole;
 use crate::matching::{rule_path, rules};
 use crate::numbers::Numbers;
 use crate::peers::{add_cilium, add_tier};
+use crate::policy_rules::PolicyRules;
 use crate::program::{Endpoint, Program, RuleId, RuleSetId, SaidId, Stand};
 use crate::rules::{Part, Peers, Port, PortName, Rule};
 use crate::terms::{Term, Terms};
 use crate::tiers::{fails_closed, tier_rules, whole_tiered};
+use foldhash::HashMap;
 use lictor_cluster::Snapshot;
 use lictor_manifest::{
     CiliumNetworkPolicy, ClusterNetworkPolicy, NetworkPolicy, NetworkRule, PortMatch, PortTerm, Tier, TierAction,
     TierPort, TierRule,
 };
 use lictor_model::{Direction, Name, PolicyRef, PortRange, Protocol};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Every verdict of a snapshot's network policies: the program's [`judge`](Program::judge) says what
@@ -78,18 +80,18 @@ pub(crate) struct Last {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LiveRules {
     /// Of NetworkPolicies, by their place in memory.
-    pub(crate) network: HashMap<usize, Vec<Rule>>,
+    pub(crate) network: HashMap<usize, PolicyRules>,
     /// Of cluster-wide policies, by their place in the snapshot.
-    pub(crate) tiered: HashMap<usize, (Tier, Vec<Rule>)>,
+    pub(crate) tiered: HashMap<usize, (Tier, PolicyRules)>,
     /// Of the specs of CiliumNetworkPolicies, by their place in memory.
-    pub(crate) cilium: HashMap<usize, Vec<Rule>>,
+    pub(crate) cilium: HashMap<usize, PolicyRules>,
 }
 
 impl LiveRules {
     /// All of them.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rule> {
-        let tiered = self.tiered.values().flat_map(|(_, rules)| rules);
-        self.network.values().flatten().chain(tiered).chain(self.cilium.values().flatten())
+        let tiered = self.tiered.values().map(|(_, rules)| rules);
+        self.network.values().chain(tiered).chain(self.cilium.values()).flat_map(|rules| rules.iter())
     }
 }
 
@@ -149,7 +151,7 @@ impl Compiler {
         let selecting = groups.selecting;
         let keys = groups.selected.into_iter().map(|selected| selected.key);
         let selected = keys.zip(numbers).collect();
-        let mut users: HashMap<RuleSetId, usize> = HashMap::new();
+        let mut users: HashMap<RuleSetId, usize> = HashMap::default();
         for gate in program.endpoints.values().flat_map(|endpoint| [&endpoint.ingress, &endpoint.egress]) {
             gate.rule_set.into_iter().for_each(|id| *users.entry(id).or_default() += 1);
         }
@@ -214,7 +216,7 @@ impl Compiler {
         policy: &NetworkPolicy,
         direction: Direction,
         terms: &mut Terms,
-    ) -> Vec<Rule> {
+    ) -> PolicyRules {
         let listed = rules(policy, direction).unwrap_or_default().iter().enumerate();
         let numbered = listed.map(|(at, rule)| {
             let id = self.rules.of(whole(policy).at(rule_path(direction, at)));

@@ -2,10 +2,10 @@
 
 use crate::matching::{are_pods, rules};
 use crate::tiers::tier_rules;
+use foldhash::HashMap;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{Code, Finding, Meta, NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm, TierPeer};
 use lictor_model::{Direction, DomainPattern, Protocol};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The pods that declare a port name.
@@ -15,7 +15,7 @@ type Declaring<'a> = HashMap<(&'a str, Protocol), Vec<&'a Pod>>;
 ///
 /// None of them changes a verdict: a name that does not resolve matches nothing.
 pub fn findings(snapshot: &Snapshot) -> Vec<Finding> {
-    let mut declaring = Declaring::new();
+    let mut declaring = Declaring::default();
     for pod in snapshot.pods.values().filter(|pod| !pod.host_network) {
         for port in pod.ports.iter().filter(|port| !port.name.is_empty()) {
             declaring.entry((&port.name, port.protocol)).or_default().push(pod);

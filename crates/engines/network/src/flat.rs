@@ -4,15 +4,16 @@ use crate::classes::Classes;
 use crate::numbers::Numbers;
 use crate::program::{ClassId, Entry, Outcome, RuleId, RuleSet, SaidId, Sayable};
 use crate::rules::{OwnPorts, Part, Peers, Port, Rule};
+use foldhash::HashMap;
 use lictor_manifest::{Tier, TierAction};
 use lictor_model::{Protocol, Verdict};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The rules of an endpoint in one direction: the Admin tier's in their order, those of NetworkPolicies and
 /// CiliumNetworkPolicies, the Baseline tier's.
 pub(crate) struct Flat<'a> {
-    pub(crate) rules: &'a [Rule],
+    pub(crate) rules: Vec<&'a Rule>,
     /// Whether policies isolate it.
     pub(crate) isolation: Isolation,
     pub(crate) own: &'a OwnPorts,
@@ -66,7 +67,7 @@ impl Flat<'_> {
         let keys = (spoken_of.into_iter().map(|class| (class, Some(class), false)))
             .chain(self.classes.of_nodes().map(|class| (class.as_own_node(), Some(class), true)))
             .chain([(ClassId::ANY, None, false)]);
-        let mut entries = HashMap::new();
+        let mut entries = HashMap::default();
         for (key, class, own_node) in keys {
             let all_others = self.outcome(&peers, Case { class, own_node, port: None }, said);
             entries.insert(Entry { class: key, port: None }, all_others);
@@ -85,9 +86,9 @@ impl Flat<'_> {
 
     fn met(&self, peers: &Peers) -> Met {
         Met {
-            classes: self.classes.meeting(&peers.terms),
+            classes: self.classes.meeting(&peers.terms).into_owned(),
             own_node: peers.own_node,
-            other_nodes: peers.other_nodes.map(|term| self.classes.meeting(&[term])).unwrap_or_default(),
+            other_nodes: peers.other_nodes.map(|term| self.classes.meeting(&[term]).into_owned()).unwrap_or_default(),
         }
     }
 
@@ -95,7 +96,7 @@ impl Flat<'_> {
     fn outcome(&self, peers: &[Option<Met>], case: Case, said: &mut SaidNumbers) -> Outcome {
         let matching = || {
             let with_peers = self.rules.iter().zip(peers);
-            with_peers.filter(move |(rule, peers)| self.matches(rule, peers.as_ref(), case)).map(|(rule, _)| rule)
+            with_peers.filter(move |(rule, peers)| self.matches(rule, peers.as_ref(), case)).map(|(rule, _)| *rule)
         };
         let tier = |wanted: Tier| {
             let mut actions = matching().filter_map(move |rule| match rule.part {

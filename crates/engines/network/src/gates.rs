@@ -7,21 +7,23 @@ use crate::flat::{Flat, Isolation, SaidNumbers};
 use crate::groups::{Side, side};
 use crate::judge::Isolators;
 use crate::numbers::Numbers;
+use crate::policy_rules::PolicyRules;
 use crate::program::{Gate, RuleSet, RuleSetId, Stand};
 use crate::rules::{OwnPorts, Port, PortName, Rule, bounds, table};
 use crate::terms::TermId;
 use crate::tiers::whole_tiered;
+use foldhash::HashMap;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{NetworkPolicy, Tier};
 use lictor_model::{Direction, PolicyRef};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What makes a rule set: its rules in order, the numbers of the endpoint's own ports that they name, and the
 /// port classes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct RuleSetMeaning {
-    rules: Arc<[Rule]>,
+    rules: Arc<[PolicyRules]>,
     own: Vec<(PortName, u16)>,
     bounds: Vec<u16>,
     isolation: Isolation,
@@ -32,8 +34,13 @@ pub(crate) struct RuleSetMeaning {
 impl RuleSetMeaning {
     /// The port classes that its rules make, by the classes that there are now.
     fn bounds_by(&self, classes: &Classes) -> Vec<u16> {
-        bounds(&self.rules, &self.own.iter().cloned().collect(), classes)
+        bounds(each(&self.rules), &self.own.iter().cloned().collect(), classes)
     }
+}
+
+/// Each rule of these policies.
+fn each(policies: &[PolicyRules]) -> impl Iterator<Item = &Rule> {
+    policies.iter().flat_map(|rules| rules.iter())
 }
 
 /// What numbers and tables are made with.
@@ -73,7 +80,7 @@ impl Speaking {
 pub(crate) struct Sets {
     shared: Vec<Shared>,
     by_key: HashMap<Speaking, usize>,
-    made: HashMap<(usize, Vec<Option<u16>>), RuleSetId>,
+    made: HashMap<GateKey, Arc<Gate>>,
     /// What each rule set means.
     meanings: HashMap<RuleSetId, RuleSetMeaning>,
     by_term: HashMap<TermId, Vec<RuleSetId>>,
@@ -87,6 +94,9 @@ pub(crate) struct Sets {
     pub(crate) weight: usize,
 }
 
+/// What makes a gate: what is shared, how far it goes, and the numbers of the endpoint under the names of its own ports.
+type GateKey = (usize, Stand, Vec<Option<u16>>);
+
 /// What endpoints share of which the same policies speak.
 #[derive(Debug, Clone)]
 struct Shared {
@@ -95,7 +105,7 @@ struct Shared {
     isolation: Isolation,
     /// Whether only NetworkPolicies speak of it.
     plain: bool,
-    rules: Arc<[Rule]>,
+    rules: Arc<[PolicyRules]>,
     /// The names of the endpoint's own ports that the rules use.
     own: Arc<[PortName]>,
 }
@@ -138,31 +148,26 @@ impl Sets {
         let (next, shared) = (self.shared.len(), &mut self.shared);
         *self.by_key.entry(Speaking::of(direction, half)).or_insert_with(|| {
             let made = Shared::of(snapshot, half, direction, &live[side(direction)]);
-            self.weight += made.rules.len();
+            self.weight += made.rules.iter().map(|rules| rules.len()).sum::<usize>();
             shared.push(made);
             next
         })
     }
 
     /// One direction of an endpoint.
-    pub(crate) fn gate(&mut self, number: usize, stand: Stand, pod: &Pod, making: &mut Making<'_>) -> Gate {
-        let Some(shared) = self.shared.get(number) else { return Gate::open(stand) };
-        let (isolated_by, others) = (Arc::clone(&shared.isolated_by), Arc::clone(&shared.others));
-        let mut gate = Gate { isolated_by, others, ..Gate::open(stand) };
-        if shared.isolated_by.is_empty() && shared.others.is_empty() {
-            return gate;
-        }
+    pub(crate) fn gate(&mut self, number: usize, stand: Stand, pod: &Pod, making: &mut Making<'_>) -> Arc<Gate> {
+        let Some(shared) = self.shared.get(number) else { return Arc::new(Gate::open(stand)) };
         let own = |name: &PortName| pod.named_port(&name.name, name.protocol);
-        let key = (number, shared.own.iter().map(own).collect::<Vec<_>>());
-        let id = match self.made.get(&key).filter(|id| self.tables.contains_key(id)) {
-            Some(id) => *id,
-            None => {
-                let id = self.make(number, &key.1, making);
-                self.made.insert(key, id);
-                id
-            }
-        };
-        gate.rule_set = Some(id);
+        let key = (number, stand, shared.own.iter().map(own).collect::<Vec<_>>());
+        let in_force = |gate: &&Arc<Gate>| gate.rule_set.is_none_or(|id| self.tables.contains_key(&id));
+        if let Some(gate) = self.made.get(&key).filter(in_force) {
+            return Arc::clone(gate);
+        }
+        let (isolated_by, others) = (Arc::clone(&shared.isolated_by), Arc::clone(&shared.others));
+        let is_spoken_of = !isolated_by.is_empty() || !others.is_empty();
+        let rule_set = is_spoken_of.then(|| self.make(number, &key.2, making));
+        let gate = Arc::new(Gate { rule_set, isolated_by, others, ..Gate::open(stand) });
+        self.made.insert(key, Arc::clone(&gate));
         gate
     }
 
@@ -187,13 +192,13 @@ impl Sets {
     }
 
     /// Which terms and port names change a rule set when an address comes to have them.
-    fn index(&mut self, id: RuleSetId, rules: &[Rule]) {
+    fn index(&mut self, id: RuleSetId, rules: &[PolicyRules]) {
         let enlist = |list: &mut Vec<RuleSetId>| {
             if list.last() != Some(&id) {
                 list.push(id);
             }
         };
-        for rule in rules {
+        for rule in each(rules) {
             for term in rule.peers.iter().flat_map(|peers| peers.terms.iter().chain(&peers.other_nodes)) {
                 enlist(self.by_term.entry(*term).or_default());
             }
@@ -210,8 +215,8 @@ impl Sets {
         let Some(RuleSetMeaning { rules, own, bounds, isolation, plain }) = self.meanings.get(&id) else { return };
         let own: OwnPorts = own.iter().cloned().collect();
         let fresh = match plain {
-            true => table(rules, &own, bounds.clone(), making.classes),
-            false => Flat { rules, isolation: *isolation, own: &own, classes: making.classes }
+            true => table(each(rules), &own, bounds.clone(), making.classes),
+            false => Flat { rules: each(rules).collect(), isolation: *isolation, own: &own, classes: making.classes }
                 .table(bounds.clone(), making.said),
         };
         let present = self.tables.get(&id);
@@ -257,15 +262,16 @@ impl Sets {
 
 impl Shared {
     fn of(snapshot: &Snapshot, half: &Side<'_>, direction: Direction, live: &LiveRules) -> Self {
-        let network = half.policies.iter().filter_map(|policy| live.network.get(&place(policy))).flatten();
+        let network = half.policies.iter().filter_map(|policy| live.network.get(&place(policy)));
         let of = |wanted: Tier| {
             let placed = half.tiered.iter().filter_map(|place| live.tiered.get(place));
-            placed.filter(move |(tier, _)| *tier == wanted).flat_map(|(_, rules)| rules)
+            placed.filter(move |(tier, _)| *tier == wanted).map(|(_, rules)| rules)
         };
-        let cilium = half.cilium.iter().filter_map(|spec: &Spec<'_>| live.cilium.get(&spec.place())).flatten();
-        let rules: Arc<[Rule]> =
-            of(Tier::Admin).chain(network).chain(cilium).chain(of(Tier::Baseline)).cloned().collect();
-        let ports = rules.iter().filter_map(|rule| rule.ports.as_ref()).flatten();
+        let cilium = half.cilium.iter().filter_map(|spec: &Spec<'_>| live.cilium.get(&spec.place()));
+        let in_order = of(Tier::Admin).chain(network).chain(cilium).chain(of(Tier::Baseline));
+        // The same rules are the same rule set, whichever policies without any are among them.
+        let rules: Arc<[PolicyRules]> = in_order.filter(|rules| !rules.is_empty()).cloned().collect();
+        let ports = each(&rules).filter_map(|rule| rule.ports.as_ref()).flatten();
         let own: BTreeSet<PortName> = ports
             .filter_map(|port| match port {
                 Port::Own(name) => Some(name.clone()),

@@ -5,10 +5,11 @@ use crate::matching::rules;
 use crate::program::Stand;
 use crate::selector_index::SelectorIndex;
 use crate::tiers::speaking;
+use foldhash::{HashMap, HashSet};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{CiliumPeer, EndpointSelector, NetworkPolicy, PeerTerm, TierPeer};
 use lictor_model::{Direction, Name, Selector};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Pods of one namespace with the same values under every key that some selector reads: policies select all of
@@ -83,8 +84,8 @@ impl<'a> Groups<'a> {
     pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
         let Keys { all, selecting, accounts } = Keys::of(snapshot);
         let policies = Policies::of(snapshot);
-        let mut numbered: HashMap<Vec<u8>, usize> = HashMap::new();
-        let mut selected_by: HashMap<Vec<u8>, usize> = HashMap::new();
+        let mut numbered: HashMap<Vec<u8>, usize> = HashMap::default();
+        let mut selected_by: HashMap<Vec<u8>, usize> = HashMap::default();
         let (mut groups, mut selected, mut endpoints) = (Vec::new(), Vec::new(), Vec::new());
         let mut key = Vec::new();
         for (name, pod) in snapshot.pods.iter().filter(|(_, pod)| !pod.host_network) {
@@ -110,7 +111,7 @@ impl<'a> Groups<'a> {
 
     /// Each policy that isolates some endpoint in a direction, once, by name.
     pub(crate) fn live(&self, direction: Direction) -> Vec<&'a NetworkPolicy> {
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         let policies = self.selected.iter().flat_map(|selected| &selected.sides[side(direction)].policies);
         let mut live: Vec<&NetworkPolicy> =
             policies.copied().filter(|policy| seen.insert(std::ptr::from_ref(*policy))).collect();
@@ -120,7 +121,7 @@ impl<'a> Groups<'a> {
 
     /// Each spec of a CiliumNetworkPolicy that speaks of some endpoint in a direction, once.
     pub(crate) fn live_cilium(&self, direction: Direction) -> Vec<Spec<'a>> {
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         let specs = self.selected.iter().flat_map(|selected| &selected.sides[side(direction)].cilium).copied();
         let mut live: Vec<Spec<'_>> = specs.filter(|spec| seen.insert(std::ptr::from_ref(spec.spec))).collect();
         live.sort_by_key(|spec| (&spec.policy.meta.name, &spec.spec.path));

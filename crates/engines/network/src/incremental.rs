@@ -1,23 +1,23 @@
 //! The program of a snapshot that differs from the last one in a few parts, by what depends on these parts alone.
 
 use crate::addressing::{peer_names, ports};
-use crate::cilium;
 use crate::classes::Meaning;
 use crate::compile::{Compiler, Last};
 use crate::difference::Difference;
+use crate::follow::{Following, Moves, half};
 use crate::gates::{Making, place};
-use crate::groups::{Side, side};
-use crate::judge::isolating;
+use crate::groups::side;
 use crate::matching::rules;
 use crate::patch::Patch;
-use crate::program::{Address, Endpoint, Gate, Program, RuleSetId, SaidId, Stand};
+use crate::program::{Address, Endpoint, Program, SaidId, Stand};
 use crate::rules::PortName;
 use crate::terms::Terms;
-use crate::tiers::speaking;
+use foldhash::HashMap;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::NetworkPolicy;
 use lictor_model::{Direction, Name};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a program becomes.
@@ -84,7 +84,7 @@ impl Compiler {
         for name in &difference.pods {
             let pod = snapshot.pods.get_key_value(name).filter(|(_, pod)| !pod.host_network);
             moved.extend(pod);
-            let left = program.endpoints.get(name).into_iter().flat_map(|known| &known.addresses);
+            let left = program.endpoints.get(name).into_iter().flat_map(|known| known.addresses.iter());
             for address in left.filter(|address| !pod.is_some_and(|(_, pod)| pod.addresses.contains(address))) {
                 if snapshot.pod_at(*address).is_some() || snapshot.node_at(*address).is_some() {
                     return None;
@@ -189,7 +189,7 @@ impl Compiler {
         });
         let pods: Vec<_> = pods.collect::<Option<_>>()?;
         let making = &mut Making { classes: &last.classes, numbers: &mut self.rule_sets, said: &mut self.said };
-        let mut changes: Vec<Changed<'_>> = Vec::new();
+        let mut moves = Moves::default();
         for (name, pod) in pods {
             let old = program.endpoints.get(name);
             let new = pod.map(|(pod, numbers)| {
@@ -197,52 +197,44 @@ impl Compiler {
                 Endpoint::of(snapshot, pod, ingress, egress)
             });
             if old != new.as_ref() {
-                changes.push((name.clone(), old, new));
+                moves.add(name, old, new);
             }
         }
         // Endpoints that shared what speaks of them still do, if the changed policies select both or neither.
-        let mut follow: HashMap<_, (usize, Option<Gate>)> = HashMap::new();
-        for (pod, known) in edits.selected(snapshot, program) {
+        let mut follow: HashMap<_, Following> = HashMap::default();
+        for (pod, known, selecting) in edits.selected(snapshot, program) {
             if difference.pods.contains(&pod.name) {
                 continue;
             }
-            let selecting = edits.selecting(pod);
-            let mut gate = |direction| {
-                let old = known.gate(direction);
-                let key = (direction, old.isolated_by.as_ptr(), old.others.as_ptr(), selecting);
-                let (number, gate) = match follow.get(&key) {
-                    Some(known) => known,
-                    None => {
-                        let half = half(snapshot, pod, direction);
-                        let number = last.sets.shared_of_live(snapshot, direction, &half, &last.live)?;
-                        let gate = last.sets.gate(number, old.stand(), pod, making);
-                        follow.entry(key).or_insert((number, (!last.sets.reads_ports(number)).then_some(gate)))
-                    }
-                };
-                let gate = match gate {
-                    Some(gate) => gate.clone(),
-                    None => last.sets.gate(*number, old.stand(), pod, making),
-                };
-                Some(Gate { mode: old.mode, established: old.established, ..gate })
+            let key = (Arc::as_ptr(&known.ingress), Arc::as_ptr(&known.egress), selecting);
+            let following = match follow.entry(key) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    new.insert(Following::of(snapshot, pod, known, &last.live, (&mut last.sets, making))?)
+                }
             };
-            let (ingress, egress) = (gate(Direction::Ingress)?, gate(Direction::Egress)?);
-            if ingress != known.ingress || egress != known.egress {
-                let (addresses, own_node) = (known.addresses.clone(), known.own_node.clone());
-                let new = Endpoint { addresses, own_node, enrolled: known.enrolled, ingress, egress };
-                changes.push((pod.name.clone(), Some(known), Some(new)));
+            let [ingress, egress] = match following {
+                Following::Same => continue,
+                Following::All(gates) => gates.clone(),
+                Following::ByPorts([ingress, egress]) => [
+                    last.sets.gate(*ingress, known.ingress.stand(), pod, making),
+                    last.sets.gate(*egress, known.egress.stand(), pod, making),
+                ],
+            };
+            let (addresses, own_node) = (Arc::clone(&known.addresses), Arc::clone(&known.own_node));
+            let new = Endpoint { addresses, own_node, enrolled: known.enrolled, ingress, egress };
+            if new != *known {
+                moves.add(&pod.name, Some(known), Some(new));
             }
         }
-        for id in last.count_users(&changes) {
+        for id in moves.unused(&mut last.users) {
             last.sets.forget(id);
             patch.rule_sets.insert(id, None);
         }
-        patch.endpoints = changes.into_iter().map(|(name, _, new)| (name, new)).collect();
+        patch.endpoints = moves.endpoints;
         Some(())
     }
 }
-
-/// An endpoint as it was and as it is.
-type Changed<'a> = (Name, Option<&'a Endpoint>, Option<Endpoint>);
 
 impl Last {
     /// What an endpoint shares with others by direction, and how far that goes; nothing where a policy speaks of it that
@@ -260,25 +252,6 @@ impl Last {
         self.selected.insert(key, found);
         Some(found)
     }
-
-    /// Counts the gates that ask each rule set anew; the rule sets that none asks any more.
-    fn count_users(&mut self, changes: &[Changed<'_>]) -> Vec<RuleSetId> {
-        let asked = |endpoint: &Endpoint| [endpoint.ingress.rule_set, endpoint.egress.rule_set].into_iter().flatten();
-        let now = changes.iter().filter_map(|(_, _, new)| new.as_ref()).flat_map(asked);
-        now.for_each(|id| *self.users.entry(id).or_default() += 1);
-        let mut left = BTreeSet::new();
-        for id in changes.iter().filter_map(|(_, old, _)| *old).flat_map(asked) {
-            if let Some(users) = self.users.get_mut(&id) {
-                *users -= 1;
-                left.insert(id);
-            }
-        }
-        let unused: Vec<RuleSetId> = left.into_iter().filter(|id| self.users.get(id) == Some(&0)).collect();
-        for id in &unused {
-            self.users.remove(id);
-        }
-        unused
-    }
 }
 
 /// A policy that changed: its name, what it was and what it is.
@@ -293,8 +266,9 @@ struct Edits<'a> {
 }
 
 impl Edits<'_> {
-    /// The endpoints that one of them selects or selected and that the program knows, each once.
-    fn selected<'b>(&self, snapshot: &'b Snapshot, program: &'b Program) -> Vec<(&'b Arc<Pod>, &'b Endpoint)> {
+    /// The endpoints that one of them selects or selected and that the program knows, each once, with which of them
+    /// select it now.
+    fn selected<'b>(&self, snapshot: &'b Snapshot, program: &'b Program) -> Vec<(&'b Arc<Pod>, &'b Endpoint, u64)> {
         let mut found = Vec::new();
         let namespaces: BTreeSet<&Arc<str>> = self.policies.iter().map(|(name, ..)| &name.namespace).collect();
         for namespace in namespaces {
@@ -308,7 +282,7 @@ impl Edits<'_> {
                 while known.next_if(|(name, _)| **name < pod.name).is_some() {}
                 let Some((_, endpoint)) = known.next_if(|(name, _)| **name == pod.name) else { continue };
                 if policies.iter().any(|policy| policy.pod_selector.matches(&pod.labels)) {
-                    found.push((pod, endpoint));
+                    found.push((pod, endpoint, self.selecting(pod)));
                 }
             }
         }
@@ -322,15 +296,5 @@ impl Edits<'_> {
         };
         let bits = self.policies.iter().map(|(_, _, new)| u64::from(new.is_some_and(|policy| selects(policy))));
         bits.fold(0, |all, bit| all << 1 | bit)
-    }
-}
-
-/// What speaks of a pod in a direction.
-fn half<'a>(snapshot: &'a Snapshot, pod: &'a Pod, direction: Direction) -> Side<'a> {
-    Side {
-        policies: isolating(snapshot, pod, direction),
-        tiered: speaking(snapshot, pod, direction).map(|(place, _)| place).collect(),
-        cilium: cilium::speaking(snapshot, pod, direction),
-        stand: Stand::of(snapshot, pod, direction),
     }
 }

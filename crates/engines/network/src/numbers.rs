@@ -1,6 +1,6 @@
 //! Numbers that keep their meaning.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::hash::Hash;
 
 /// Gives each meaning a number of its own.
@@ -25,7 +25,7 @@ const RESERVED: [u32; 2] = [0, u32::MAX];
 
 impl<K: Eq + Hash> Numbers<K> {
     pub(crate) fn new() -> Self {
-        Self { known: HashMap::new(), next: 1, wrapped: false }
+        Self { known: HashMap::default(), next: 1, wrapped: false }
     }
 
     /// The number of a meaning, which counts as in use from now on.

@@ -1,8 +1,9 @@
 //! What differs from one program to the next.
 
 use crate::program::{Address, Endpoint, Program, RuleSet, RuleSetId, SaidId, Sayable};
+use foldhash::HashMap;
 use lictor_model::{Name, PolicyRef, Revision};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 

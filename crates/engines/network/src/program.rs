@@ -6,10 +6,11 @@
 //! those use) share one.
 
 use crate::said::{Asked, UNSEEN, is_proxied, is_seen, may_say};
+use foldhash::HashMap;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::Said;
 use lictor_model::{By, Cidr, Direction, Established, Layer, Mode, Name, PolicyRef, Protocol, Revision, Verdict};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -68,15 +69,15 @@ pub struct Program {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Its addresses.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Arc<[IpAddr]>,
     /// The addresses of its own node, which it may talk with unless a tier denies it.
-    pub own_node: Vec<IpAddr>,
+    pub own_node: Arc<[IpAddr]>,
     /// Whether the proxy captures its TCP traffic.
     pub enrolled: bool,
-    /// What may come in.
-    pub ingress: Gate,
+    /// What may come in; endpoints of which the same is said share it.
+    pub ingress: Arc<Gate>,
     /// What may go out.
-    pub egress: Gate,
+    pub egress: Arc<Gate>,
 }
 
 /// One direction of an endpoint.
@@ -96,7 +97,7 @@ pub struct Gate {
 }
 
 /// What Stances say of one direction of an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Stand {
     pub(crate) mode: Mode,
     pub(crate) established: Established,
@@ -242,9 +243,10 @@ impl Gate {
 }
 
 impl Endpoint {
-    pub(crate) fn of(snapshot: &Snapshot, pod: &Pod, ingress: Gate, egress: Gate) -> Self {
-        let own_node = snapshot.nodes.get(&pod.node).map(|node| node.addresses.clone()).unwrap_or_default();
-        Self { addresses: pod.addresses.clone(), own_node, enrolled: pod.enrolled, ingress, egress }
+    pub(crate) fn of(snapshot: &Snapshot, pod: &Pod, ingress: Arc<Gate>, egress: Arc<Gate>) -> Self {
+        let own_node = snapshot.nodes.get(&pod.node).map(|node| &node.addresses[..]).unwrap_or_default();
+        let (addresses, own_node) = (pod.addresses[..].into(), own_node.into());
+        Self { addresses, own_node, enrolled: pod.enrolled, ingress, egress }
     }
 
     /// One direction.

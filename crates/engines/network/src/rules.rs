@@ -3,9 +3,10 @@
 use crate::classes::Classes;
 use crate::program::{ClassId, Entry, Outcome, RuleId, RuleSet};
 use crate::terms::TermId;
+use foldhash::HashMap;
 use lictor_manifest::{Said, Tier, TierAction};
 use lictor_model::{PortRange, Protocol, Verdict};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A rule with its peers numbered; what it says, whatever it is called in the policy's next version.
@@ -82,13 +83,13 @@ pub(crate) struct PortName {
 pub(crate) type OwnPorts = HashMap<PortName, u16>;
 
 /// The ports at which the verdict of these rules can change, ascending, the first 0.
-pub(crate) fn bounds(rules: &[Rule], own: &OwnPorts, classes: &Classes) -> Vec<u16> {
+pub(crate) fn bounds<'a>(rules: impl Iterator<Item = &'a Rule>, own: &OwnPorts, classes: &Classes) -> Vec<u16> {
     let mut bounds = BTreeSet::from([0]);
     let mut range = |range: PortRange| {
         bounds.insert(range.first());
         bounds.extend(range.last().checked_add(1));
     };
-    for port in rules.iter().filter_map(|rule| rule.ports.as_ref()).flatten() {
+    for port in rules.filter_map(|rule| rule.ports.as_ref()).flatten() {
         match port {
             Port::Range(_, ports) => range(*ports),
             Port::Own(name) => own.get(name).into_iter().for_each(|port| range(PortRange::single(*port))),
@@ -99,8 +100,13 @@ pub(crate) fn bounds(rules: &[Rule], own: &OwnPorts, classes: &Classes) -> Vec<u
 }
 
 /// The table of these rules, the first rule of equally specific ones in each entry.
-pub(crate) fn table(rules: &[Rule], own: &OwnPorts, bounds: Vec<u16>, classes: &Classes) -> RuleSet {
-    let mut set = RuleSet { bounds, entries: HashMap::with_capacity(rules.len()) };
+pub(crate) fn table<'a>(
+    rules: impl Iterator<Item = &'a Rule>,
+    own: &OwnPorts,
+    bounds: Vec<u16>,
+    classes: &Classes,
+) -> RuleSet {
+    let mut set = RuleSet { bounds, entries: HashMap::default() };
     for rule in rules {
         let outcome = Outcome::of(Verdict::Allow, rule.id);
         let peers = rule.peers.as_ref().map(|peers| classes.meeting(&peers.terms));

@@ -1,7 +1,7 @@
 //! Selectors, found by a label that they ask for.
 
+use foldhash::HashMap;
 use lictor_model::{Labels, Operator, Selector};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Things with a selector each. Of ten thousand selectors that ask for a value of `app` each, a pod meets one: the
@@ -19,7 +19,7 @@ const FEW: usize = 8;
 
 impl<T> Default for SelectorIndex<T> {
     fn default() -> Self {
-        Self { by_label: HashMap::new(), others: Vec::new() }
+        Self { by_label: HashMap::default(), others: Vec::new() }
     }
 }
 

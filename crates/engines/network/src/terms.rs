@@ -2,10 +2,11 @@
 
 use crate::numbers::Numbers;
 use crate::selector_index::SelectorIndex;
+use foldhash::HashMap;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{CiliumPeer, NetworkPolicy, PeerTerm, TierPeer};
 use lictor_model::{Cidr, DomainPattern, IpBlock, Labels, Operator, Selector};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -149,8 +150,8 @@ impl Terms {
 
     /// Makes the look-ups, once all terms are in.
     pub(crate) fn index(&mut self, snapshot: &Snapshot) {
-        let mut own: HashMap<&Arc<str>, Vec<TermId>> = HashMap::new();
-        let mut selected: HashMap<&Selector, Vec<TermId>> = HashMap::new();
+        let mut own: HashMap<&Arc<str>, Vec<TermId>> = HashMap::default();
+        let mut selected: HashMap<&Selector, Vec<TermId>> = HashMap::default();
         let mut any: Vec<TermId> = Vec::new();
         for (id, (scope, ..)) in &self.pods {
             match scope {
@@ -218,15 +219,15 @@ impl Terms {
 
     /// Makes the prefixes; these addresses are of hosts that are no pod and no node.
     fn index_blocks(&mut self, strangers: &[IpAddr]) {
-        let mut blocks: HashMap<Cidr, Vec<TermId>> = HashMap::new();
-        let mut holes: HashMap<Cidr, Vec<TermId>> = HashMap::new();
+        let mut blocks: HashMap<Cidr, Vec<TermId>> = HashMap::default();
+        let mut holes: HashMap<Cidr, Vec<TermId>> = HashMap::default();
         for (id, block) in &self.blocks {
             blocks.entry(block.cidr).or_default().push(*id);
             for hole in &block.except {
                 holes.entry(*hole).or_default().push(*id);
             }
         }
-        let mut outside: HashMap<Cidr, Vec<TermId>> = HashMap::new();
+        let mut outside: HashMap<Cidr, Vec<TermId>> = HashMap::default();
         for (id, block) in &self.outside {
             outside.entry(*block).or_default().push(*id);
         }

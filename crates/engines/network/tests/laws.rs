@@ -5,7 +5,7 @@ mod random;
 use lictor_cluster::Snapshot;
 use lictor_manifest::{NetworkPolicy, NetworkRule};
 use lictor_model::{Direction, Flow, Http, Name, Peer, Protocol};
-use lictor_network::{Asked, Change, ClassId, Compiler, Difference, Program, compile, judge, judge_asked};
+use lictor_network::{Asked, Change, ClassId, Compiler, Difference, Gate, Program, compile, judge, judge_asked};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use random::{Cluster, cluster, rule};
@@ -311,7 +311,7 @@ fn what_follows_a_program_in_parts_is_what_all_of_it_compiles_to() {
             let whole = compile(&snapshot);
             let gates = |program: &Program| -> Vec<_> {
                 let all = program.endpoints.values().flat_map(|known| [known.ingress.clone(), known.egress.clone()]);
-                all.map(|gate| (gate.isolated_by, gate.others, gate.mode, gate.established)).collect()
+                all.map(|gate| Gate { rule_set: None, ..(*gate).clone() }).collect()
             };
             assert_eq!(gates(&program), gates(&whole));
             let at = |program: &Program| program.addresses.keys().copied().collect::<BTreeSet<_>>();

@@ -188,7 +188,7 @@ fn record(name: &Name, endpoint: &Endpoint) -> Result<wire::Endpoint, Error> {
     if found > record.addresses.len() {
         return Err(Error::Addresses { endpoint: name.clone(), found });
     }
-    for (place, address) in record.addresses.iter_mut().zip(&endpoint.addresses) {
+    for (place, address) in record.addresses.iter_mut().zip(endpoint.addresses.iter()) {
         *place = Address::from(*address);
         record.count += 1;
     }

@@ -195,7 +195,7 @@ impl Datapath {
     fn locate(&mut self, name: &Name, number: Option<u32>) -> Result<(), Error> {
         let Some(program) = self.program.clone() else { return Ok(()) };
         let Some(endpoint) = program.endpoints.get(name) else { return Ok(()) };
-        for (index, address) in (0..).zip(&endpoint.addresses) {
+        for (index, address) in (0..).zip(endpoint.addresses.iter()) {
             self.columns.locate(*address, number.map(|number| (number, index)), &mut self.tables)?;
         }
         Ok(())

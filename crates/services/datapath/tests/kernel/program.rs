@@ -42,7 +42,8 @@ impl Draft {
                 established: Established::Rejudge,
             };
             let own_node = crate::node::gateways().into_iter().map(|(address, _)| address).collect();
-            let endpoint = Endpoint { addresses, own_node, enrolled: false, ingress: gate(), egress: gate() };
+            let (addresses, ingress, egress) = (addresses.into(), Arc::new(gate()), Arc::new(gate()));
+            let endpoint = Endpoint { addresses, own_node, enrolled: false, ingress, egress };
             program.endpoints.insert(name(*last), endpoint);
         }
         Self(program)
@@ -64,11 +65,7 @@ impl Draft {
             set.entries.insert(entry, Outcome::of(Verdict::Allow, rule));
         }
         self.0.rule_sets.insert(id, Arc::new(set));
-        let endpoint = self.0.endpoints.get_mut(&name(last)).unwrap();
-        let gate = match direction {
-            Direction::Ingress => &mut endpoint.ingress,
-            Direction::Egress => &mut endpoint.egress,
-        };
+        let gate = self.gate(last, direction);
         gate.rule_set = Some(id);
         gate.isolated_by = Arc::new([policy(0)]);
         self
@@ -76,21 +73,13 @@ impl Draft {
 
     /// How far one direction of a pod goes.
     pub fn mode(mut self, last: u8, direction: Direction, mode: Mode) -> Self {
-        let endpoint = self.0.endpoints.get_mut(&name(last)).unwrap();
-        match direction {
-            Direction::Ingress => endpoint.ingress.mode = mode,
-            Direction::Egress => endpoint.egress.mode = mode,
-        }
+        self.gate(last, direction).mode = mode;
         self
     }
 
     /// Has one direction of a pod leave open connections alone.
     pub fn keep(mut self, last: u8, direction: Direction) -> Self {
-        let endpoint = self.0.endpoints.get_mut(&name(last)).unwrap();
-        match direction {
-            Direction::Ingress => endpoint.ingress.established = Established::Keep,
-            Direction::Egress => endpoint.egress.established = Established::Keep,
-        }
+        self.gate(last, direction).established = Established::Keep;
         self
     }
 
@@ -108,6 +97,14 @@ impl Draft {
     pub fn block(mut self, block: &str, class: ClassId) -> Self {
         self.0.prefixes.insert(block.parse::<Cidr>().unwrap(), class);
         self
+    }
+
+    fn gate(&mut self, last: u8, direction: Direction) -> &mut Gate {
+        let endpoint = self.0.endpoints.get_mut(&name(last)).unwrap();
+        Arc::make_mut(match direction {
+            Direction::Ingress => &mut endpoint.ingress,
+            Direction::Egress => &mut endpoint.egress,
+        })
     }
 
     pub fn done(self) -> Arc<Program> {
