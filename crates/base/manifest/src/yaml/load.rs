@@ -1,11 +1,11 @@
 //! From the parser's events to nodes, one document at a time.
 
 use super::scalar::resolve;
-use super::{Data, Located, MAX_DEPTH, MAX_NODES, Node, Problem, Spot};
-use indexmap::IndexMap;
+use super::{Data, Located, MAX_DEPTH, MAX_NODES, Mapping, Node, Problem, Spot};
 use indexmap::map::Entry;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, StrInput};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -101,10 +101,9 @@ impl<'s> Loader<'s> {
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = tag.as_ref().map(|tag| tag.suffix.as_str());
                 let letter = !self.letters && matches!(&*text, "y" | "Y" | "n" | "N");
-                let Some(value) = resolve(&text, style == ScalarStyle::Plain && !letter, tag) else {
-                    return Err(problem(Problem::Unrepresentable(shorten(&text)), at));
-                };
-                (Data::Scalar(value), anchor)
+                let value = resolve(text, style == ScalarStyle::Plain && !letter, tag);
+                let unfit = |text: Cow<'_, str>| problem(Problem::Unrepresentable(shorten(&text)), at);
+                (Data::Scalar(value.map_err(unfit)?), anchor)
             }
             Event::SequenceStart(anchor, _) => {
                 let mut items = Vec::new();
@@ -127,7 +126,7 @@ impl<'s> Loader<'s> {
     }
 
     fn mapping(&mut self, depth: usize) -> Parsed<Data> {
-        let mut entries = IndexMap::<String, (Spot, Node)>::new();
+        let mut entries = Mapping::default();
         let mut merged = Vec::new();
         loop {
             let (event, at) = self.event()?;
@@ -186,7 +185,7 @@ impl Iterator for Loader<'_> {
 }
 
 /// Adds a merged mapping's entries; those that are there already win.
-fn merge(entries: &mut IndexMap<String, (Spot, Node)>, source: &Node) -> Parsed<()> {
+fn merge(entries: &mut Mapping, source: &Node) -> Parsed<()> {
     let Data::Map(more) = &source.data else {
         return Err(Box::new(Located { problem: Problem::Merge, spot: source.spot }));
     };

@@ -9,6 +9,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use serde_json::Value;
 use std::sync::Arc;
@@ -29,6 +30,9 @@ pub(crate) struct Node {
     pub(crate) spot: Spot,
 }
 
+/// Each key with its place and its value, in the order of the source.
+pub(crate) type Mapping = IndexMap<String, (Spot, Node), RandomState>;
+
 /// The content of a node; an alias shares it with its anchor.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Data {
@@ -37,7 +41,7 @@ pub(crate) enum Data {
     /// A list.
     List(Arc<Vec<Node>>),
     /// A mapping; each entry keeps the place of its key.
-    Map(Arc<IndexMap<String, (Spot, Node)>>),
+    Map(Arc<Mapping>),
 }
 
 /// Why a document could not be read.

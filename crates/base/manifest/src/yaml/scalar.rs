@@ -5,38 +5,56 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Number, Value};
+use std::borrow::Cow;
 
-/// The JSON value of a scalar; nothing for one that JSON cannot hold or that does not fit its tag.
-pub(super) fn resolve(text: &str, plain: bool, tag: Option<&str>) -> Option<Value> {
-    match tag {
-        None if plain => infer(text),
-        None | Some("str") => Some(Value::String(text.to_owned())),
-        Some("binary") => String::from_utf8(STANDARD.decode(text).ok()?).ok().map(Value::String),
-        Some("int") => infer(text).filter(|value| value.is_i64() || value.is_u64()),
-        Some("float") => infer(text).filter(Value::is_number),
-        Some("bool") => infer(text).filter(Value::is_boolean),
-        Some("null") => infer(text).filter(Value::is_null),
-        Some(_) => Some(Value::String(text.to_owned())),
+/// The JSON value of a scalar; the text of one that JSON cannot hold or that does not fit its tag.
+pub(super) fn resolve<'s>(text: Cow<'s, str>, plain: bool, tag: Option<&str>) -> Result<Value, Cow<'s, str>> {
+    let fits: fn(&Value) -> bool = match tag {
+        None if plain => |_| true,
+        Some("int") => |value| value.is_i64() || value.is_u64(),
+        Some("float") => Value::is_number,
+        Some("bool") => Value::is_boolean,
+        Some("null") => Value::is_null,
+        Some("binary") => {
+            let decoded = STANDARD.decode(&*text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            return decoded.map(Value::String).ok_or(text);
+        }
+        _ => return Ok(Value::String(text.into_owned())),
+    };
+    match infer(&text) {
+        Inferred::Value(value) if fits(&value) => Ok(value),
+        Inferred::Text if plain && tag.is_none() => Ok(Value::String(text.into_owned())),
+        _ => Err(text),
     }
 }
 
-fn infer(text: &str) -> Option<Value> {
+/// What a plain scalar is.
+enum Inferred {
+    /// Null, a boolean or a number.
+    Value(Value),
+    /// What it says.
+    Text,
+    /// Something that JSON has no word for.
+    Nothing,
+}
+
+fn infer(text: &str) -> Inferred {
     match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Some(Value::Null),
+        "" | "~" | "null" | "Null" | "NULL" => return Inferred::Value(Value::Null),
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
-            return Some(Value::Bool(true));
+            return Inferred::Value(Value::Bool(true));
         }
         "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
-            return Some(Value::Bool(false));
+            return Inferred::Value(Value::Bool(false));
         }
-        ".nan" | ".NaN" | ".NAN" => return None,
-        _ if matches!(text.trim_start_matches(['+', '-']), ".inf" | ".Inf" | ".INF") => return None,
+        _ if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) => return Inferred::Text,
+        ".nan" | ".NaN" | ".NAN" => return Inferred::Nothing,
+        _ if matches!(text.trim_start_matches(['+', '-']), ".inf" | ".Inf" | ".INF") => return Inferred::Nothing,
         _ => {}
     }
-    let numeric = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
-    let bare = text.replace('_', "");
-    let number = if numeric { integer(&bare).or_else(|| float(&bare)) } else { None };
-    Some(number.map_or_else(|| Value::String(text.to_owned()), Value::Number))
+    let bare = if text.contains('_') { Cow::Owned(text.replace('_', "")) } else { Cow::Borrowed(text) };
+    let number = integer(&bare).or_else(|| float(&bare));
+    number.map_or(Inferred::Text, |number| Inferred::Value(Value::Number(number)))
 }
 
 fn integer(text: &str) -> Option<Number> {
