@@ -1,7 +1,8 @@
 //! What changed from one snapshot to the next.
 
-use crate::snapshot::Snapshot;
-use lictor_model::Name;
+use crate::snapshot::{Policies, Snapshot};
+use lictor_manifest::ClusterNetworkPolicy;
+use lictor_model::{Name, PolicyKind, PolicyRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -24,8 +25,10 @@ pub struct Delta {
     pub services: bool,
     /// Whether DNS said anything new.
     pub names: bool,
-    /// Whether any policy changed.
-    pub policies: bool,
+    /// Policies that are new, gone or changed, the whole policy each.
+    pub policies: BTreeSet<PolicyRef>,
+    /// Whether any group of address blocks that policies name changed.
+    pub cidr_groups: bool,
 }
 
 impl Delta {
@@ -41,7 +44,8 @@ impl Delta {
             suspended: old.suspended != new.suspended,
             services: old.services != new.services,
             names: old.names != new.names,
-            policies: old.policies != new.policies,
+            policies: policies(&old.policies, &new.policies),
+            cidr_groups: old.policies.cidr_groups != new.policies.cidr_groups,
         }
     }
 
@@ -49,6 +53,33 @@ impl Delta {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+fn policies(old: &Policies, new: &Policies) -> BTreeSet<PolicyRef> {
+    fn of<T: PartialEq>(
+        [old, new]: [&BTreeMap<Name, Arc<T>>; 2],
+        kind: impl Fn(&T) -> PolicyKind,
+    ) -> impl Iterator<Item = PolicyRef> {
+        let (added, removed, changed) = keyed(old, new);
+        let named = added.into_iter().chain(removed).chain(changed);
+        named.filter_map(move |name| {
+            let policy = new.get(&name).or_else(|| old.get(&name))?;
+            Some(PolicyRef::whole(kind(policy), name))
+        })
+    }
+    let tiered = [(old, new), (new, old)].into_iter().flat_map(|(these, others)| {
+        let other = |policy: &&Arc<ClusterNetworkPolicy>| {
+            others.cluster_network_policy(policy.kind, &policy.meta.name) != Some(*policy)
+        };
+        these.cluster_network.iter().filter(other)
+    });
+    of([&old.network, &new.network], |_| PolicyKind::NetworkPolicy)
+        .chain(of([&old.cilium, &new.cilium], |policy| policy.kind))
+        .chain(of([&old.peer_authentication, &new.peer_authentication], |_| PolicyKind::PeerAuthentication))
+        .chain(of([&old.authorization, &new.authorization], |_| PolicyKind::AuthorizationPolicy))
+        .chain(of([&old.stances, &new.stances], |_| PolicyKind::Stance))
+        .chain(tiered.map(|policy| PolicyRef::whole(policy.kind, policy.meta.name.clone())))
+        .collect()
 }
 
 type Keys = BTreeSet<Name>;

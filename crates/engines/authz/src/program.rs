@@ -8,6 +8,7 @@ use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{AuthorizationPolicy, Finding, MtlsMode};
 use lictor_model::{By, Layer, Mode, Name, PolicyKind, PolicyRef, Request, Revision, Verdict};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 /// Every verdict about every pod, ready to be asked for.
@@ -44,6 +45,19 @@ pub enum PolicyState {
     Refused(Refusal),
     /// It has no effect: a PeerAuthentication that Istio ignores, or that an older one shadows.
     Ineffective,
+}
+
+impl fmt::Display for PolicyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Enforced => "enforced",
+            Self::DryRun => "dry run",
+            Self::AttachedElsewhere => "attached to no workload",
+            Self::Refused(Refusal::NeedsToken) => "refused: needs a verified token",
+            Self::Refused(Refusal::NeedsProvider) => "refused: needs an external provider",
+            Self::Ineffective => "without effect",
+        })
+    }
 }
 
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use lictor_cluster::{AddressPool, Delta, Settings, Snapshot, UnknownNodes};
 use lictor_datapath::capture::{PROBE_V4, PROBE_V6};
 use lictor_identity::Tree;
 use lictor_manifest::{Finding, Object};
-use lictor_model::{Name, Revision};
+use lictor_model::{Name, PolicyRef, Revision};
 use lictor_node::{Applied, Node, NodeOptions};
 use lictor_sources::{Cluster, Sources};
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,8 +74,26 @@ pub(crate) struct Said {
     pub(crate) findings: Vec<Finding>,
     /// Why the reading after it was not.
     pub(crate) refused: Option<String>,
+    /// The policies that it would have changed.
+    pub(crate) waiting: BTreeSet<PolicyRef>,
     /// The state of each policy that has one.
     pub(crate) applied: Applied,
+}
+
+impl Said {
+    /// Every policy, what became of it, and how many pods it speaks for. One that was to change and could not says so:
+    /// what it said before, if it did, is in force.
+    pub(crate) fn policies(&self) -> Vec<(PolicyRef, String, usize)> {
+        let known = self.applied.policies.iter().map(|known| (&known.policy, (known.state.to_string(), known.pods)));
+        let mut states: BTreeMap<&PolicyRef, (String, usize)> = known.collect();
+        let why = self.refused.as_deref().unwrap_or("another one could not be");
+        for policy in &self.waiting {
+            let (state, _) = states.entry(policy).or_default();
+            let before = if state.is_empty() { "not in force" } else { "in force as it was before" };
+            *state = format!("{before}; {why}");
+        }
+        states.into_iter().map(|(policy, (state, pods))| (policy.clone(), state, pods)).collect()
+    }
 }
 
 impl Lab {
@@ -162,12 +180,18 @@ impl Lab {
         let new = Arc::new(new);
         let delta = Delta::between(&old, &new);
 
-        let applied = self.node.apply(Arc::clone(&new))?;
+        let applied = match self.node.apply(Arc::clone(&new)) {
+            Ok(applied) => applied,
+            Err(refused) => {
+                self.said().waiting = delta.policies;
+                return Err(refused);
+            }
+        };
         *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
         self.snapshots.send_replace(Arc::clone(&new));
         let found: Vec<Finding> = built.into_iter().chain(applied.findings.iter().cloned()).collect();
         findings.extend(found.iter().cloned());
-        *self.said() = Said { findings, refused: None, applied };
+        *self.said() = Said { findings, applied, ..Said::default() };
 
         let restarted = |name: &&Name| {
             let (Some(before), Some(after)) = (old.pods.get(*name), new.pods.get(*name)) else { return false };
@@ -318,9 +342,10 @@ impl Lab {
         Arc::clone(&self.snapshots.borrow())
     }
 
-    /// Keeps why a reading was not put in force, for `status`.
+    /// Keeps why a reading was not tried, for `status`.
     pub fn refuse(&self, why: String) {
-        self.said().refused = Some(why);
+        let mut said = self.said();
+        (said.refused, said.waiting) = (Some(why), BTreeSet::new());
     }
 
     pub(crate) fn said(&self) -> std::sync::MutexGuard<'_, Said> {

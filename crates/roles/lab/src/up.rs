@@ -77,7 +77,7 @@ async fn follow(lab: Arc<Lab>, sources: Sources, mut loaded: Loaded, colour: boo
             Err(error) => {
                 let text = format!("not applied: {error:#}");
                 audience.tell(&text);
-                lab.refuse(text);
+                lab.said().refused = Some(text);
             }
         }
     }
@@ -99,8 +99,13 @@ fn sentence(delta: &lictor_cluster::Delta, revision: lictor_model::Revision) -> 
     parts.extend(count(delta.pods_added.len(), "added"));
     parts.extend(count(delta.pods_removed.len(), "removed"));
     parts.extend(count(delta.pods_changed.len(), "changed"));
+    match &*delta.policies.iter().collect::<Vec<_>>() {
+        [] => {}
+        [one] => parts.push(format!("{one} changed")),
+        more => parts.push(format!("{} policies changed", more.len())),
+    }
     for (changed, what) in [
-        (delta.policies, "policies changed"),
+        (delta.cidr_groups, "groups of address blocks changed"),
         (delta.services, "services changed"),
         (delta.namespaces, "namespaces changed"),
     ] {

@@ -36,6 +36,8 @@ fn a_change_is_told_by_name() {
     let after = snapshot(&fewer);
     let delta = Delta::between(&before, &after);
     assert_eq!(delta.pods_removed.iter().map(ToString::to_string).collect::<Vec<_>>(), ["b/a"]);
-    assert!(delta.pods_added.is_empty() && delta.pods_changed.is_empty() && !delta.services && !delta.policies);
+    assert!(
+        delta.pods_added.is_empty() && delta.pods_changed.is_empty() && !delta.services && delta.policies.is_empty()
+    );
     assert!(Delta::between(&after, &snapshot(&fewer)).is_empty());
 }

@@ -43,6 +43,45 @@ fn an_edit_is_applied_and_a_broken_file_changes_nothing() {
 }
 
 #[test]
+fn policies_that_do_not_fit_say_so_and_the_old_ones_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("pods.yaml", &(echo_pod("room", "client", false) + &echo_pod("room", "server", false)));
+    let policy = |rules: &str| {
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: some, namespace: room}}\n\
+             spec: {{podSelector: {{}}, ingress: [{rules}]}}\n"
+        )
+    };
+    write("policy.yaml", &policy("{ports: [{port: 7000}]}"));
+    let lab = Lab::up("e2e-room", &[folder.path()]);
+    let server = lab.address("room/server");
+    let state = || -> String {
+        let status = lab.status();
+        let policies = status["policies"].as_array().unwrap();
+        let known = policies.iter().find(|known| known["policy"]["name"] == "room/some").unwrap();
+        known["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((state().as_str(), lab.reaches("room/client", &server, 7000)), ("enforced", true));
+
+    // 600 blocks at 600 ports are 360,000 entries.
+    let blocks: String =
+        (0..600).map(|at| format!("{{ipBlock: {{cidr: 198.18.{}.{}/32}}}}, ", at / 200, at % 200)).collect();
+    let ports: String = (0..600).map(|at| format!("{{port: {}}}, ", 10_000 + 2 * at)).collect();
+    write("policy.yaml", &policy(&format!("{{from: [{blocks}], ports: [{ports}]}}")));
+    soon(|| state() != "enforced");
+    let said = state();
+    println!("{said}");
+    assert!(said.starts_with("in force as it was before; not applied: ") && said.contains("there is room for 262144"));
+    assert!(lab.status()["refused"].as_str().unwrap().contains("there is room for 262144"));
+    assert!(lab.reaches("room/client", &server, 7000), "what was in force stays");
+
+    write("policy.yaml", &policy("{ports: [{port: 7001}]}"));
+    soon(|| state() == "enforced");
+    assert!(!lab.reaches("room/client", &server, 7000), "what fits is in force");
+}
+
+#[test]
 fn an_open_connection_ends_when_its_policy_goes_and_not_before() {
     // Says a line every 20 ms and wants it back; succeeds as soon as one does not come, fails after a thousand.
     const TALK: &str = "exec 3<>/dev/tcp/$0/7000 && echo open; for count in {1..1000}; do \

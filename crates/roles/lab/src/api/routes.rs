@@ -74,11 +74,9 @@ async fn status(lab: &Lab, query: &Query) -> Answer {
         .collect();
     drop(pods);
     let said = lab.said();
-    let policies = said.applied.policies.iter().map(|known| PolicyStatus {
-        policy: known.policy.clone(),
-        state: format!("{:?}", known.state),
-        pods: known.pods,
-        at: place(&snapshot, &known.policy),
+    let policies = said.policies().into_iter().map(|(policy, state, pods)| {
+        let at = place(&snapshot, &policy);
+        PolicyStatus { policy, state, pods, at }
     });
     let status = Status {
         lab: lab.options.name.clone(),
