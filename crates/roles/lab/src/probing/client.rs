@@ -1,5 +1,6 @@
 //! The near end of a probe: a process in the source pod that opens the connections and says what came of them.
 
+use super::ping::ping;
 use lictor_model::Protocol;
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind, Write};
@@ -14,9 +15,9 @@ use tokio::time::timeout;
 pub struct Attempt {
     /// The caller's number for it.
     pub id: u32,
-    /// Whom to connect to.
+    /// Whom to connect to; of ICMP, the port is the message's type.
     pub address: SocketAddr,
-    /// TCP or UDP.
+    /// TCP, UDP or ICMP.
     pub protocol: Protocol,
     /// What to say once connected.
     pub ask: Ask,
@@ -102,6 +103,10 @@ async fn make(attempt: &Attempt) -> Outcome {
     let result = match attempt.protocol {
         Protocol::Tcp => tcp(attempt).await,
         Protocol::Udp => udp(attempt).await,
+        Protocol::Other(1 | 58) => {
+            let attempt = attempt.clone();
+            tokio::task::spawn_blocking(move || ping(&attempt)).await.map_err(io::Error::other).flatten()
+        }
         _ => return Outcome::Broken,
     };
     result.unwrap_or_else(|error| match error.kind() {

@@ -1,6 +1,7 @@
 //! Real connections against the prediction.
 
 mod client;
+mod ping;
 
 pub use client::{Ask, Attempt, Outcome, Reported, run};
 
