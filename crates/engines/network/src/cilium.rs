@@ -199,7 +199,7 @@ pub(crate) fn is_peer(snapshot: &Snapshot, policy: &CiliumNetworkPolicy, peer: &
         CiliumPeer::Service(_) | CiliumPeer::Services(..) => {
             service_addresses(snapshot, policy, peer).contains(&far.address)
         }
-        CiliumPeer::Domain(pattern) => outside() && snapshot.names.has(pattern, far.address),
+        CiliumPeer::Domain(pattern) => outside() && snapshot.names.has(far.near, pattern, far.address),
         CiliumPeer::Unknown => false,
     }
 }

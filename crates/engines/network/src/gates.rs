@@ -6,6 +6,7 @@ use crate::compile::LiveRules;
 use crate::flat::{Flat, Isolation, SaidNumbers};
 use crate::groups::{Side, side};
 use crate::judge::Isolators;
+use crate::learnt::{Learnt, Meant, domains};
 use crate::numbers::Numbers;
 use crate::program::{Gate, RuleSet, RuleSetId, Stand};
 use crate::rules::{OwnPorts, Port, PortName, Rule, bounds, table};
@@ -13,16 +14,17 @@ use crate::terms::TermId;
 use crate::tiers::whole_tiered;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{NetworkPolicy, Tier};
-use lictor_model::{Direction, PolicyRef};
+use lictor_model::{Direction, DomainPattern, PolicyRef};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// What makes a rule set: its rules in order, the numbers of the endpoint's own ports that they name, and the
-/// port classes.
+/// What makes a rule set: its rules in order, the numbers of the endpoint's own ports that they name, what it has learnt
+/// for the domains that they name, and the port classes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct RuleSetMeaning {
     rules: Arc<[Rule]>,
     own: Vec<(PortName, u16)>,
+    learnt: Vec<(DomainPattern, Meant)>,
     bounds: Vec<u16>,
     isolation: Isolation,
     /// Whether it is of NetworkPolicies alone, which is laid out otherwise.
@@ -39,6 +41,7 @@ impl RuleSetMeaning {
 /// What numbers and tables are made with.
 pub(crate) struct Making<'a> {
     pub(crate) classes: &'a Classes,
+    pub(crate) learnt: &'a Learnt,
     pub(crate) numbers: &'a mut Numbers<RuleSetMeaning>,
     pub(crate) said: &'a mut SaidNumbers,
 }
@@ -73,7 +76,7 @@ impl Speaking {
 pub(crate) struct Sets {
     shared: Vec<Shared>,
     by_key: HashMap<Speaking, usize>,
-    made: HashMap<(usize, Vec<Option<u16>>), RuleSetId>,
+    made: HashMap<(usize, Own), RuleSetId>,
     /// What each rule set means.
     meanings: HashMap<RuleSetId, RuleSetMeaning>,
     by_term: HashMap<TermId, Vec<RuleSetId>>,
@@ -98,6 +101,15 @@ struct Shared {
     rules: Arc<[Rule]>,
     /// The names of the endpoint's own ports that the rules use.
     own: Arc<[PortName]>,
+    /// The domains that the rules name.
+    domains: Arc<[DomainPattern]>,
+}
+
+/// What of an endpoint itself its rules read: the numbers of its ports, and what it has learnt for domains.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Own {
+    ports: Vec<Option<u16>>,
+    learnt: Vec<Option<Meant>>,
 }
 
 impl Sets {
@@ -152,8 +164,11 @@ impl Sets {
         if shared.isolated_by.is_empty() && shared.others.is_empty() {
             return gate;
         }
-        let own = |name: &PortName| pod.named_port(&name.name, name.protocol);
-        let key = (number, shared.own.iter().map(own).collect::<Vec<_>>());
+        let port = |name: &PortName| pod.named_port(&name.name, name.protocol);
+        let learnt = |domain: &DomainPattern| making.learnt.meant(&pod.name, domain).cloned();
+        let own =
+            Own { ports: shared.own.iter().map(port).collect(), learnt: shared.domains.iter().map(learnt).collect() };
+        let key = (number, own);
         let id = match self.made.get(&key).filter(|id| self.tables.contains_key(id)) {
             Some(id) => *id,
             None => {
@@ -166,12 +181,15 @@ impl Sets {
         gate
     }
 
-    fn make(&mut self, number: usize, numbers: &[Option<u16>], making: &mut Making<'_>) -> RuleSetId {
+    fn make(&mut self, number: usize, own: &Own, making: &mut Making<'_>) -> RuleSetId {
         let shared = &self.shared[number];
-        let resolved = shared.own.iter().zip(numbers).filter_map(|(name, number)| Some((name.clone(), (*number)?)));
+        let ports = shared.own.iter().zip(&own.ports).filter_map(|(name, number)| Some((name.clone(), (*number)?)));
+        let domains = shared.domains.iter().zip(&own.learnt);
+        let learnt = domains.filter_map(|(domain, meant)| Some((domain.clone(), meant.clone()?)));
         let mut meaning = RuleSetMeaning {
             rules: Arc::clone(&shared.rules),
-            own: resolved.collect(),
+            own: ports.collect(),
+            learnt: learnt.collect(),
             bounds: Vec::new(),
             isolation: shared.isolation,
             plain: shared.plain,
@@ -179,7 +197,7 @@ impl Sets {
         meaning.bounds = meaning.bounds_by(making.classes);
         let id = RuleSetId(making.numbers.of(meaning.clone()));
         if !self.tables.contains_key(&id) {
-            self.index(id, &meaning.rules);
+            self.index(id, &meaning);
             self.meanings.insert(id, meaning);
             self.fill(id, making);
         }
@@ -187,13 +205,16 @@ impl Sets {
     }
 
     /// Which terms and port names change a rule set when an address comes to have them.
-    fn index(&mut self, id: RuleSetId, rules: &[Rule]) {
+    fn index(&mut self, id: RuleSetId, meaning: &RuleSetMeaning) {
         let enlist = |list: &mut Vec<RuleSetId>| {
             if list.last() != Some(&id) {
                 list.push(id);
             }
         };
-        for rule in rules {
+        for term in meaning.learnt.iter().flat_map(|(_, meant)| meant.iter()) {
+            enlist(self.by_term.entry(*term).or_default());
+        }
+        for rule in &*meaning.rules {
             for term in rule.peers.iter().flat_map(|peers| peers.terms.iter().chain(&peers.other_nodes)) {
                 enlist(self.by_term.entry(*term).or_default());
             }
@@ -207,12 +228,16 @@ impl Sets {
 
     /// Makes the table of a rule set, by the classes that there are now.
     fn fill(&mut self, id: RuleSetId, making: &mut Making<'_>) {
-        let Some(RuleSetMeaning { rules, own, bounds, isolation, plain }) = self.meanings.get(&id) else { return };
+        let Some(meaning) = self.meanings.get(&id) else { return };
+        let RuleSetMeaning { rules, own, learnt, bounds, isolation, plain } = meaning;
         let own: OwnPorts = own.iter().cloned().collect();
         let fresh = match plain {
             true => table(rules, &own, bounds.clone(), making.classes),
-            false => Flat { rules, isolation: *isolation, own: &own, classes: making.classes }
-                .table(bounds.clone(), making.said),
+            false => {
+                let learnt = &learnt.iter().cloned().collect();
+                let flat = Flat { rules, isolation: *isolation, own: &own, learnt, classes: making.classes };
+                flat.table(bounds.clone(), making.said)
+            }
         };
         let present = self.tables.get(&id);
         if present.is_some_and(|present| **present == fresh) {
@@ -243,9 +268,9 @@ impl Sets {
         Some(())
     }
 
-    /// Whether what endpoints share depends on the numbers that each has under the names of its own ports.
-    pub(crate) fn reads_ports(&self, number: usize) -> bool {
-        self.shared.get(number).is_some_and(|shared| !shared.own.is_empty())
+    /// Whether what endpoints share still differs by what each is or has learnt itself.
+    pub(crate) fn reads_pod(&self, number: usize) -> bool {
+        self.shared.get(number).is_some_and(|shared| !shared.own.is_empty() || !shared.domains.is_empty())
     }
 
     /// Forgets a rule set that no endpoint has.
@@ -276,6 +301,7 @@ impl Shared {
         let tiered = half.tiered.iter().filter_map(|place| snapshot.policies.cluster_network.get(*place));
         let others = tiered.map(|policy| whole_tiered(policy)).chain(others).collect();
         let plain = half.tiered.is_empty() && half.cilium.is_empty();
-        Self { isolated_by: isolated_by.into(), others, isolation, plain, rules, own: own.into_iter().collect() }
+        let (own, domains) = (own.into_iter().collect(), domains(rules.iter()).into_iter().collect());
+        Self { isolated_by: isolated_by.into(), others, isolation, plain, rules, own, domains }
     }
 }

@@ -168,7 +168,12 @@ impl Compiler {
                 }
             }
         }
-        let making = &mut Making { classes: &last.classes, numbers: &mut self.rule_sets, said: &mut self.said };
+        let making = &mut Making {
+            classes: &last.classes,
+            learnt: &last.learnt,
+            numbers: &mut self.rule_sets,
+            said: &mut self.said,
+        };
         last.sets.fill_for(&terms, &names, making)
     }
 
@@ -188,7 +193,12 @@ impl Compiler {
             Some((name, Some((pod, last.selected_of(snapshot, pod)?))))
         });
         let pods: Vec<_> = pods.collect::<Option<_>>()?;
-        let making = &mut Making { classes: &last.classes, numbers: &mut self.rule_sets, said: &mut self.said };
+        let making = &mut Making {
+            classes: &last.classes,
+            learnt: &last.learnt,
+            numbers: &mut self.rule_sets,
+            said: &mut self.said,
+        };
         let mut changes: Vec<Changed<'_>> = Vec::new();
         for (name, pod) in pods {
             let old = program.endpoints.get(name);
@@ -216,7 +226,7 @@ impl Compiler {
                         let half = half(snapshot, pod, direction);
                         let number = last.sets.shared_of_live(snapshot, direction, &half, &last.live)?;
                         let gate = last.sets.gate(number, old.stand(), pod, making);
-                        follow.entry(key).or_insert((number, (!last.sets.reads_ports(number)).then_some(gate)))
+                        follow.entry(key).or_insert((number, (!last.sets.reads_pod(number)).then_some(gate)))
                     }
                 };
                 let gate = match gate {

@@ -41,8 +41,10 @@ pub(crate) enum HostsOf {
     ApiServer,
     /// The backends of a Service, or of those with labels, as a namespace sees them.
     Services(Arc<str>, CiliumPeer),
-    /// What DNS gave for names; never a pod's or a node's.
+    /// What everyone knows that DNS gave for names; never a pod's or a node's.
     Domain(DomainPattern),
+    /// This address, which some pod has learnt; never a pod's or a node's.
+    Address(IpAddr),
 }
 
 /// The namespaces that a term speaks of.
