@@ -54,6 +54,22 @@ impl Names {
         self.by_pod.iter().map(|(pod, learnt)| (pod, &**learnt))
     }
 
+    /// The pods that have not learnt the same here and there.
+    pub fn differing(&self, other: &Self) -> BTreeSet<Name> {
+        let known = |pod: &Name| (self.by_pod.get(pod), other.by_pod.get(pod));
+        let differs = |pod: &&Name| match known(pod) {
+            (Some(here), Some(there)) => !Arc::ptr_eq(here, there) && here != there,
+            _ => true,
+        };
+        let gone = self.by_pod.keys().filter(|pod| !other.by_pod.contains_key(*pod));
+        gone.chain(other.by_pod.keys()).filter(differs).cloned().collect()
+    }
+
+    /// Every address that somebody knows by a name; one may come more than once.
+    pub fn hosts(&self) -> impl Iterator<Item = IpAddr> {
+        self.all().flat_map(|answers| answers.0.values().flatten().copied())
+    }
+
     /// Whether a pod knows an address as one of a name that a pattern means.
     pub fn has(&self, pod: &Name, pattern: &DomainPattern, address: IpAddr) -> bool {
         self.shared.has(pattern, address) || self.by_pod.get(pod).is_some_and(|learnt| learnt.has(pattern, address))
@@ -172,6 +188,9 @@ mod tests {
         assert_eq!(names, before);
         names.set(&pod, answers(&[("two.test", "203.0.113.2")]));
         assert!(!names.has(&pod, &pattern("one.test"), address("203.0.113.1")));
+        assert_eq!((before.differing(&names), names.differing(&names)), ([pod.clone()].into(), [].into()));
+        assert_eq!(Names::default().differing(&names), names.differing(&Names::default()));
+        assert!(names.hosts().eq([address("203.0.113.2")]));
         let mut emptied = names.clone();
         emptied.set(&pod, Answers::default());
         assert!(emptied.is_empty() && emptied == Names::default());

@@ -65,6 +65,8 @@ pub(crate) struct Last {
     pub(crate) selected: HashMap<Vec<u8>, [(usize, Stand); 2]>,
     /// How many patches were made since all was compiled.
     pub(crate) patches: usize,
+    /// How many addresses all pods have forgotten since then.
+    pub(crate) forgotten: usize,
     /// [`Sets::weight`] when all was compiled.
     pub(crate) weight: usize,
     /// How many gates ask each rule set.
@@ -161,7 +163,7 @@ impl Compiler {
         sets.settle();
         let policies = snapshot.policies.network.clone();
         let _cilium = snapshot.policies.cilium.values().cloned().collect();
-        let (patches, weight, replaced) = (0, sets.weight, Vec::new());
+        let (patches, forgotten, weight, replaced) = (0, 0, sets.weight, Vec::new());
         self.last = Some(Last {
             terms,
             classes,
@@ -172,6 +174,7 @@ impl Compiler {
             selecting,
             selected,
             patches,
+            forgotten,
             weight,
             users,
             policies,
