@@ -108,6 +108,19 @@ fn a_name_opens_for_the_pod_that_has_learnt_it() {
 }
 
 #[test]
+fn a_denial_says_that_others_know_the_address_by_the_name() {
+    let snapshot = knowing(&world(POLICIES).snapshot, &[("a/web", "www.example.com", "203.0.113.8")]);
+    let seen = |to: &str| {
+        let source = Peer::pod(pod("b/web"), address("10.244.2.1"));
+        let flow = Flow { source, destination: snapshot.peer(address(to)), protocol: Protocol::Tcp, port: 443 };
+        let miss = judge(&snapshot, &flow, Direction::Egress).nearest_miss.expect("a rule comes near");
+        miss.fields[0].seen.to_string()
+    };
+    assert_eq!(seen("203.0.113.8"), "203.0.113.8, which b/web has not got from DNS");
+    assert_eq!(seen("203.0.113.10"), "203.0.113.10");
+}
+
+#[test]
 fn pods_that_have_learnt_the_same_share_what_they_ask() {
     let sets = |heard: &[Heard]| {
         let program = compile(&knowing(&world(POLICIES).snapshot, heard));

@@ -47,7 +47,7 @@ impl Lab {
         let snapshot = self.snapshot();
         let Some(pod) = snapshot.pod_at(client) else { return Ok(()) };
         let mut history = self.history().clone();
-        history.learn(&pod.name, lookup, Instant::now());
+        history.learn(&pod.name, lookup, Instant::now())?;
         self.put_names(history, [&pod.name])
     }
 

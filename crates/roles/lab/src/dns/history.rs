@@ -3,7 +3,7 @@
 use super::forward::MOST_RECORDS;
 use lictor_cluster::Answers;
 use lictor_model::Name;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,9 @@ const GRACE: Duration = Duration::from_secs(5);
 const MOST_OF_NAME: usize = MOST_RECORDS;
 /// How many addresses of all names are kept for a pod, in use or not: the oldest is forgotten for a new one.
 const MOST_OF_POD: usize = 1_000;
+/// How many addresses are kept in all: half of the blocks that the kernel's tables have room for, so that policies always
+/// find some.
+const MOST: usize = 8_192;
 
 /// An answer that a pod is about to get.
 #[derive(Debug, Clone)]
@@ -37,6 +40,11 @@ pub struct Lookup {
 #[derive(Debug, Clone, Default)]
 pub struct History(BTreeMap<Name, Arc<Known>>);
 
+/// No more addresses are taken in: all pods together have learnt so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("pods have learnt {MOST} addresses of names, and no more are taken in")]
+pub struct Full;
+
 /// By name and address.
 type Known = BTreeMap<(Arc<str>, IpAddr), Lease>;
 
@@ -48,7 +56,15 @@ struct Lease {
 
 impl History {
     /// Takes in an answer that a pod is about to get.
-    pub fn learn(&mut self, pod: &Name, lookup: &Lookup, now: Instant) {
+    ///
+    /// Errors: there is no room for its addresses; nothing is taken in then.
+    pub fn learn(&mut self, pod: &Name, lookup: &Lookup, now: Instant) -> Result<(), Full> {
+        let mut all: HashSet<IpAddr> = self.0.values().flat_map(|known| known.keys()).map(|(_, at)| *at).collect();
+        let before = all.len();
+        all.extend(&lookup.addresses);
+        if all.len() > before.max(MOST) {
+            return Err(Full);
+        }
         let known = Arc::make_mut(self.0.entry(pod.clone()).or_default());
         let name: Arc<str> = Arc::from(&*lookup.name);
         let until = now + lookup.ttl.max(SHORTEST);
@@ -64,6 +80,7 @@ impl History {
             let oldest = known.iter().min_by_key(|(_, lease)| lease.answered).map(|(key, _)| key.clone());
             oldest.and_then(|key| known.remove(&key));
         }
+        Ok(())
     }
 
     /// What a pod has learnt, as policies may speak of it.
@@ -112,7 +129,7 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use super::{GRACE, History, Lookup, MOST_OF_NAME, MOST_OF_POD, SHORTEST};
+    use super::{Full, GRACE, History, Lookup, MOST, MOST_OF_NAME, MOST_OF_POD, SHORTEST};
     use lictor_model::{DomainPattern, Name};
     use std::collections::BTreeSet;
     use std::net::{IpAddr, Ipv4Addr};
@@ -132,6 +149,10 @@ mod tests {
         Lookup { name: name.to_owned(), addresses: addresses.iter().map(|number| at(*number)).collect(), ttl }
     }
 
+    fn learn(history: &mut History, of: &str, name: &str, addresses: &[usize], ttl: Duration, now: Instant) {
+        history.learn(&pod(of), &lookup(name, addresses, ttl), now).expect("there is room");
+    }
+
     fn known(history: &History, of: &str) -> BTreeSet<IpAddr> {
         let any: DomainPattern = "*".parse().expect("a pattern");
         history.answers(&pod(of)).addresses(&any)
@@ -140,8 +161,8 @@ mod tests {
     #[test]
     fn an_address_holds_for_its_pod_and_for_its_time() {
         let (mut history, start) = (History::default(), Instant::now());
-        history.learn(&pod("a"), &lookup("one.test", &[1], MINUTE), start);
-        history.learn(&pod("a"), &lookup("two.test", &[2], Duration::ZERO), start);
+        learn(&mut history, "a", "one.test", &[1], MINUTE, start);
+        learn(&mut history, "a", "two.test", &[2], Duration::ZERO, start);
         assert_eq!((known(&history, "a").len(), known(&history, "b").len()), (2, 0));
         assert_eq!(history.next(), Some(start + SHORTEST), "zero is a moment all the same");
 
@@ -155,10 +176,10 @@ mod tests {
     #[test]
     fn the_last_answer_counts_and_never_shortens() {
         let (mut history, start) = (History::default(), Instant::now());
-        history.learn(&pod("a"), &lookup("one.test", &[1], MINUTE), start);
-        history.learn(&pod("a"), &lookup("one.test", &[1], SHORTEST), start + SHORTEST);
+        learn(&mut history, "a", "one.test", &[1], MINUTE, start);
+        learn(&mut history, "a", "one.test", &[1], SHORTEST, start + SHORTEST);
         assert_eq!(history.next(), Some(start + MINUTE));
-        history.learn(&pod("a"), &lookup("one.test", &[1], MINUTE), start + SHORTEST);
+        learn(&mut history, "a", "one.test", &[1], MINUTE, start + SHORTEST);
         assert_eq!(history.next(), Some(start + SHORTEST + MINUTE));
     }
 
@@ -166,7 +187,7 @@ mod tests {
     fn an_address_in_use_outlives_its_time_until_it_is_not() {
         let (mut history, start) = (History::default(), Instant::now());
         for of in ["a", "b"] {
-            history.learn(&pod(of), &lookup("one.test", &[1, 2], MINUTE), start);
+            learn(&mut history, of, "one.test", &[1, 2], MINUTE, start);
         }
         let in_use = BTreeSet::from([(pod("a"), at(1))]);
         let mut now = start + MINUTE;
@@ -190,7 +211,7 @@ mod tests {
         let (mut history, start) = (History::default(), Instant::now());
         let second = |number: usize| start + Duration::from_secs(number.try_into().expect("a small number"));
         for number in 0..MOST_OF_NAME + 10 {
-            history.learn(&pod("a"), &lookup("many.test", &[number], 1000 * MINUTE), second(number));
+            learn(&mut history, "a", "many.test", &[number], 1000 * MINUTE, second(number));
         }
         let now = second(MOST_OF_NAME + 10);
         history.expire(now, &[(pod("a"), at(3))].into());
@@ -200,7 +221,7 @@ mod tests {
 
         for number in 0..2 * MOST_OF_POD {
             let after = second(MOST_OF_NAME + 11 + number);
-            history.learn(&pod("a"), &lookup(&format!("n{number}.test"), &[1000 + number], MINUTE), after);
+            learn(&mut history, "a", &format!("n{number}.test"), &[1000 + number], MINUTE, after);
         }
         let held = known(&history, "a");
         assert_eq!(held.len(), MOST_OF_POD);
@@ -208,10 +229,31 @@ mod tests {
     }
 
     #[test]
+    fn all_pods_together_learn_no_more_than_there_is_room_for() {
+        let (mut history, start) = (History::default(), Instant::now());
+        for number in 0..MOST {
+            learn(
+                &mut history,
+                &format!("p{}", number / MOST_OF_POD),
+                &format!("n{number}.test"),
+                &[number],
+                MINUTE,
+                start,
+            );
+        }
+        let more = |number| lookup("more.test", &[number], MINUTE);
+        assert_eq!(history.learn(&pod("b"), &more(MOST), start), Err(Full));
+        assert_eq!(known(&history, "b").len(), 0);
+        assert_eq!(history.learn(&pod("b"), &more(0), start), Ok(()), "what others have learnt takes no more room");
+        history.expire(start + MINUTE, &BTreeSet::new());
+        assert_eq!(history.learn(&pod("b"), &more(MOST), start + MINUTE), Ok(()));
+    }
+
+    #[test]
     fn what_a_pod_has_learnt_goes_with_it() {
         let (mut history, start) = (History::default(), Instant::now());
         for of in ["a", "b"] {
-            history.learn(&pod(of), &lookup("one.test", &[1], MINUTE), start);
+            learn(&mut history, of, "one.test", &[1], MINUTE, start);
         }
         history.retain(|kept| *kept == pod("b"));
         assert_eq!((known(&history, "a").len(), known(&history, "b").len()), (0, 1));

@@ -24,7 +24,7 @@ mod zone;
 
 pub use forward::Upstreams;
 pub use gate::{Gate, Learnt, Sink};
-pub use history::{History, Lookup};
+pub use history::{Full, History, Lookup};
 pub use message::{Data, Record};
 pub use name::{DnsName, InvalidName};
 pub use serve::{Sockets, serve};
