@@ -31,7 +31,7 @@ mod stances;
 pub use addresses::{AddressPool, Addresses, Exhausted};
 pub use build::{BUILT_IN_ANNOTATION, ENROLL_ANNOTATION, RUN_ANNOTATION, Settings, UnknownNodes};
 pub use delta::Delta;
-pub use names::Names;
+pub use names::{Answers, Names};
 pub use pod::{NamedPort, Node, Pod, WorkloadRef};
 pub use service::{Backend, ClusterService, ServiceBackends};
 pub use snapshot::{NamespaceState, Policies, Snapshot};

@@ -79,22 +79,6 @@ impl Policies {
         self.cluster_network.iter().find(|policy| policy.kind == kind && policy.meta.name == *name)
     }
 
-    /// Whether some policy means a name.
-    pub fn speak_of_name(&self, name: &str) -> bool {
-        let sides = self.cilium.values().flat_map(|policy| &policy.specs).map(|spec| &spec.egress);
-        let rules = sides.flat_map(|side| side.allow.iter().chain(&side.deny));
-        let cilium = rules.flat_map(|rule| rule.peers.iter().flatten()).filter_map(|peer| match peer {
-            CiliumPeer::Domain(pattern) => Some(pattern),
-            _ => None,
-        });
-        let rules = self.cluster_network.iter().flat_map(|policy| &policy.egress);
-        let tiered = rules.flat_map(|rule| &rule.peers).filter_map(|peer| match peer {
-            TierPeer::Domain(pattern) => Some(pattern),
-            _ => None,
-        });
-        cilium.chain(tiered).any(|pattern| pattern.matches(name))
-    }
-
     pub(crate) fn sort_cluster_network(&mut self) {
         let order =
             |policy: &Arc<ClusterNetworkPolicy>| (policy.tier, policy.priority, policy.kind, policy.meta.name.clone());
@@ -132,6 +116,31 @@ impl Snapshot {
             None => policy.is_clusterwide() || *namespace == policy.meta.name.namespace,
         };
         in_scope && selector.selects(&pod.labels, &pod.service_account)
+    }
+
+    /// Whether some egress rule for a pod names hosts by a pattern that means a name.
+    pub fn speaks_of_name(&self, pod: &Pod, name: &str) -> bool {
+        let cilium = || {
+            let own = |policy: &&Arc<CiliumNetworkPolicy>| {
+                policy.is_clusterwide() || policy.meta.name.namespace == pod.name.namespace
+            };
+            let specs = self.policies.cilium.values().filter(own).flat_map(|policy| {
+                let selecting = policy.specs.iter().filter(|spec| self.is_endpoint(policy, &spec.subject, pod));
+                selecting.flat_map(|spec| spec.egress.allow.iter().chain(&spec.egress.deny))
+            });
+            specs.flat_map(|rule| rule.peers.iter().flatten()).any(|peer| match peer {
+                CiliumPeer::Domain(pattern) => pattern.matches(name),
+                _ => false,
+            })
+        };
+        let tiered = || {
+            let selecting = self.policies.cluster_network.iter().filter(|policy| self.selects(&policy.subject, pod));
+            selecting.flat_map(|policy| &policy.egress).flat_map(|rule| &rule.peers).any(|peer| match peer {
+                TierPeer::Domain(pattern) => pattern.matches(name),
+                _ => false,
+            })
+        };
+        !pod.host_network && (cilium() || tiered())
     }
 
     /// Whether a policy's address block matches an address.

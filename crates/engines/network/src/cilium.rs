@@ -144,6 +144,9 @@ impl Unit<'_> {
         if let Some(peers) = peers.filter(|peers| !peers.iter().any(|peer| is_peer(snapshot, spec.policy, peer, far))) {
             let seen = match far.pod {
                 Some(pod) => format!("{} {}", pod.name, pod.labels),
+                None if peers.iter().any(|peer| is_known_to_others(snapshot, peer, far)) => {
+                    format!("{}, which {} has not got from DNS", far.address, far.near)
+                }
                 None => far.address.to_string(),
             };
             let list = if direction == Direction::Ingress { "from" } else { "to" };
@@ -199,8 +202,18 @@ pub(crate) fn is_peer(snapshot: &Snapshot, policy: &CiliumNetworkPolicy, peer: &
         CiliumPeer::Service(_) | CiliumPeer::Services(..) => {
             service_addresses(snapshot, policy, peer).contains(&far.address)
         }
-        CiliumPeer::Domain(pattern) => outside() && snapshot.names.has(pattern, far.address),
+        CiliumPeer::Domain(pattern) => outside() && snapshot.names.has(far.near, pattern, far.address),
         CiliumPeer::Unknown => false,
+    }
+}
+
+/// Whether a peer is a name that someone else has learnt the far end as.
+fn is_known_to_others(snapshot: &Snapshot, peer: &CiliumPeer, far: &Far<'_>) -> bool {
+    match peer {
+        CiliumPeer::Domain(pattern) => {
+            snapshot.is_outside(far.address) && snapshot.names.addresses(pattern).contains(&far.address)
+        }
+        _ => false,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::flat::SaidNumbers;
 use crate::gates::{Making, RuleSetMeaning, Sets, place};
 use crate::groups::{Groups, Selecting, Side, side};
 use crate::judge::whole;
+use crate::learnt::Learnt;
 use crate::matching::{rule_path, rules};
 use crate::numbers::Numbers;
 use crate::peers::{add_cilium, add_tier};
@@ -54,6 +55,7 @@ pub struct Compiler {
 pub(crate) struct Last {
     pub(crate) terms: Terms,
     pub(crate) classes: Classes,
+    pub(crate) learnt: Learnt,
     /// The names of peers' ports that rules use.
     pub(crate) names: BTreeSet<PortName>,
     /// By direction.
@@ -65,6 +67,8 @@ pub(crate) struct Last {
     pub(crate) selected: HashMap<Vec<u8>, [(usize, Stand); 2]>,
     /// How many patches were made since all was compiled.
     pub(crate) patches: usize,
+    /// How many addresses all pods have forgotten since then.
+    pub(crate) forgotten: usize,
     /// [`Sets::weight`] when all was compiled.
     pub(crate) weight: usize,
     /// How many gates ask each rule set.
@@ -114,13 +118,16 @@ impl Compiler {
         let groups = Groups::of(snapshot);
         let mut terms = Terms::default();
         let live = Direction::BOTH.map(|direction| self.live_rules(snapshot, &groups, direction, &mut terms));
+        let egress = &live[side(Direction::Egress)];
+        let learnt = Learnt::of(snapshot, egress, &mut terms, &mut self.terms);
         terms.index(snapshot);
-        let names = peer_names(live[side(Direction::Egress)].all());
+        let names = peer_names(egress.all());
         let Addressing { addresses, prefixes, classes } =
             Addressing::of(snapshot, &groups, &terms, &names, &mut self.classes);
         let before = self.last.take().map(|last| last.sets.tables).unwrap_or_default();
         let mut sets = Sets::after(before);
-        let mut making = Making { classes: &classes, numbers: &mut self.rule_sets, said: &mut self.said };
+        let mut making =
+            Making { classes: &classes, learnt: &learnt, numbers: &mut self.rule_sets, said: &mut self.said };
         let numbers_of = |halves: &[Side<'_>; 2]| {
             Direction::BOTH.map(|direction| {
                 let half = &halves[side(direction)];
@@ -158,16 +165,18 @@ impl Compiler {
         sets.settle();
         let policies = snapshot.policies.network.clone();
         let _cilium = snapshot.policies.cilium.values().cloned().collect();
-        let (patches, weight, replaced) = (0, sets.weight, Vec::new());
+        let (patches, forgotten, weight, replaced) = (0, 0, sets.weight, Vec::new());
         self.last = Some(Last {
             terms,
             classes,
+            learnt,
             names,
             live,
             sets,
             selecting,
             selected,
             patches,
+            forgotten,
             weight,
             users,
             policies,
@@ -261,8 +270,8 @@ impl Compiler {
                 _ => made(None, None, TierAction::Deny),
             };
         }
-        let known = rule.peers.iter().filter_map(|peer| add_tier(peer, snapshot, (terms, &mut self.terms)));
-        let peers = Peers::from(known.collect::<Vec<_>>());
+        let mut peers = Peers::default();
+        rule.peers.iter().for_each(|peer| add_tier(peer, snapshot, &mut peers, (terms, &mut self.terms)));
         let ports = rule.ports.iter().flat_map(|term| tier_ports(term, direction)).collect();
         made(Some(peers), (!rule.ports.is_empty()).then_some(ports), rule.action)
     }

@@ -12,10 +12,12 @@ pub struct Difference {
     pub pods: BTreeSet<Name>,
     /// NetworkPolicies that came, went or changed.
     pub network_policies: BTreeSet<Name>,
+    /// Pods that have learnt or forgotten what some name means.
+    pub names: BTreeSet<Name>,
 }
 
 impl Difference {
-    /// What differs; nothing when more than pods and NetworkPolicies does.
+    /// What differs; nothing when more than pods, NetworkPolicies and what pods have learnt does.
     pub fn between(before: &Snapshot, after: &Snapshot) -> Option<Self> {
         let (old, new) = (&before.policies, &after.policies);
         let same_cilium = old.cilium.len() == new.cilium.len()
@@ -24,7 +26,7 @@ impl Difference {
             && before.nodes == after.nodes
             && before.cidr_excludes_pods == after.cidr_excludes_pods
             && before.resolvers == after.resolvers
-            && before.names == after.names
+            && before.names.shared() == after.names.shared()
             && old.cluster_network == new.cluster_network
             && old.cidr_groups == new.cidr_groups
             && old.stances == new.stances
@@ -33,6 +35,7 @@ impl Difference {
         same.then(|| Self {
             pods: changed(&before.pods, &after.pods, |old, new| Arc::ptr_eq(old, new) || old == new),
             network_policies: changed(&old.network, &new.network, Arc::ptr_eq),
+            names: before.names.differing(&after.names),
         })
     }
 }

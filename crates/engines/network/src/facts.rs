@@ -159,7 +159,7 @@ impl<'a> RuleFact<'a> {
         let address = address.to_canonical();
         let own_node = snapshot.nodes.get(&near.node).is_some_and(|node| node.addresses.contains(&address));
         let pod = snapshot.pod_at(address).map(|pod| &**pod);
-        let far = Far { address, pod, own_node, named: None, protocol: Protocol::Tcp, port: 0 };
+        let far = Far { near: &near.name, address, pod, own_node, named: None, protocol: Protocol::Tcp, port: 0 };
         match (self.source, peer) {
             (Source::Network(policy, _), PeerFact::Network(peer)) => far.is_peer(snapshot, policy, peer),
             (Source::Tiered(..), PeerFact::Tiered(peer)) => is_tier_peer(snapshot, peer, &far),

@@ -3,7 +3,8 @@
 use crate::classes::Classes;
 use crate::numbers::Numbers;
 use crate::program::{ClassId, Entry, Outcome, RuleId, RuleSet, SaidId, Sayable};
-use crate::rules::{OwnPorts, Part, Peers, Port, Rule};
+use crate::rules::{OwnNames, OwnPorts, Part, Peers, Port, Rule};
+use crate::terms::TermId;
 use foldhash::HashMap;
 use lictor_manifest::{Tier, TierAction};
 use lictor_model::{Protocol, Verdict};
@@ -17,6 +18,7 @@ pub(crate) struct Flat<'a> {
     /// Whether policies isolate it.
     pub(crate) isolation: Isolation,
     pub(crate) own: &'a OwnPorts,
+    pub(crate) learnt: &'a OwnNames,
     pub(crate) classes: &'a Classes,
 }
 
@@ -85,8 +87,10 @@ impl Flat<'_> {
     }
 
     fn met(&self, peers: &Peers) -> Met {
+        let learnt = peers.domains.iter().filter_map(|domain| self.learnt.get(domain)).flat_map(|meant| meant.iter());
+        let terms: Vec<TermId> = peers.terms.iter().chain(learnt).copied().collect();
         Met {
-            classes: self.classes.meeting(&peers.terms).into_owned(),
+            classes: self.classes.meeting(&terms).into_owned(),
             own_node: peers.own_node,
             other_nodes: peers.other_nodes.map(|term| self.classes.meeting(&[term]).into_owned()).unwrap_or_default(),
         }

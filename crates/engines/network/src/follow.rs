@@ -18,8 +18,8 @@ pub(crate) enum Following {
     Same,
     /// They share these.
     All([Arc<Gate>; 2]),
-    /// Each has those of its own ports, of what is shared under these numbers.
-    ByPorts([usize; 2]),
+    /// Each has its own, of what is shared under these numbers.
+    ByPod([usize; 2]),
 }
 
 impl Following {
@@ -33,8 +33,8 @@ impl Following {
     ) -> Option<Self> {
         let mut number = |direction| sets.shared_of_live(snapshot, direction, &half(snapshot, pod, direction), live);
         let numbers @ [ingress, egress] = [number(Direction::Ingress)?, number(Direction::Egress)?];
-        if numbers.iter().any(|number| sets.reads_ports(*number)) {
-            return Some(Self::ByPorts(numbers));
+        if numbers.iter().any(|number| sets.reads_pod(*number)) {
+            return Some(Self::ByPod(numbers));
         }
         let ingress = sets.gate(ingress, known.ingress.stand(), pod, making);
         let egress = sets.gate(egress, known.egress.stand(), pod, making);

@@ -6,6 +6,7 @@ use crate::compile::LiveRules;
 use crate::flat::{Flat, Isolation, SaidNumbers};
 use crate::groups::{Side, side};
 use crate::judge::Isolators;
+use crate::learnt::{Learnt, Meant, domains};
 use crate::numbers::Numbers;
 use crate::policy_rules::PolicyRules;
 use crate::program::{Gate, RuleSet, RuleSetId, Stand};
@@ -15,16 +16,17 @@ use crate::tiers::whole_tiered;
 use foldhash::HashMap;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{NetworkPolicy, Tier};
-use lictor_model::{Direction, PolicyRef};
+use lictor_model::{Direction, DomainPattern, PolicyRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What makes a rule set: its rules in order, the numbers of the endpoint's own ports that they name, and the
-/// port classes.
+/// What makes a rule set: its rules in order, the numbers of the endpoint's own ports that they name, what it has learnt
+/// for the domains that they name, and the port classes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct RuleSetMeaning {
     rules: Arc<[PolicyRules]>,
     own: Vec<(PortName, u16)>,
+    learnt: Vec<(DomainPattern, Meant)>,
     bounds: Vec<u16>,
     isolation: Isolation,
     /// Whether it is of NetworkPolicies alone, which is laid out otherwise.
@@ -46,6 +48,7 @@ fn each(policies: &[PolicyRules]) -> impl Iterator<Item = &Rule> {
 /// What numbers and tables are made with.
 pub(crate) struct Making<'a> {
     pub(crate) classes: &'a Classes,
+    pub(crate) learnt: &'a Learnt,
     pub(crate) numbers: &'a mut Numbers<RuleSetMeaning>,
     pub(crate) said: &'a mut SaidNumbers,
 }
@@ -94,8 +97,8 @@ pub(crate) struct Sets {
     pub(crate) weight: usize,
 }
 
-/// What makes a gate: what is shared, how far it goes, and the numbers of the endpoint under the names of its own ports.
-type GateKey = (usize, Stand, Vec<Option<u16>>);
+/// What makes a gate: what is shared, how far it goes, and what its rules read of the endpoint itself.
+type GateKey = (usize, Stand, Own);
 
 /// What endpoints share of which the same policies speak.
 #[derive(Debug, Clone)]
@@ -108,6 +111,15 @@ struct Shared {
     rules: Arc<[PolicyRules]>,
     /// The names of the endpoint's own ports that the rules use.
     own: Arc<[PortName]>,
+    /// The domains that the rules name.
+    domains: Arc<[DomainPattern]>,
+}
+
+/// What of an endpoint itself its rules read: the numbers of its ports, and what it has learnt for domains.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Own {
+    ports: Vec<Option<u16>>,
+    learnt: Vec<Option<Meant>>,
 }
 
 impl Sets {
@@ -157,8 +169,11 @@ impl Sets {
     /// One direction of an endpoint.
     pub(crate) fn gate(&mut self, number: usize, stand: Stand, pod: &Pod, making: &mut Making<'_>) -> Arc<Gate> {
         let Some(shared) = self.shared.get(number) else { return Arc::new(Gate::open(stand)) };
-        let own = |name: &PortName| pod.named_port(&name.name, name.protocol);
-        let key = (number, stand, shared.own.iter().map(own).collect::<Vec<_>>());
+        let port = |name: &PortName| pod.named_port(&name.name, name.protocol);
+        let learnt = |domain: &DomainPattern| making.learnt.meant(&pod.name, domain).cloned();
+        let own =
+            Own { ports: shared.own.iter().map(port).collect(), learnt: shared.domains.iter().map(learnt).collect() };
+        let key = (number, stand, own);
         let in_force = |gate: &&Arc<Gate>| gate.rule_set.is_none_or(|id| self.tables.contains_key(&id));
         if let Some(gate) = self.made.get(&key).filter(in_force) {
             return Arc::clone(gate);
@@ -171,12 +186,15 @@ impl Sets {
         gate
     }
 
-    fn make(&mut self, number: usize, numbers: &[Option<u16>], making: &mut Making<'_>) -> RuleSetId {
+    fn make(&mut self, number: usize, own: &Own, making: &mut Making<'_>) -> RuleSetId {
         let shared = &self.shared[number];
-        let resolved = shared.own.iter().zip(numbers).filter_map(|(name, number)| Some((name.clone(), (*number)?)));
+        let ports = shared.own.iter().zip(&own.ports).filter_map(|(name, number)| Some((name.clone(), (*number)?)));
+        let domains = shared.domains.iter().zip(&own.learnt);
+        let learnt = domains.filter_map(|(domain, meant)| Some((domain.clone(), meant.clone()?)));
         let mut meaning = RuleSetMeaning {
             rules: Arc::clone(&shared.rules),
-            own: resolved.collect(),
+            own: ports.collect(),
+            learnt: learnt.collect(),
             bounds: Vec::new(),
             isolation: shared.isolation,
             plain: shared.plain,
@@ -184,7 +202,7 @@ impl Sets {
         meaning.bounds = meaning.bounds_by(making.classes);
         let id = RuleSetId(making.numbers.of(meaning.clone()));
         if !self.tables.contains_key(&id) {
-            self.index(id, &meaning.rules);
+            self.index(id, &meaning);
             self.meanings.insert(id, meaning);
             self.fill(id, making);
         }
@@ -192,13 +210,16 @@ impl Sets {
     }
 
     /// Which terms and port names change a rule set when an address comes to have them.
-    fn index(&mut self, id: RuleSetId, rules: &[PolicyRules]) {
+    fn index(&mut self, id: RuleSetId, meaning: &RuleSetMeaning) {
         let enlist = |list: &mut Vec<RuleSetId>| {
             if list.last() != Some(&id) {
                 list.push(id);
             }
         };
-        for rule in each(rules) {
+        for term in meaning.learnt.iter().flat_map(|(_, meant)| meant.iter()) {
+            enlist(self.by_term.entry(*term).or_default());
+        }
+        for rule in each(&meaning.rules) {
             for term in rule.peers.iter().flat_map(|peers| peers.terms.iter().chain(&peers.other_nodes)) {
                 enlist(self.by_term.entry(*term).or_default());
             }
@@ -212,12 +233,16 @@ impl Sets {
 
     /// Makes the table of a rule set, by the classes that there are now.
     fn fill(&mut self, id: RuleSetId, making: &mut Making<'_>) {
-        let Some(RuleSetMeaning { rules, own, bounds, isolation, plain }) = self.meanings.get(&id) else { return };
+        let Some(meaning) = self.meanings.get(&id) else { return };
+        let RuleSetMeaning { rules, own, learnt, bounds, isolation, plain } = meaning;
         let own: OwnPorts = own.iter().cloned().collect();
         let fresh = match plain {
             true => table(each(rules), &own, bounds.clone(), making.classes),
-            false => Flat { rules: each(rules).collect(), isolation: *isolation, own: &own, classes: making.classes }
-                .table(bounds.clone(), making.said),
+            false => {
+                let (rules, learnt) = (each(rules).collect(), &learnt.iter().cloned().collect());
+                let flat = Flat { rules, isolation: *isolation, own: &own, learnt, classes: making.classes };
+                flat.table(bounds.clone(), making.said)
+            }
         };
         let present = self.tables.get(&id);
         if present.is_some_and(|present| **present == fresh) {
@@ -248,9 +273,9 @@ impl Sets {
         Some(())
     }
 
-    /// Whether what endpoints share depends on the numbers that each has under the names of its own ports.
-    pub(crate) fn reads_ports(&self, number: usize) -> bool {
-        self.shared.get(number).is_some_and(|shared| !shared.own.is_empty())
+    /// Whether what endpoints share still differs by what each is or has learnt itself.
+    pub(crate) fn reads_pod(&self, number: usize) -> bool {
+        self.shared.get(number).is_some_and(|shared| !shared.own.is_empty() || !shared.domains.is_empty())
     }
 
     /// Forgets a rule set that no endpoint has.
@@ -282,6 +307,7 @@ impl Shared {
         let tiered = half.tiered.iter().filter_map(|place| snapshot.policies.cluster_network.get(*place));
         let others = tiered.map(|policy| whole_tiered(policy)).chain(others).collect();
         let plain = half.tiered.is_empty() && half.cilium.is_empty();
-        Self { isolated_by: isolated_by.into(), others, isolation, plain, rules, own: own.into_iter().collect() }
+        let (own, domains) = (own.into_iter().collect(), domains(each(&rules)).into_iter().collect());
+        Self { isolated_by: isolated_by.into(), others, isolation, plain, rules, own, domains }
     }
 }

@@ -7,17 +7,19 @@ use crate::difference::Difference;
 use crate::follow::{Following, Moves, half};
 use crate::gates::{Making, place};
 use crate::groups::side;
+use crate::learnt::term;
 use crate::matching::rules;
 use crate::patch::Patch;
 use crate::program::{Address, Endpoint, Program, SaidId, Stand};
 use crate::rules::PortName;
-use crate::terms::Terms;
-use foldhash::HashMap;
+use crate::terms::{TermId, Terms};
+use foldhash::{HashMap, HashSet};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::NetworkPolicy;
-use lictor_model::{Direction, Name};
+use lictor_model::{Cidr, Direction, Name};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What a program becomes.
@@ -34,6 +36,9 @@ const PATCHES: usize = 10_000;
 
 /// So many rules may be left behind, or as many as there were: then it is as well.
 const LEFT_OVER: usize = 250_000;
+
+/// So many addresses that pods had learnt may leave their classes behind.
+const FORGOTTEN: usize = 1_000;
 
 impl Compiler {
     /// Has the next program compiled as a whole: for when its last one was not put in force.
@@ -75,7 +80,11 @@ impl Compiler {
     ) -> Option<Patch> {
         last.patches += 1;
         let many = last.patches > PATCHES || last.sets.weight > 2 * last.weight.max(LEFT_OVER);
-        if many || difference.network_policies.len() > 64 || last.terms.has_hosts() {
+        let many = many || last.forgotten > FORGOTTEN;
+        if many || difference.network_policies.len() > 64 || last.terms.follow_pods() {
+            return None;
+        }
+        if moves_named_hosts(last, program, snapshot, difference) {
             return None;
         }
         let mut patch = Patch { revision: snapshot.revision, ..Patch::default() };
@@ -92,7 +101,8 @@ impl Compiler {
                 patch.addresses.insert(*address, None);
             }
         }
-        self.classify(last, program, snapshot, &moved, &mut patch)?;
+        let met = self.learn(last, snapshot, difference, &mut patch);
+        self.classify(last, program, snapshot, &moved, met, &mut patch)?;
         self.gates(last, program, snapshot, difference, &edits, &mut patch)?;
         for id in std::mem::take(&mut last.sets.changed) {
             patch.rule_sets.insert(id, last.sets.tables.get(&id).cloned());
@@ -139,16 +149,53 @@ impl Compiler {
         Some(edits)
     }
 
-    /// Gives the addresses of these pods their classes.
+    /// Gives addresses that pods have learnt classes of their own, and takes them back from those that all have forgotten.
+    /// The terms that classes meet which are new.
+    fn learn(
+        &mut self,
+        last: &mut Last,
+        snapshot: &Snapshot,
+        difference: &Difference,
+        patch: &mut Patch,
+    ) -> BTreeSet<TermId> {
+        let mut differing = BTreeSet::new();
+        for pod in &difference.names {
+            differing.extend(last.learnt.update(pod, snapshot, &mut self.terms));
+        }
+        let mut terms = BTreeSet::new();
+        for address in differing {
+            let id = term(address, &mut self.terms);
+            let met = if last.learnt.is_known(address) {
+                let Some(met) = last.terms.add_address(id, address) else { continue };
+                Some(met)
+            } else {
+                last.forgotten += 1;
+                last.terms.remove_address(id, address)
+            };
+            let before = last.classes.len();
+            let class = met.map(|met| {
+                let class = last.classes.of(Meaning { terms: met.to_vec(), ports: Vec::new() }, &mut self.classes);
+                if last.classes.len() > before {
+                    terms.extend(met.iter().copied());
+                }
+                class
+            });
+            patch.prefixes.insert(Cidr::host(address), class);
+        }
+        terms
+    }
+
+    /// Gives the addresses of these pods their classes. Some terms are met by classes that are new already.
     fn classify(
         &mut self,
         last: &mut Last,
         program: &Program,
         snapshot: &Snapshot,
         pods: &BTreeMap<&Name, &Arc<Pod>>,
+        mut terms: BTreeSet<TermId>,
         patch: &mut Patch,
     ) -> Option<()> {
-        let (mut terms, mut names) = (BTreeSet::new(), BTreeSet::new());
+        let mut names = BTreeSet::new();
         let in_blocks = !snapshot.cidr_excludes_pods;
         for (name, pod) in pods {
             let ports = ports(pod, &last.names);
@@ -168,7 +215,12 @@ impl Compiler {
                 }
             }
         }
-        let making = &mut Making { classes: &last.classes, numbers: &mut self.rule_sets, said: &mut self.said };
+        let making = &mut Making {
+            classes: &last.classes,
+            learnt: &last.learnt,
+            numbers: &mut self.rule_sets,
+            said: &mut self.said,
+        };
         last.sets.fill_for(&terms, &names, making)
     }
 
@@ -182,13 +234,18 @@ impl Compiler {
         edits: &Edits<'_>,
         patch: &mut Patch,
     ) -> Option<()> {
-        let pods = difference.pods.iter().map(|name| {
+        let pods = difference.pods.union(&difference.names).map(|name| {
             let pod = snapshot.pods.get(name).filter(|pod| !pod.host_network);
             let Some(pod) = pod else { return Some((name, None)) };
             Some((name, Some((pod, last.selected_of(snapshot, pod)?))))
         });
         let pods: Vec<_> = pods.collect::<Option<_>>()?;
-        let making = &mut Making { classes: &last.classes, numbers: &mut self.rule_sets, said: &mut self.said };
+        let making = &mut Making {
+            classes: &last.classes,
+            learnt: &last.learnt,
+            numbers: &mut self.rule_sets,
+            said: &mut self.said,
+        };
         let mut moves = Moves::default();
         for (name, pod) in pods {
             let old = program.endpoints.get(name);
@@ -203,7 +260,7 @@ impl Compiler {
         // Endpoints that shared what speaks of them still do, if the changed policies select both or neither.
         let mut follow: HashMap<_, Following> = HashMap::default();
         for (pod, known, selecting) in edits.selected(snapshot, program) {
-            if difference.pods.contains(&pod.name) {
+            if difference.pods.contains(&pod.name) || difference.names.contains(&pod.name) {
                 continue;
             }
             let key = (Arc::as_ptr(&known.ingress), Arc::as_ptr(&known.egress), selecting);
@@ -216,7 +273,7 @@ impl Compiler {
             let [ingress, egress] = match following {
                 Following::Same => continue,
                 Following::All(gates) => gates.clone(),
-                Following::ByPorts([ingress, egress]) => [
+                Following::ByPod([ingress, egress]) => [
                     last.sets.gate(*ingress, known.ingress.stand(), pod, making),
                     last.sets.gate(*egress, known.egress.stand(), pod, making),
                 ],
@@ -297,4 +354,19 @@ impl Edits<'_> {
         let bits = self.policies.iter().map(|(_, _, new)| u64::from(new.is_some_and(|policy| selects(policy))));
         bits.fold(0, |all, bit| all << 1 | bit)
     }
+}
+
+/// Whether a pod that came, went or changed has or had an address that somebody knows by a name: only addresses outside
+/// open by name.
+fn moves_named_hosts(last: &Last, program: &Program, snapshot: &Snapshot, difference: &Difference) -> bool {
+    if difference.pods.is_empty() || (snapshot.names.is_empty() && !last.terms.has_hosts()) {
+        return false;
+    }
+    let named: HashSet<IpAddr> = snapshot.names.hosts().collect();
+    let is_named = |address: &IpAddr| named.contains(address) || !last.terms.of_host(*address).is_empty();
+    difference.pods.iter().any(|name| {
+        let before = program.endpoints.get(name).into_iter().flat_map(|known| known.addresses.iter());
+        let after = snapshot.pods.get(name).into_iter().flat_map(|pod| &pod.addresses);
+        before.chain(after).any(is_named)
+    })
 }

@@ -61,7 +61,8 @@ pub fn judge_asked(snapshot: &Snapshot, flow: &Flow, direction: Direction, asked
         Direction::Ingress => Some(&**subject),
         Direction::Egress => peer,
     };
-    let far = Far { address, pod: peer, own_node, named, protocol: flow.protocol, port: flow.port };
+    let near = &subject.name;
+    let far = Far { near, address, pod: peer, own_node, named, protocol: flow.protocol, port: flow.port };
     let tiered: Vec<_> = speaking(snapshot, subject, direction).map(|(_, policy)| policy).collect();
     let specs = cilium::speaking(snapshot, subject, direction);
     let mut network = isolating(snapshot, subject, direction);

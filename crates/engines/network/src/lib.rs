@@ -25,6 +25,7 @@ mod gates;
 mod groups;
 mod incremental;
 mod judge;
+mod learnt;
 mod matching;
 mod numbers;
 mod patch;

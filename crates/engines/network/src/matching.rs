@@ -4,12 +4,14 @@
 
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm};
-use lictor_model::{Direction, Labels, Mismatch, Protocol, Requirement, Selector};
+use lictor_model::{Direction, Labels, Mismatch, Name, Protocol, Requirement, Selector};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The far end of a flow, and the port that it is for.
 pub(crate) struct Far<'a> {
+    /// The pod at the near end: what a name means is what it has learnt.
+    pub(crate) near: &'a Name,
     pub(crate) address: IpAddr,
     /// The pod with the address; a host-network pod has none of its own.
     pub(crate) pod: Option<&'a Pod>,

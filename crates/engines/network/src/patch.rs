@@ -1,8 +1,8 @@
 //! What differs from one program to the next.
 
-use crate::program::{Address, Endpoint, Program, RuleSet, RuleSetId, SaidId, Sayable};
+use crate::program::{Address, ClassId, Endpoint, Program, RuleSet, RuleSetId, SaidId, Sayable};
 use foldhash::HashMap;
-use lictor_model::{Name, PolicyRef, Revision};
+use lictor_model::{Cidr, Name, PolicyRef, Revision};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ pub struct Patch {
     pub endpoints: Vec<(Name, Option<Endpoint>)>,
     /// Single addresses of another class, or of another pod; nothing for those that are gone.
     pub addresses: HashMap<IpAddr, Option<Address>>,
+    /// Blocks of another class; nothing for those that are gone.
+    pub prefixes: BTreeMap<Cidr, Option<ClassId>>,
     /// Rule sets that are new, or have entries for classes that are new; nothing for those that no endpoint has.
     pub rule_sets: BTreeMap<RuleSetId, Option<Arc<RuleSet>>>,
     /// What connections may be used for, where that is new.
@@ -38,6 +40,12 @@ impl Program {
             match known {
                 Some(known) => drop(self.addresses.insert(address, known)),
                 None => drop(self.addresses.remove(&address)),
+            }
+        }
+        for (block, class) in patch.prefixes {
+            match class {
+                Some(class) => drop(self.prefixes.insert(block, class)),
+                None => drop(self.prefixes.remove(&block)),
             }
         }
         for (id, set) in patch.rule_sets {

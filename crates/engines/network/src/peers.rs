@@ -3,7 +3,7 @@
 use crate::cilium::{api_server, group_blocks, service_addresses};
 use crate::numbers::Numbers;
 use crate::rules::Peers;
-use crate::terms::{HostsOf, Scope, Term, TermId, Terms};
+use crate::terms::{HostsOf, Scope, Term, Terms};
 use lictor_cluster::Snapshot;
 use lictor_manifest::{CiliumNetworkPolicy, CiliumPeer, EndpointSelector, Entity, TierPeer};
 use lictor_model::{Cidr, DomainPattern, Selector};
@@ -14,12 +14,12 @@ use std::sync::Arc;
 /// The terms of live policies, and their numbers.
 type Adding<'a> = (&'a mut Terms, &'a mut Numbers<Term>);
 
-/// Takes in the peer of a tier; nothing for a form that matches nothing.
-pub(crate) fn add_tier(peer: &TierPeer, snapshot: &Snapshot, (terms, numbers): Adding<'_>) -> Option<TermId> {
-    if let TierPeer::Domain(pattern) = peer {
-        return Some(domain(pattern, snapshot, (terms, numbers)));
+/// Takes in the peer of a tier; a form that matches nothing adds nothing.
+pub(crate) fn add_tier(peer: &TierPeer, snapshot: &Snapshot, peers: &mut Peers, (terms, numbers): Adding<'_>) {
+    match peer {
+        TierPeer::Domain(pattern) => add_domain(pattern, snapshot, peers, (terms, numbers)),
+        _ => peers.terms.extend(Term::of_tier(peer).map(|term| terms.add(term, numbers))),
     }
-    Term::of_tier(peer).map(|term| terms.add(term, numbers))
 }
 
 /// Takes in the peer of a CiliumNetworkPolicy.
@@ -61,7 +61,7 @@ pub(crate) fn add_cilium(
             let of = HostsOf::Services(Arc::clone(&policy.meta.name.namespace), peer.clone());
             peers.terms.push(terms.add_hosts(of, || service_addresses(snapshot, policy, peer), numbers));
         }
-        CiliumPeer::Domain(pattern) => peers.terms.push(domain(pattern, snapshot, (terms, numbers))),
+        CiliumPeer::Domain(pattern) => add_domain(pattern, snapshot, peers, (terms, numbers)),
         CiliumPeer::Unknown => {}
     }
 }
@@ -75,10 +75,12 @@ fn pods(policy: &CiliumNetworkPolicy, selector: &EndpointSelector) -> Term {
     Term::Pods { scope, pods: selector.pods.clone(), accounts: selector.accounts.clone() }
 }
 
-fn domain(pattern: &DomainPattern, snapshot: &Snapshot, (terms, numbers): Adding<'_>) -> TermId {
+/// Names: what everyone knows of them is one term, what an endpoint has learnt is added where its rule set is made.
+fn add_domain(pattern: &DomainPattern, snapshot: &Snapshot, peers: &mut Peers, (terms, numbers): Adding<'_>) {
     let addresses = || -> BTreeSet<IpAddr> {
-        let all = snapshot.names.addresses(pattern).into_iter();
+        let all = snapshot.names.shared().addresses(pattern).into_iter();
         all.filter(|address| snapshot.is_outside(*address)).collect()
     };
-    terms.add_hosts(HostsOf::Domain(pattern.clone()), addresses, numbers)
+    peers.terms.push(terms.add_hosts(HostsOf::Domain(pattern.clone()), addresses, numbers));
+    peers.domains.push(pattern.clone());
 }

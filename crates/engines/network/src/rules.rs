@@ -1,11 +1,12 @@
 //! From the rules of live policies to a rule set's table.
 
 use crate::classes::Classes;
+use crate::learnt::Meant;
 use crate::program::{ClassId, Entry, Outcome, RuleId, RuleSet};
 use crate::terms::TermId;
 use foldhash::HashMap;
 use lictor_manifest::{Said, Tier, TierAction};
-use lictor_model::{PortRange, Protocol, Verdict};
+use lictor_model::{DomainPattern, PortRange, Protocol, Verdict};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub(crate) struct Rule {
 pub(crate) struct Peers {
     /// Whoever meets one of these.
     pub(crate) terms: Vec<TermId>,
+    /// Whatever the endpoint has learnt for the names that these mean, beyond what the terms hold.
+    pub(crate) domains: Vec<DomainPattern>,
     /// The endpoint's own node.
     pub(crate) own_node: bool,
     /// The term that every node meets, if each node but the endpoint's own is a peer.
@@ -81,6 +84,9 @@ pub(crate) struct PortName {
 
 /// What an endpoint has under the port names that its ingress rules use.
 pub(crate) type OwnPorts = HashMap<PortName, u16>;
+
+/// What an endpoint has learnt for the patterns that its rules name.
+pub(crate) type OwnNames = HashMap<DomainPattern, Meant>;
 
 /// The ports at which the verdict of these rules can change, ascending, the first 0.
 pub(crate) fn bounds<'a>(rules: impl Iterator<Item = &'a Rule>, own: &OwnPorts, classes: &Classes) -> Vec<u16> {

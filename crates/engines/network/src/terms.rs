@@ -42,8 +42,10 @@ pub(crate) enum HostsOf {
     ApiServer,
     /// The backends of a Service, or of those with labels, as a namespace sees them.
     Services(Arc<str>, CiliumPeer),
-    /// What DNS gave for names; never a pod's or a node's.
+    /// What everyone knows that DNS gave for names; never a pod's or a node's.
     Domain(DomainPattern),
+    /// This address, which some pod has learnt; never a pod's or a node's.
+    Address(IpAddr),
 }
 
 /// The namespaces that a term speaks of.
@@ -108,6 +110,10 @@ pub(crate) struct Terms {
     by_namespace: HashMap<Arc<str>, SelectorIndex<TermId>>,
     /// For each block and hole: the terms that an address meets which no longer one of them covers.
     by_prefix: BTreeMap<Cidr, Met>,
+    /// Those of a single address that a policy's block or hole is.
+    single: BTreeSet<Cidr>,
+    /// Whether some term is for addresses that go with pods.
+    follows_pods: bool,
     /// The lengths of these prefixes, longest first, by family: IPv4, IPv6.
     lengths: [Vec<u8>; 2],
 }
@@ -143,6 +149,7 @@ impl Terms {
         addresses: impl FnOnce() -> BTreeSet<IpAddr>,
         numbers: &mut Numbers<Term>,
     ) -> TermId {
+        self.follows_pods |= matches!(of, HostsOf::ApiServer | HostsOf::Services(..));
         let id = numbers.of(Term::Hosts(of));
         self.hosts.entry(id).or_insert_with(addresses);
         id
@@ -180,9 +187,55 @@ impl Terms {
         self.index_blocks(&strangers);
     }
 
-    /// Whether some term is for addresses that stand somewhere else: then one pod may change what other addresses meet.
+    /// Whether some term is for single addresses.
     pub(crate) fn has_hosts(&self) -> bool {
-        !self.hosts.is_empty()
+        !self.by_host.is_empty()
+    }
+
+    /// Whether some term is for the addresses of pods that stand somewhere else: then one pod may change what other
+    /// addresses meet.
+    pub(crate) fn follow_pods(&self) -> bool {
+        self.follows_pods
+    }
+
+    /// Takes in the term for an address outside, once the look-ups are made; what the address meets then. Nothing when it
+    /// is there.
+    pub(crate) fn add_address(&mut self, id: TermId, address: IpAddr) -> Option<Arc<[TermId]>> {
+        if self.hosts.insert(id, [address].into()).is_some() {
+            return None;
+        }
+        let own = self.by_host.entry(address).or_default();
+        own.insert(own.partition_point(|known| *known < id), id);
+        let alone = Cidr::host(address);
+        let lengths = &mut self.lengths[usize::from(address.is_ipv6())];
+        if lengths.first() != Some(&alone.prefix()) {
+            lengths.insert(0, alone.prefix());
+        }
+        let around = covering(&self.lengths, address, alone.prefix()).find_map(|prefix| self.by_prefix.get(&prefix));
+        let known = around.map(|met| Arc::clone(&met.known)).unwrap_or_default();
+        let others = around.into_iter().flat_map(|met| met.outside.iter().copied());
+        let outside: Arc<[TermId]> = others.chain([id]).collect::<BTreeSet<_>>().into_iter().collect();
+        self.by_prefix.insert(alone, Met { known, outside: Arc::clone(&outside) });
+        Some(outside)
+    }
+
+    /// Forgets the term for an address outside; what the address meets then, if it still stands alone.
+    pub(crate) fn remove_address(&mut self, id: TermId, address: IpAddr) -> Option<Arc<[TermId]>> {
+        self.hosts.remove(&id);
+        let own = self.by_host.entry(address).or_default();
+        own.retain(|known| *known != id);
+        let is_named = !own.is_empty();
+        if !is_named {
+            self.by_host.remove(&address);
+        }
+        let alone = Cidr::host(address);
+        if !is_named && !self.single.contains(&alone) {
+            self.by_prefix.remove(&alone);
+            return None;
+        }
+        let met = self.by_prefix.get_mut(&alone)?;
+        met.outside = met.outside.iter().copied().filter(|known| *known != id).collect();
+        Some(Arc::clone(&met.outside))
     }
 
     /// Takes in the terms of others that this has not, and the pods that meet one of them. Nothing, and nothing taken,
@@ -191,7 +244,7 @@ impl Terms {
         let is_known = others.blocks.keys().all(|id| self.blocks.contains_key(id))
             && others.outside.keys().all(|id| self.outside.contains_key(id))
             && others.nodes.keys().all(|id| self.nodes.contains_key(id));
-        if !is_known || others.has_hosts() {
+        if !is_known || !others.hosts.is_empty() {
             return None;
         }
         let mut meeting = Vec::new();
@@ -232,8 +285,9 @@ impl Terms {
             outside.entry(*block).or_default().push(*id);
         }
         let single = strangers.iter().map(|address| Cidr::host(*address));
-        let named = blocks.keys().chain(holes.keys()).chain(outside.keys()).copied();
-        let prefixes: BTreeSet<Cidr> = named.chain(single).collect();
+        let named = || blocks.keys().chain(holes.keys()).chain(outside.keys()).copied();
+        self.single = named().filter(|block| *block == Cidr::host(block.network())).collect();
+        let prefixes: BTreeSet<Cidr> = named().chain(single).collect();
         for prefix in &prefixes {
             let family = &mut self.lengths[usize::from(prefix.network().is_ipv6())];
             if !family.contains(&prefix.prefix()) {

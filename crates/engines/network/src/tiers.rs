@@ -75,7 +75,9 @@ pub(crate) fn is_peer(snapshot: &Snapshot, peer: &TierPeer, far: &Far<'_>) -> bo
         TierPeer::Pods(pods) => far.pod.is_some_and(|pod| snapshot.selects(pods, pod)),
         TierPeer::Nodes(selector) => snapshot.node_at(far.address).is_some_and(|node| selector.matches(&node.labels)),
         TierPeer::Network(block) => snapshot.is_in_block(far.address, |address| block.contains(address)),
-        TierPeer::Domain(pattern) => snapshot.is_outside(far.address) && snapshot.names.has(pattern, far.address),
+        TierPeer::Domain(pattern) => {
+            snapshot.is_outside(far.address) && snapshot.names.has(far.near, pattern, far.address)
+        }
         TierPeer::Unknown => false,
     }
 }

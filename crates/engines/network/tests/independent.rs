@@ -150,11 +150,14 @@ impl Ask<'_> {
         }
     }
 
-    /// The names that [`random`] has looked up.
+    /// The names that [`random`] has looked up: for everyone, and the pod itself.
     fn has_name(&self, meant: impl Fn(&str) -> bool) -> bool {
         let known =
             [("www.example.com", &["203.0.113.7", "8.8.8.8", "10.244.0.4"][..]), ("example.com", &["2001:db8::7"][..])];
-        known.iter().any(|(name, addresses)| meant(name) && addresses.contains(&&*self.peer.to_string()))
+        let peer = self.peer.to_string();
+        let own = self.cluster.heard.iter().filter(|heard| *self.own.name.name == *format!("pod{}", heard.pod));
+        known.iter().any(|(name, addresses)| meant(name) && addresses.contains(&&*peer))
+            || own.into_iter().any(|heard| heard.address == peer && meant(heard.name))
     }
 
     fn is_tier_port(&self, port: &TierPort) -> bool {

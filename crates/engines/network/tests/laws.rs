@@ -109,6 +109,7 @@ fn successive(first: Cluster, changes: Vec<(usize, usize, Cluster)>) -> Vec<Clus
             2 => next.namespaces = other.namespaces,
             3 => next.stances = other.stances,
             4 => (next.tiered, next.cilium) = (other.tiered, other.cilium),
+            5 => next.heard = other.heard,
             _ => {
                 let at = at % next.pods.len();
                 next.pods[at].template = other.pods[0].template.clone();
@@ -173,7 +174,7 @@ proptest! {
     #[test]
     fn a_compiler_says_the_same_whatever_it_compiled_before(
         first in cluster(),
-        changes in prop::collection::vec((0_usize..6, 0_usize..8, cluster()), 1..5),
+        changes in prop::collection::vec((0_usize..7, 0_usize..8, cluster()), 1..5),
     ) {
         let mut compiler = Compiler::default();
         let mut before: Option<Program> = None;
@@ -237,7 +238,7 @@ fn following(before: &Snapshot, mut after: Snapshot) -> Snapshot {
     after
 }
 
-/// Clusters of which each differs from the one before it in one pod or one NetworkPolicy.
+/// Clusters of which each differs from the one before it in one pod, one NetworkPolicy or what pods have heard.
 fn in_small_steps(first: Cluster, changes: Vec<(usize, usize, Cluster)>) -> Vec<Cluster> {
     let mut steps = vec![first];
     for (part, at, other) in changes {
@@ -252,7 +253,9 @@ fn in_small_steps(first: Cluster, changes: Vec<(usize, usize, Cluster)>) -> Vec<
                 next.pods.push(other.pods[0].clone());
             }
             4 if !next.policies.is_empty() => drop(next.policies.remove(policy)),
-            5 if !other.policies.is_empty() => {
+            5 => next.heard = other.heard,
+            6 if !next.heard.is_empty() => drop(next.heard.remove(at % next.heard.len())),
+            7 if !other.policies.is_empty() => {
                 let added = &other.policies[0];
                 next.policies.retain(|known| known.meta.name != added.meta.name);
                 next.policies.push(added.clone());
@@ -272,7 +275,7 @@ fn in_small_steps(first: Cluster, changes: Vec<(usize, usize, Cluster)>) -> Vec<
 fn what_follows_a_program_in_parts_is_what_all_of_it_compiles_to() {
     let config = ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = TestRunner::new(config);
-    let changes = prop::collection::vec((0_usize..9, 0_usize..8, cluster()), 1..8);
+    let changes = prop::collection::vec((0_usize..11, 0_usize..8, cluster()), 1..8);
     let (patches, wholes) = (Cell::new(0), Cell::new(0));
     let outcome = runner.run(&(cluster(), changes, any::<bool>()), |(first, changes, cilium)| {
         let first = if cilium { first } else { Cluster { cilium: Vec::new(), ..first } };
@@ -287,7 +290,8 @@ fn what_follows_a_program_in_parts_is_what_all_of_it_compiles_to() {
                 }
                 Some((old, before)) => {
                     let snapshot = following(&old, snapshot);
-                    let difference = Difference::between(&old, &snapshot).expect("pods and policies alone differ");
+                    let difference =
+                        Difference::between(&old, &snapshot).expect("pods, policies and names alone differ");
                     let program = match compiler.change(&before, &snapshot, &difference) {
                         Change::Whole(program) => {
                             wholes.set(wholes.get() + 1);

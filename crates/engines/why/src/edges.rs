@@ -204,7 +204,8 @@ pub fn edges(snapshot: &Snapshot, scope: &Scope, show: Show) -> Edges {
 impl Scope {
     pub(crate) fn sites(&self, snapshot: &Snapshot) -> Vec<Site> {
         let pods = snapshot.pods.values().filter(|pod| self.built_in || !is_built_in(pod));
-        sites(pods, &blocks(snapshot))
+        // What a pod has learnt is never another pod's address.
+        sites(pods, &blocks(snapshot), None)
     }
 
     /// How many pairs of workloads there are to look at, at most.

@@ -70,7 +70,7 @@ pub(crate) struct For<'a> {
 pub(crate) fn compare(before: &Engines<'_>, after: &Engines<'_>, touched: &Touched, wanted: &For<'_>) -> Effect {
     let mut known = blocks(before.snapshot);
     known.extend(blocks(after.snapshot));
-    let mut all = sites(before.snapshot.pods.values(), &known);
+    let mut all = sites(before.snapshot.pods.values(), &known, Some(&before.snapshot.names));
     all.extend(outside(before.snapshot, &known));
     let is = |site: &Site, set: &BTreeSet<Name>| site.pods.iter().any(|pod| set.contains(&pod.name));
     let spoken = spoken_ports(before, after);

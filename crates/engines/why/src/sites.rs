@@ -4,7 +4,7 @@
 //! addresses, identity, ports and enrolment; pods of one workload that agree in these are one *site*, and one of them
 //! speaks for all.
 
-use lictor_cluster::{NamedPort, Pod, Snapshot, WorkloadRef};
+use lictor_cluster::{Answers, NamedPort, Names, Pod, Snapshot, WorkloadRef};
 use lictor_manifest::Condition;
 use lictor_model::{Cidr, Labels, Name, SpiffeId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,11 +63,16 @@ struct Looks<'a> {
     ports: &'a [NamedPort],
     families: Vec<bool>,
     blocks: BTreeSet<usize>,
+    learnt: Option<&'a Answers>,
 }
 
 /// The sites of the pods that a filter takes; addresses are told apart by the blocks that policies of any of these
-/// snapshots name.
-pub(crate) fn sites<'a>(pods: impl IntoIterator<Item = &'a Arc<Pod>>, blocks: &BTreeSet<Cidr>) -> Vec<Site> {
+/// snapshots name, and pods by the names that they have learnt, where these count.
+pub(crate) fn sites<'a>(
+    pods: impl IntoIterator<Item = &'a Arc<Pod>>,
+    blocks: &BTreeSet<Cidr>,
+    names: Option<&'a Names>,
+) -> Vec<Site> {
     let mut sites: BTreeMap<Looks<'a>, Vec<Arc<Pod>>> = BTreeMap::new();
     for pod in pods {
         let holds = |(at, block): (usize, &Cidr)| pod.addresses.iter().any(|own| block.contains(*own)).then_some(at);
@@ -81,6 +86,7 @@ pub(crate) fn sites<'a>(pods: impl IntoIterator<Item = &'a Arc<Pod>>, blocks: &B
             ports: &pod.ports,
             families: pod.addresses.iter().map(IpAddr::is_ipv4).collect(),
             blocks: blocks.iter().enumerate().filter_map(holds).collect(),
+            learnt: names.and_then(|names| names.learnt_by(&pod.name)),
         };
         sites.entry(looks).or_default().push(Arc::clone(pod));
     }
@@ -95,6 +101,7 @@ pub(crate) fn sites<'a>(pods: impl IntoIterator<Item = &'a Arc<Pod>>, blocks: &B
 pub(crate) fn blocks(snapshot: &Snapshot) -> BTreeSet<Cidr> {
     use lictor_manifest::{CiliumPeer, PeerTerm, TierPeer};
     let mut blocks = BTreeSet::new();
+    let hosts = |pattern| snapshot.names.addresses(pattern).into_iter().map(Cidr::host).collect::<Vec<_>>();
     for policy in snapshot.policies.network.values() {
         let rules = policy.ingress.iter().chain(&policy.egress).flatten();
         for peer in rules.flat_map(|rule| &rule.peers) {
@@ -105,9 +112,10 @@ pub(crate) fn blocks(snapshot: &Snapshot) -> BTreeSet<Cidr> {
         }
     }
     let tiered = snapshot.policies.cluster_network.iter().flat_map(|policy| &policy.egress);
-    blocks.extend(tiered.flat_map(|rule| &rule.peers).filter_map(|peer| match peer {
-        TierPeer::Network(block) => Some(*block),
-        _ => None,
+    blocks.extend(tiered.flat_map(|rule| &rule.peers).flat_map(|peer| match peer {
+        TierPeer::Network(block) => vec![*block],
+        TierPeer::Domain(pattern) => hosts(pattern),
+        _ => Vec::new(),
     }));
     for spec in snapshot.policies.cilium.values().flat_map(|policy| &policy.specs) {
         let rules = [&spec.ingress, &spec.egress].into_iter().flat_map(|side| side.allow.iter().chain(&side.deny));
@@ -118,9 +126,7 @@ pub(crate) fn blocks(snapshot: &Snapshot) -> BTreeSet<Cidr> {
                     blocks.extend(&block.except);
                 }
                 CiliumPeer::Group(_, except) => blocks.extend(except),
-                CiliumPeer::Domain(pattern) => {
-                    blocks.extend(snapshot.names.addresses(pattern).into_iter().map(Cidr::host));
-                }
+                CiliumPeer::Domain(pattern) => blocks.extend(hosts(pattern)),
                 _ => {}
             }
         }

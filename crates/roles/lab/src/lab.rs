@@ -1,14 +1,14 @@
 //! A running lab.
 
 use crate::api;
-use crate::dns::{self, CLUSTER_DOMAIN, Learnt, Upstreams, Zone};
+use crate::dns::{self, CLUSTER_DOMAIN, History, Upstreams, Zone};
 use crate::journal::Journal;
 use crate::network::Network;
 use crate::pods::{LivePod, Workshop, dns_pod};
 use crate::process::{Cgroups, STATE, Stage, StateDir, Zygote};
 use crate::readiness::{self, Prober};
 use anyhow::{Context, Result};
-use lictor_cluster::{AddressPool, Delta, Settings, Snapshot, UnknownNodes};
+use lictor_cluster::{AddressPool, Delta, Pod, Settings, Snapshot, UnknownNodes};
 use lictor_datapath::capture::{PROBE_V4, PROBE_V6};
 use lictor_identity::Tree;
 use lictor_manifest::{Finding, Object};
@@ -50,6 +50,7 @@ pub struct Lab {
     pub(crate) workshop: Workshop,
     pub(crate) pods: tokio::sync::Mutex<BTreeMap<Name, LivePod>>,
     pub(crate) said: Mutex<Said>,
+    pub(crate) history: Mutex<History>,
     settings: Settings,
     pool: Mutex<AddressPool>,
     snapshots: watch::Sender<Arc<Snapshot>>,
@@ -84,15 +85,17 @@ impl Said {
     /// Every policy, what became of it, and how many pods it speaks for. One that was to change and could not says so:
     /// what it said before, if it did, is in force.
     pub(crate) fn policies(&self) -> Vec<(PolicyRef, String, usize)> {
-        let known = self.applied.policies.iter().map(|known| (&known.policy, (known.state.to_string(), known.pods)));
-        let mut states: BTreeMap<&PolicyRef, (String, usize)> = known.collect();
         let why = self.refused.as_deref().unwrap_or("another one could not be");
-        for policy in &self.waiting {
-            let (state, _) = states.entry(policy).or_default();
-            let before = if state.is_empty() { "not in force" } else { "in force as it was before" };
-            *state = format!("{before}; {why}");
-        }
-        states.into_iter().map(|(policy, (state, pods))| (policy.clone(), state, pods)).collect()
+        let known = self.applied.policies.iter().map(|known| {
+            let state = match self.waiting.contains(&known.policy) {
+                true => format!("in force as it was before; {why}"),
+                false => known.state.to_string(),
+            };
+            (known.policy.clone(), state, known.pods)
+        });
+        let is_known = |policy: &&PolicyRef| self.applied.policies.iter().any(|known| known.policy == **policy);
+        let new = self.waiting.iter().filter(|policy| !is_known(policy));
+        known.chain(new.map(|policy| (policy.clone(), format!("not in force; {why}"), 0))).collect()
     }
 }
 
@@ -150,6 +153,7 @@ impl Lab {
             workshop,
             pods: tokio::sync::Mutex::default(),
             said: Mutex::default(),
+            history: Mutex::default(),
             settings,
             pool: Mutex::new(pool),
             snapshots: watch::channel(snapshot).0,
@@ -177,32 +181,31 @@ impl Lab {
         let old = self.snapshot();
         let (mut new, built) = Snapshot::build(&objects, &self.settings, &mut pool, old.revision.next());
         new.names.clone_from(&old.names);
+        // What a pod has learnt goes with it.
+        let kept: BTreeSet<Name> = (old.pods.iter())
+            .filter(|(name, before)| new.pods.get(*name).is_some_and(|after| !is_restarted(before, after)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let mut history = self.history().clone();
+        history.retain(|pod| kept.contains(pod));
+        new.names.retain(|pod| kept.contains(pod));
         let new = Arc::new(new);
         let delta = Delta::between(&old, &new);
 
-        let applied = match self.node.apply(Arc::clone(&new)) {
+        let applied = match self.put(Arc::clone(&new)) {
             Ok(applied) => applied,
             Err(refused) => {
                 self.said().waiting = delta.policies;
                 return Err(refused);
             }
         };
+        *self.history() = history;
         *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
-        self.snapshots.send_replace(Arc::clone(&new));
         let found: Vec<Finding> = built.into_iter().chain(applied.findings.iter().cloned()).collect();
         findings.extend(found.iter().cloned());
         *self.said() = Said { findings, applied, ..Said::default() };
 
-        let restarted = |name: &&Name| {
-            let (Some(before), Some(after)) = (old.pods.get(*name), new.pods.get(*name)) else { return false };
-            before.spec != after.spec
-                || before.addresses != after.addresses
-                || before.enrolled != after.enrolled
-                || before.identity != after.identity
-                || before.annotations.get(lictor_cluster::RUN_ANNOTATION)
-                    != after.annotations.get(lictor_cluster::RUN_ANNOTATION)
-        };
-        let again: Vec<Name> = delta.pods_changed.iter().filter(restarted).cloned().collect();
+        let again: Vec<Name> = delta.pods_changed.iter().filter(|name| !kept.contains(*name)).cloned().collect();
         for name in delta.pods_removed.iter().chain(&again) {
             if let Some(live) = pods.remove(name) {
                 self.prober.forget(name);
@@ -282,33 +285,6 @@ impl Lab {
         Ok(())
     }
 
-    /// Puts the addresses of names in force before pods get to know them.
-    async fn learn_names(self: Arc<Self>, mut learnt: mpsc::Receiver<Learnt>) {
-        while let Some(Learnt { name, addresses, in_force }) = learnt.recv().await {
-            match self.learn(&name, addresses).await {
-                // Whoever asked may have gone.
-                Ok(()) => drop(in_force.send(())),
-                Err(error) => tracing::error!(%error, %name, "the addresses of a name are not in force"),
-            }
-        }
-    }
-
-    async fn learn(&self, name: &str, addresses: Vec<IpAddr>) -> Result<()> {
-        // No other snapshot comes meanwhile.
-        let _pods = self.pods.lock().await;
-        let old = self.snapshot();
-        let mut names = old.names.clone();
-        if !names.learn(name, addresses) {
-            return Ok(());
-        }
-        let mut new = (*old).clone();
-        (new.names, new.revision) = (names, old.revision.next());
-        let new = Arc::new(new);
-        self.node.apply(Arc::clone(&new))?;
-        self.snapshots.send_replace(new);
-        Ok(())
-    }
-
     /// Publishes again whenever a pod becomes ready or is no longer.
     async fn follow_health(self: Arc<Self>) {
         let mut health = self.prober.health();
@@ -335,6 +311,13 @@ impl Lab {
     /// The pods that have probes and are not ready.
     pub(crate) fn unready(&self) -> BTreeSet<Name> {
         readiness::unready(&self.prober.health().borrow())
+    }
+
+    /// Puts a snapshot in force. When the kernel refuses it, nothing changes.
+    pub(crate) fn put(&self, snapshot: Arc<Snapshot>) -> Result<Applied> {
+        let applied = self.node.apply(Arc::clone(&snapshot))?;
+        self.snapshots.send_replace(snapshot);
+        Ok(applied)
     }
 
     /// The snapshot in force.
@@ -366,4 +349,14 @@ impl Lab {
         }
         Ok(self.workshop.state.sweep()?)
     }
+}
+
+/// Whether a pod is another one than before, as far as its processes and what they have learnt go.
+fn is_restarted(before: &Pod, after: &Pod) -> bool {
+    let run = |pod: &Pod| pod.annotations.get(lictor_cluster::RUN_ANNOTATION).cloned();
+    before.spec != after.spec
+        || before.addresses != after.addresses
+        || before.enrolled != after.enrolled
+        || before.identity != after.identity
+        || run(before) != run(after)
 }

@@ -14,6 +14,7 @@ pub mod api;
 pub mod dns;
 mod journal;
 mod lab;
+mod learning;
 mod network;
 mod pods;
 pub mod probing;

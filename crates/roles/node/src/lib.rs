@@ -26,6 +26,8 @@ use lictor_model::{DecisionIds, Name, Record};
 use lictor_network::{Compiler, Program};
 use lictor_pki::{CertificateAuthority, Keyring};
 use lictor_proxy::{PodSockets, Proxy, View};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
@@ -182,6 +184,11 @@ impl Node {
     /// Puts the services of a snapshot in force: their virtual addresses lead to these backends from now on.
     pub fn set_services(&self, published: &Snapshot) -> Result<()> {
         Ok(self.kernel().set_services(&services::virtual_services(published))?)
+    }
+
+    /// The peers of the open connections that these pods have opened.
+    pub fn peers_in_use(&self, pods: &BTreeSet<Name>) -> Result<BTreeSet<(Name, IpAddr)>> {
+        Ok(self.kernel().peers_in_use(pods)?)
     }
 
     /// The snapshot in force.

@@ -23,6 +23,7 @@ mod datapath;
 mod error;
 mod event;
 mod events;
+mod in_use;
 pub mod link;
 mod netlink;
 pub mod netns;

@@ -28,7 +28,7 @@ impl Datapath {
         for key in keys {
             let Some(flow) = self.tables.flows.find(&key)? else { continue };
             let left = self.slots.left().contains_key(&key.endpoint);
-            if !left && now.saturating_sub(Duration::from_nanos(flow.seen)) <= patience(&flow, key.protocol) {
+            if !left && is_remembered(&flow, key.protocol, now) {
                 continue;
             }
             self.tables.flows.remove(&key)?;
@@ -116,6 +116,16 @@ pub struct Counters {
     pub foreign: u64,
 }
 
+/// Whether a connection goes on: nobody has ended it, and something was seen on it lately enough.
+pub(crate) fn is_open(flow: &Flow, protocol: u8, now: Duration) -> bool {
+    flow.state & (FLOW_CLOSED | FLOW_ENDED) == 0 && is_remembered(flow, protocol, now)
+}
+
+/// Whether something was seen on a connection as lately as its state asks for.
+fn is_remembered(flow: &Flow, protocol: u8, now: Duration) -> bool {
+    now.saturating_sub(Duration::from_nanos(flow.seen)) <= patience(flow, protocol)
+}
+
 fn patience(flow: &Flow, protocol: u8) -> Duration {
     if flow.state & FLOW_ENDED != 0 || protocol != Protocol::Tcp.number() {
         OTHER
@@ -135,12 +145,12 @@ pub(crate) fn now() -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::{ASSURED, CLOSED, OPENING, OTHER, patience};
-    use crate::wire::{FLOW_ASSURED, FLOW_CLOSED, Flow, Judgement};
+    use super::{ASSURED, CLOSED, OPENING, OTHER, is_open, patience};
+    use crate::wire::{FLOW_ASSURED, FLOW_CLOSED, FLOW_ENDED, Flow, Judgement};
+    use std::time::Duration;
 
-    #[test]
-    fn a_connection_is_waited_for_by_its_state() {
-        let flow = |state| Flow {
+    fn flow(state: u32) -> Flow {
+        Flow {
             id: 1,
             opened: 0,
             seen: 0,
@@ -151,10 +161,30 @@ mod tests {
             direction: 0,
             state,
             pad: [0; 7],
-        };
+        }
+    }
+
+    #[test]
+    fn a_connection_is_waited_for_by_its_state() {
         assert_eq!(patience(&flow(0), 6), OPENING);
         assert_eq!(patience(&flow(FLOW_ASSURED), 6), ASSURED);
         assert_eq!(patience(&flow(FLOW_ASSURED | FLOW_CLOSED), 6), CLOSED);
         assert_eq!(patience(&flow(FLOW_ASSURED), 17), OTHER);
+    }
+
+    #[test]
+    fn a_connection_is_open_until_it_is_closed_or_nothing_has_been_seen_for_long() {
+        let an_hour = Duration::from_secs(3600);
+        for (state, protocol, now, open) in [
+            (0, 6, OPENING, true),
+            (0, 6, an_hour, false),
+            (FLOW_ASSURED, 6, an_hour, true),
+            (FLOW_ASSURED | FLOW_CLOSED, 6, Duration::ZERO, false),
+            (FLOW_ENDED, 17, Duration::ZERO, false),
+            (FLOW_ASSURED, 17, OTHER, true),
+            (FLOW_ASSURED, 17, an_hour, false),
+        ] {
+            assert_eq!(is_open(&flow(state), protocol, now), open, "{state} {protocol} {now:?}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 mod cilium;
 
 use cilium::cilium;
-use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
+use lictor_cluster::{AddressPool, Answers, Node, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{
     CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, Container, ContainerPort, Meta, Namespace, NamespacedPods,
     NetworkPolicy, NetworkRule, Object, Origin, PeerTerm, PodSpec, PodTemplate, PortMatch, PortTerm, Stance,
@@ -29,7 +29,23 @@ pub(crate) struct Cluster {
     pub tiered: Vec<ClusterNetworkPolicy>,
     pub cilium: Vec<CiliumNetworkPolicy>,
     pub stances: Vec<Stance>,
+    pub heard: Vec<Heard>,
     pub cidr_excludes_pods: bool,
+}
+
+/// An address of a name that the pod with a number has got from DNS.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    pub pod: usize,
+    pub name: &'static str,
+    pub address: &'static str,
+}
+
+impl Heard {
+    /// Whether it was this pod.
+    pub(crate) fn is_of(&self, pod: &Name) -> bool {
+        *pod.name == *format!("pod{}", self.pod)
+    }
 }
 
 const NAMESPACES: [&str; 3] = ["n0", "n1", "n2"];
@@ -66,6 +82,14 @@ impl Cluster {
         let addresses = ["203.0.113.7", "8.8.8.8", "10.244.0.4"].map(|text| text.parse().expect("an address"));
         snapshot.names.learn("www.example.com", addresses);
         snapshot.names.learn("example.com", ["2001:db8::7".parse().expect("an address")]);
+        let pods: Vec<Name> = snapshot.pods.keys().cloned().collect();
+        for pod in pods {
+            let mut learnt = Answers::default();
+            for heard in self.heard.iter().filter(|heard| heard.is_of(&pod)) {
+                learnt.add(heard.name, [heard.address.parse().expect("an address")]);
+            }
+            snapshot.names.set(&pod, learnt);
+        }
         // Some pod answers questions for names.
         snapshot.resolvers = ["10.244.0.3".parse().expect("an address")].into();
         snapshot
@@ -99,17 +123,18 @@ pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
         vec(tiered(), 0..4),
         vec(cilium(), 0..4),
         vec(stance(), 0..3),
+        vec(heard(), 0..8),
         prop::bool::weighted(0.2),
     )
         .prop_map(
-            |(namespaces, mut pods, mut policies, mut tiered, mut cilium, mut stances, cidr_excludes_pods)| {
+            |(namespaces, mut pods, mut policies, mut tiered, mut cilium, mut stances, heard, cidr_excludes_pods)| {
                 let number = |meta: &mut Meta, at: usize| meta.name.name = Arc::from(format!("{}{at}", meta.name.name));
                 pods.iter_mut().enumerate().for_each(|(at, pod)| number(&mut pod.meta, at));
                 policies.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
                 tiered.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
                 cilium.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
                 stances.iter_mut().enumerate().for_each(|(at, stance)| number(&mut stance.meta, at));
-                Cluster { namespaces, pods, policies, tiered, cilium, stances, cidr_excludes_pods }
+                Cluster { namespaces, pods, policies, tiered, cilium, stances, heard, cidr_excludes_pods }
             },
         )
 }
@@ -196,6 +221,12 @@ fn tiered() -> impl Strategy<Value = ClusterNetworkPolicy> {
             egress,
         },
     )
+}
+
+fn heard() -> impl Strategy<Value = Heard> {
+    let name = select(&["example.com", "api.example.com", "a.b.com", "other.com"][..]);
+    let address = select(&["203.0.113.7", "203.0.113.200", "10.244.0.5", "2001:db8::7", "fd00::ffff"][..]);
+    (0_usize..8, name, address).prop_map(|(pod, name, address)| Heard { pod, name, address })
 }
 
 fn domain() -> impl Strategy<Value = DomainPattern> {

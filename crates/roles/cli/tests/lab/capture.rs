@@ -70,7 +70,7 @@ fn frames(socket: &OwnedFd, over: &AtomicBool) -> Vec<Vec<u8>> {
 }
 
 /// The namespace that plays the node. It has no name: only the lab's own process holds it, and in it is the bridge.
-fn node_of(lab: &Lab) -> Netns {
+pub(crate) fn node_of(lab: &Lab) -> Netns {
     let descriptors = format!("/proc/{}/fd", lab.status()["pid"]);
     let mut namespaces = fs::read_dir(descriptors).unwrap().filter_map(|entry| {
         let path = entry.unwrap().path();

@@ -14,8 +14,8 @@ const PORT: u16 = 53;
 /// resolv.conf(5): no more are used.
 const MOST_SERVERS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How many addresses of an alias are passed on.
-const MOST_RECORDS: usize = 64;
+/// How many records of an answer are read.
+pub(super) const MOST_RECORDS: usize = 64;
 
 /// The resolvers of the machine, asked one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,6 +1,7 @@
 //! What the policies say about questions for names, and that they hear of the answers.
 
 use super::forward::records;
+use super::history::Lookup;
 use super::message::Data;
 use lictor_model::{Decision, DecisionIds, Direction, Layer, Party, Point, Protocol, Record, Verdict};
 use lictor_network::Asked;
@@ -18,10 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// An answer that policies may speak of.
 #[derive(Debug)]
 pub struct Learnt {
-    /// The name that was asked for.
-    pub name: String,
-    /// The addresses in the answer.
-    pub addresses: Vec<IpAddr>,
+    /// Who asked.
+    pub client: IpAddr,
+    /// The answer.
+    pub lookup: Lookup,
     /// Told once the addresses are in force.
     pub in_force: oneshot::Sender<()>,
 }
@@ -87,14 +88,15 @@ impl Gate {
         verdict.is_allow()
     }
 
-    /// Lets the policies know the addresses in an answer, before it is given. False when they do not in time.
-    pub(super) async fn learn(&self, name: &str, answer: &[u8]) -> bool {
+    /// Lets the policies know the addresses in an answer, before `client` gets it. False when they do not in time.
+    pub(super) async fn learn(&self, client: IpAddr, name: &str, answer: &[u8]) -> bool {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
-        if !self.views.borrow().snapshot.policies.speak_of_name(&name) {
+        let snapshot = Arc::clone(&self.views.borrow().snapshot);
+        if !snapshot.pod_at(client).is_some_and(|pod| snapshot.speaks_of_name(pod, &name)) {
             return true;
         }
-        let addresses: Vec<IpAddr> = records(answer)
-            .unwrap_or_default()
+        let records = records(answer).unwrap_or_default();
+        let addresses: Vec<IpAddr> = records
             .iter()
             .filter_map(|record| match &record.data {
                 Data::A(address) => Some(IpAddr::from(*address)),
@@ -106,7 +108,14 @@ impl Gate {
             return true;
         }
         let (told, in_force) = oneshot::channel();
-        let sent = self.learner.send(Learnt { name, addresses, in_force: told }).await;
+        let ttl = records.iter().map(|record| lifetime(record.ttl)).min().unwrap_or_default();
+        let lookup = Lookup { name, addresses, ttl };
+        let sent = self.learner.send(Learnt { client, lookup, in_force: told }).await;
         sent.is_ok() && timeout(PATIENCE, in_force).await.is_ok_and(|told| told.is_ok())
     }
+}
+
+/// A time to live with its first bit set counts as none (RFC 2181 section 8).
+fn lifetime(ttl: u32) -> Duration {
+    Duration::from_secs(u64::try_from(ttl.cast_signed()).unwrap_or_default())
 }

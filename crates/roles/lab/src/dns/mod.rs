@@ -16,6 +16,7 @@
 
 mod forward;
 mod gate;
+mod history;
 mod message;
 mod name;
 mod serve;
@@ -23,6 +24,7 @@ mod zone;
 
 pub use forward::Upstreams;
 pub use gate::{Gate, Learnt, Sink};
+pub use history::{Full, History, Lookup};
 pub use message::{Data, Record};
 pub use name::{DnsName, InvalidName};
 pub use serve::{Sockets, serve};

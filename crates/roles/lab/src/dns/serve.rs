@@ -131,13 +131,14 @@ async fn over_udp(server: Arc<Server>, socket: Arc<tokio::net::UdpSocket>) {
             continue;
         };
         let asked = message.get(..length).unwrap_or_default();
-        match server.answer(asked, &Asking { client, server: own, transport: Transport::Udp }) {
+        let asking = Asking { client, server: own, transport: Transport::Udp };
+        match server.answer(asked, &asking) {
             Outcome::Now(answer) => send(&socket, &answer, client).await,
             Outcome::Silence => {}
             Outcome::Later(query, later, permit) => {
                 let (server, socket, message) = (server.clone(), socket.clone(), asked.to_vec());
                 waiting.spawn(async move {
-                    let answer = server.answer_later(&query, &message, later, Transport::Udp).await;
+                    let answer = server.answer_later(&query, &message, later, &asking).await;
                     drop(permit);
                     send(&socket, &answer, client).await;
                 });
@@ -180,7 +181,7 @@ async fn connection(server: &Server, mut stream: TcpStream, client: SocketAddr) 
         let answer = match server.answer(&message, &asking) {
             Outcome::Now(answer) => answer,
             Outcome::Silence => return Ok(()),
-            Outcome::Later(query, later, _permit) => server.answer_later(&query, &message, later, Transport::Tcp).await,
+            Outcome::Later(query, later, _permit) => server.answer_later(&query, &message, later, &asking).await,
         };
         let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
         in_time(stream.write_all(&[&length.to_be_bytes(), answer.as_slice()].concat())).await?;
@@ -226,7 +227,8 @@ impl Server {
         }
     }
 
-    async fn answer_later(&self, query: &Query, message: &[u8], later: Later, transport: Transport) -> Vec<u8> {
+    async fn answer_later(&self, query: &Query, message: &[u8], later: Later, asking: &Asking) -> Vec<u8> {
+        let transport = asking.transport;
         let failure = || self.write(query, &Answer::bare(Code::ServerFailure), transport);
         let answer = match later {
             Later::Relay => self.upstreams.ask(message, transport).await.unwrap_or_else(failure),
@@ -239,7 +241,7 @@ impl Server {
             },
         };
         match &self.gate {
-            Some(gate) if !gate.learn(&query.name.to_string(), &answer).await => failure(),
+            Some(gate) if !gate.learn(asking.client.ip(), &query.name.to_string(), &answer).await => failure(),
             _ => answer,
         }
     }

@@ -369,3 +369,23 @@ fn a_pod_whose_class_changes_is_judged_by_its_new_one() {
     node.apply(Draft::open(3, &[2, 3]).isolate(3, Direction::Ingress, &rule));
     node.tcp(2, v4(3), 80).unwrap();
 }
+
+#[test]
+fn a_peer_is_in_use_as_long_as_the_connection_that_the_pod_opened_to_it() {
+    let mut node = Guarded::new(&[2, 3, 4]);
+    node.apply(Draft::open(1, &[2, 3, 4]));
+    let in_use = |node: &Guarded, of: &[u8]| {
+        node.datapath
+            .peers_in_use(&of.iter().map(|last| name(*last)).collect())
+            .unwrap()
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
+    let (mut client, mut server) = node.open(2, v4(3), 80);
+    pass(&mut client, &mut server, b"salve").unwrap();
+    assert_eq!(in_use(&node, &[2, 3, 4]), [(name(2), v4(3))], "it is the client's peer, not the server's");
+    assert_eq!(in_use(&node, &[3, 4]), []);
+    drop((client, server));
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(in_use(&node, &[2, 3, 4]), [], "both have closed it");
+}

@@ -1,0 +1,108 @@
+//! What single pods have learnt of names, as terms.
+//!
+//! An address that some pod has learnt is a class of its own: whoever learns it next, or forgets it, changes nothing about
+//! it. What differs from pod to pod is which of these classes the rules about a name mean, so pods that have learnt the
+//! same share a rule set as before, and those that have learnt nothing share the one without.
+
+use crate::compile::LiveRules;
+use crate::numbers::Numbers;
+use crate::rules::Rule;
+use crate::terms::{HostsOf, Term, TermId, Terms};
+use foldhash::HashMap;
+use lictor_cluster::Snapshot;
+use lictor_model::{DomainPattern, Name};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The terms that a pattern means for a pod beyond what it means for everyone, ascending.
+pub(crate) type Meant = Arc<[TermId]>;
+
+/// What each pod has learnt of what live rules name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Learnt {
+    patterns: BTreeSet<DomainPattern>,
+    by_pod: HashMap<Name, Own>,
+    /// How many pods have learnt an address.
+    knowing: HashMap<IpAddr, usize>,
+}
+
+/// What one pod has learnt.
+#[derive(Debug, Clone, Default)]
+struct Own {
+    meant: BTreeMap<DomainPattern, Meant>,
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl Learnt {
+    /// What the pods of a snapshot have learnt of what these rules name; the terms are among the live ones.
+    pub(crate) fn of(snapshot: &Snapshot, live: &LiveRules, terms: &mut Terms, numbers: &mut Numbers<Term>) -> Self {
+        let mut all = Self { patterns: domains(live.all()), ..Self::default() };
+        if !all.patterns.is_empty() {
+            for (pod, _) in snapshot.names.learnt() {
+                all.update(pod, snapshot, numbers);
+            }
+        }
+        for address in all.knowing.keys() {
+            terms.add_hosts(HostsOf::Address(*address), || [*address].into(), numbers);
+        }
+        all
+    }
+
+    /// Takes in what a pod has learnt now; the addresses that are new to it, and those that it has forgotten.
+    pub(crate) fn update(&mut self, pod: &Name, snapshot: &Snapshot, numbers: &mut Numbers<Term>) -> Vec<IpAddr> {
+        let before = self.by_pod.remove(pod).unwrap_or_default();
+        let own = self.own(pod, snapshot, numbers);
+        let differing: Vec<IpAddr> = before.addresses.symmetric_difference(&own.addresses).copied().collect();
+        for address in &differing {
+            let knowing = self.knowing.entry(*address).or_default();
+            if own.addresses.contains(address) {
+                *knowing += 1;
+            } else {
+                *knowing -= 1;
+            }
+            if *knowing == 0 {
+                self.knowing.remove(address);
+            }
+        }
+        if !own.addresses.is_empty() {
+            self.by_pod.insert(pod.clone(), own);
+        }
+        differing
+    }
+
+    fn own(&self, pod: &Name, snapshot: &Snapshot, numbers: &mut Numbers<Term>) -> Own {
+        let mut own = Own::default();
+        let Some(learnt) = snapshot.names.learnt_by(pod) else { return own };
+        for pattern in &self.patterns {
+            let mut addresses = learnt.addresses(pattern);
+            addresses.retain(|address| snapshot.is_outside(*address));
+            let meant: BTreeSet<TermId> = addresses.iter().map(|address| term(*address, numbers)).collect();
+            if !meant.is_empty() {
+                own.meant.insert(pattern.clone(), meant.into_iter().collect());
+                own.addresses.extend(addresses);
+            }
+        }
+        own
+    }
+
+    /// Whether some pod has learnt an address.
+    pub(crate) fn is_known(&self, address: IpAddr) -> bool {
+        self.knowing.contains_key(&address)
+    }
+
+    /// What a pattern means for a pod.
+    pub(crate) fn meant(&self, pod: &Name, pattern: &DomainPattern) -> Option<&Meant> {
+        self.by_pod.get(pod)?.meant.get(pattern)
+    }
+}
+
+/// The number of the term for an address that some pod has learnt.
+pub(crate) fn term(address: IpAddr, numbers: &mut Numbers<Term>) -> TermId {
+    numbers.of(Term::Hosts(HostsOf::Address(address)))
+}
+
+/// The patterns that rules name, in order.
+pub(crate) fn domains<'a>(rules: impl Iterator<Item = &'a Rule>) -> BTreeSet<DomainPattern> {
+    rules.filter_map(|rule| rule.peers.as_ref()).flat_map(|peers| peers.domains.iter().cloned()).collect()
+}
