@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 const POLICY: &str = "
 apiVersion: cilium.io/v2
@@ -34,12 +35,16 @@ fn client(name: &str, enrolled: bool) -> String {
     )
 }
 
-/// A lab with these pods, whose questions go to a server that knows these names.
-fn lab(name: &'static str, pods: &[String], known: fn(&str) -> Option<[u8; 4]>, ttl: u8) -> Lab {
+/// A lab with these pods, whose questions go to a server that knows these names; and the folder that it follows.
+fn lab(name: &'static str, pods: &[String], known: fn(&str) -> Option<[u8; 4]>, ttl: u8) -> (Lab, TempDir) {
     let server = answering(known, ttl);
     let folder = tempfile::tempdir().unwrap();
+    write(&folder, pods);
+    (Lab::up_with(name, &["--dns-upstream", &server], &[folder.path()]), folder)
+}
+
+fn write(folder: &TempDir, pods: &[String]) {
     fs::write(folder.path().join("m.yaml"), POLICY.to_owned() + &pods.concat()).unwrap();
-    Lab::up_with(name, &["--dns-upstream", &server], &[folder.path()])
 }
 
 /// Answers questions for the IPv4 addresses of the names that it knows.
@@ -120,7 +125,7 @@ fn an_answer_opens_what_the_policy_says_of_its_name_and_nothing_else() {
         "other.test." => Some([203, 0, 113, 7]),
         _ => None,
     };
-    let lab = lab("e2e-names", &[client("client", false)], known, 60);
+    let (lab, _folder) = lab("e2e-names", &[client("client", false)], known, 60);
 
     assert!(!is_let_out(&lab, "203.0.113.5:80"), "nobody has asked for the name");
     assert_eq!(look_up(&lab, "names/client", "www.example.test."), "203.0.113.5");
@@ -142,7 +147,7 @@ fn an_answer_opens_for_the_pod_that_got_it_and_for_its_time() {
         _ => None,
     };
     let pods = [client("client", false), client("meshed", true), client("other", false)];
-    let lab = lab("e2e-names-time", &pods, known, 1);
+    let (lab, _folder) = lab("e2e-names-time", &pods, known, 1);
     echo_outside(&lab, [[203, 0, 113, 5], [203, 0, 113, 6]]);
     let (www, idle) = ("203.0.113.5", "203.0.113.6");
     let may = |pod: &str| lab.run(&["why", pod, &format!("{www}:80")]).status.success();
@@ -192,7 +197,7 @@ fn a_pod_gets_an_answer_after_the_kernel_knows_it() {
         let number = name.strip_suffix(".example.test.")?.strip_prefix('n')?.parse().ok()?;
         (number < NAMES).then_some([203, 0, 113, number])
     };
-    let lab = lab("e2e-names-first", &[client("client", false)], known, 60);
+    let (lab, _folder) = lab("e2e-names-first", &[client("client", false)], known, 60);
     echo_outside(&lab, (0..NAMES).map(|number| [203, 0, 113, number]));
     // The shell looks the name up and opens the connection at once. A first packet that is dropped would be on record.
     let script = format!(
@@ -202,4 +207,29 @@ fn a_pod_gets_an_answer_after_the_kernel_knows_it() {
     soon(|| flows(&lab).matches("-> 203.0.113.").count() >= usize::from(NAMES));
     let refused: Vec<String> = flows(&lab).lines().filter(|line| line.contains("DENIED")).map(str::to_owned).collect();
     assert_eq!(refused, Vec::<String>::new());
+}
+
+#[test]
+fn what_a_pod_has_learnt_goes_with_it_and_stays_when_others_change() {
+    let known = |name: &str| (name == "www.example.test.").then_some([203, 0, 113, 5]);
+    let other = |app: &str| client("other", false).replace("app: client", &format!("app: {app}"));
+    let (lab, folder) = lab("e2e-names-gone", &[client("client", false), other("client")], known, 255);
+    echo_outside(&lab, [[203, 0, 113, 5]]);
+    assert_eq!(look_up(&lab, "names/client", "www.example.test."), "203.0.113.5");
+    assert!(lab.reaches("names/client", "203.0.113.5", 80));
+
+    write(&folder, &[client("client", false), other("free")]);
+    soon(|| lab.reaches("names/other", "203.0.113.5", 80));
+    assert!(lab.reaches("names/client", "203.0.113.5", 80), "no policy selects the other pod any more, that is all");
+
+    // Another specification: the pod is made again, with the address that it had.
+    let again = client("client", false).replace("image: x", "image: another");
+    let pid = || lab.state("names/client")["pid"].as_u64();
+    let (before, address) = (pid(), lab.address("names/client"));
+    write(&folder, &[again, other("free")]);
+    soon(|| pid().is_some_and(|now| Some(now) != before));
+    assert_eq!(lab.address("names/client"), address);
+    assert!(!lab.reaches("names/client", "203.0.113.5", 80), "it has not asked");
+    assert_eq!(look_up(&lab, "names/client", "www.example.test."), "203.0.113.5");
+    assert!(lab.reaches("names/client", "203.0.113.5", 80));
 }
