@@ -1,5 +1,6 @@
 //! The authorities that a trust domain is believed by.
 
+use crate::signing::{SigningFault, check_signer};
 use lictor_model::TrustDomain;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use std::borrow::Cow;
@@ -22,26 +23,19 @@ pub struct Bundle {
 
 /// A certificate that cannot be an authority of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidAuthority {
-    /// Not a certificate, or bytes after it.
-    #[error("authority {at} of the bundle: expected one DER certificate")]
-    Malformed {
-        /// Its place in the list, from 0.
-        at: usize,
-    },
-    /// The basic constraints do not say that it may sign certificates.
-    #[error("authority {at} of the bundle: expected a CA certificate, saw a leaf")]
-    NotAnAuthority {
-        /// Its place in the list, from 0.
-        at: usize,
-    },
+#[error("authority {at} of the bundle: {fault}")]
+pub struct InvalidAuthority {
+    /// Its place in the list, from 0.
+    pub at: usize,
+    /// What is wrong with it.
+    pub fault: SigningFault,
 }
 
 impl Bundle {
     /// A bundle of CA certificates, each in DER; `sequence` grows with each change of the content.
     ///
     /// # Errors
-    /// A certificate that does not parse or is no CA (X509-SVID, section 4.1) spoils the whole bundle.
+    /// A certificate that does not parse or may not sign SVIDs (X509-SVID, sections 3.2 and 4) spoils the whole bundle.
     pub fn new(
         trust_domain: TrustDomain,
         authorities: Vec<CertificateDer<'static>>,
@@ -50,7 +44,7 @@ impl Bundle {
         let mut anchors = Vec::with_capacity(authorities.len());
         let mut valid = Vec::with_capacity(authorities.len());
         for (at, der) in authorities.iter().enumerate() {
-            let (anchor, seconds) = read_authority(at, der)?;
+            let (anchor, seconds) = read_authority(der).map_err(|fault| InvalidAuthority { at, fault })?;
             anchors.push(anchor);
             valid.push(seconds);
         }
@@ -94,19 +88,10 @@ impl Bundle {
     }
 }
 
-fn read_authority(
-    at: usize,
-    der: &CertificateDer<'_>,
-) -> Result<(TrustAnchor<'static>, RangeInclusive<i64>), InvalidAuthority> {
-    let malformed = InvalidAuthority::Malformed { at };
-    let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| malformed)?;
-    if !rest.is_empty() {
-        return Err(malformed);
-    }
-    if !parsed.is_ca() {
-        return Err(InvalidAuthority::NotAnAuthority { at });
-    }
-    let anchor = webpki::anchor_from_trusted_cert(der).map_err(|_| malformed)?.to_owned();
+fn read_authority(der: &CertificateDer<'_>) -> Result<(TrustAnchor<'static>, RangeInclusive<i64>), SigningFault> {
+    let Ok(([], parsed)) = X509Certificate::from_der(der) else { return Err(SigningFault::Malformed) };
+    check_signer(&parsed)?;
+    let anchor = webpki::anchor_from_trusted_cert(der).map_err(|_| SigningFault::Malformed)?.to_owned();
     let validity = parsed.validity();
     Ok((anchor, validity.not_before.timestamp()..=validity.not_after.timestamp()))
 }

@@ -2,6 +2,7 @@
 
 use crate::authority::{CertificateAuthority, Parts};
 use crate::bundle::{Bundle, InvalidAuthority};
+use crate::signing::{SigningFault, check_signer};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lictor_model::SpiffeId;
@@ -29,15 +30,9 @@ pub enum InvalidAuthorityFile {
     /// The first certificate is for another key.
     #[error("expected the first certificate to be for the private key, it is for another one")]
     KeyMismatch,
-    /// A certificate that does not parse or is no CA.
+    /// A certificate that does not parse or may not sign others.
     #[error(transparent)]
     Authority(#[from] InvalidAuthority),
-    /// A certificate whose key may not sign certificates (X509-SVID, section 4.3).
-    #[error("certificate {at}: expected the key usage keyCertSign")]
-    KeyUsage {
-        /// Its place in the file, from 0.
-        at: usize,
-    },
     /// A certificate that the next one in the file has not signed.
     #[error("certificate {at}: expected it to be signed by the one after it")]
     Chain {
@@ -74,14 +69,10 @@ impl CertificateAuthority {
         let certificates = certificates.map_err(E::Pem)?;
         let mut chain = Vec::with_capacity(certificates.len());
         for (at, der) in certificates.iter().enumerate() {
-            let (_, parsed) = X509Certificate::from_der(der).map_err(|_| InvalidAuthority::Malformed { at })?;
-            if !parsed.is_ca() {
-                return Err(InvalidAuthority::NotAnAuthority { at }.into());
-            }
-            let usage = parsed.key_usage().map_err(|_| InvalidAuthority::Malformed { at })?;
-            if !usage.is_some_and(|usage| usage.value.key_cert_sign()) {
-                return Err(E::KeyUsage { at });
-            }
+            let Ok(([], parsed)) = X509Certificate::from_der(der) else {
+                return Err(InvalidAuthority { at, fault: SigningFault::Malformed }.into());
+            };
+            check_signer(&parsed).map_err(|fault| InvalidAuthority { at, fault })?;
             chain.push(parsed);
         }
         let (Some(own), Some(root), Some(root_der)) = (chain.first(), chain.last(), certificates.last()) else {
@@ -97,7 +88,7 @@ impl CertificateAuthority {
         }
         let id = crate::verify::uri_name(root).map_err(|error| E::TrustDomain(error.to_string()))?;
         let trust_domain = domain_of(&id)?;
-        let malformed = |_| E::Authority(InvalidAuthority::Malformed { at: 0 });
+        let malformed = |_| E::Authority(InvalidAuthority { at: 0, fault: SigningFault::Malformed });
         let starts = chain.iter().map(|parsed| parsed.validity().not_before.timestamp()).max().unwrap_or(i64::MAX);
         let ends = chain.iter().map(|parsed| parsed.validity().not_after.timestamp()).min().unwrap_or(i64::MIN);
         let not_before = OffsetDateTime::from_unix_timestamp(starts).map_err(malformed)?;
