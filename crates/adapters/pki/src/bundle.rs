@@ -1,5 +1,7 @@
 //! The authorities that a trust domain is believed by.
 
+use crate::jwk::PublicJwk;
+use crate::jws::Algorithm;
 use crate::signing::{SigningFault, check_signer};
 use lictor_model::TrustDomain;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
@@ -18,7 +20,20 @@ pub struct Bundle {
     anchors: Vec<TrustAnchor<'static>>,
     /// First and last second of each authority, Unix time.
     valid: Vec<RangeInclusive<i64>>,
+    jwt_keys: Vec<JwtKey>,
     sequence: u64,
+    refresh_hint: Option<u64>,
+}
+
+/// A key that signs the tokens of a trust domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwtKey {
+    /// `kid`: what tokens call it. Two keys may have the same name (RFC 7517, section 4.5).
+    pub id: String,
+    /// The key.
+    pub key: PublicJwk,
+    /// `alg`: the one algorithm that it is for; `None` if it is for every one that it fits.
+    pub algorithm: Option<Algorithm>,
 }
 
 /// A certificate that cannot be an authority of a bundle.
@@ -48,7 +63,19 @@ impl Bundle {
             anchors.push(anchor);
             valid.push(seconds);
         }
-        Ok(Self { trust_domain, authorities, anchors, valid, sequence })
+        Ok(Self { trust_domain, authorities, anchors, valid, jwt_keys: Vec::new(), sequence, refresh_hint: None })
+    }
+
+    /// The same content with these keys for tokens and no others.
+    #[must_use]
+    pub fn with_jwt_keys(self, jwt_keys: Vec<JwtKey>) -> Self {
+        Self { jwt_keys, ..self }
+    }
+
+    /// The same content with advice how often to ask for another one, in seconds.
+    #[must_use]
+    pub fn with_refresh_hint(self, refresh_hint: Option<u64>) -> Self {
+        Self { refresh_hint, ..self }
     }
 
     /// The same content under another sequence number.
@@ -65,6 +92,16 @@ impl Bundle {
     /// The CA certificates.
     pub fn authorities(&self) -> &[CertificateDer<'static>] {
         &self.authorities
+    }
+
+    /// The keys that the trust domain's tokens are signed with.
+    pub fn jwt_keys(&self) -> &[JwtKey] {
+        &self.jwt_keys
+    }
+
+    /// How often to ask for another bundle, in seconds, if the trust domain says so (section 4.1.2).
+    pub fn refresh_hint(&self) -> Option<u64> {
+        self.refresh_hint
     }
 
     /// The version of the content; a larger one is newer.
