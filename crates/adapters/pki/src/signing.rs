@@ -63,12 +63,18 @@ fn names_a_trust_domain(certificate: &X509Certificate<'_>) -> Result<bool, Signi
 }
 
 /// The URI names of a certificate; `None` if its names do not parse or stand there twice.
+///
+/// One name that does not parse spoils them all: the library hands it out as an invalid name of whatever kind, and a
+/// second URI that is no text must not be passed over.
 pub(crate) fn uri_names<'a>(certificate: &'a X509Certificate<'_>) -> Option<Vec<&'a str>> {
     let names = certificate.subject_alternative_name().ok()?;
-    let names = names.map_or(&[][..], |names| &names.value.general_names);
-    let uri = |name: &GeneralName<'a>| match name {
-        GeneralName::URI(uri) => Some(*uri),
-        _ => None,
-    };
-    Some(names.iter().filter_map(uri).collect())
+    let mut uris = Vec::new();
+    for name in names.map_or(&[][..], |names| &names.value.general_names) {
+        match name {
+            GeneralName::URI(uri) => uris.push(*uri),
+            GeneralName::Invalid(..) => return None,
+            _ => {}
+        }
+    }
+    Some(uris)
 }
