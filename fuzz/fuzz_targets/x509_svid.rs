@@ -7,6 +7,10 @@ use rustls_pki_types::CertificateDer;
 use std::sync::LazyLock;
 use time::{Duration, OffsetDateTime};
 
+fn now() -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::days(20_000)
+}
+
 struct World {
     leaf: Vec<u8>,
     bundle: Bundle,
@@ -14,16 +18,16 @@ struct World {
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let domain = "td".parse().expect("a trust domain");
-    let root = CertificateAuthority::new(domain, OffsetDateTime::UNIX_EPOCH, Duration::HOUR).expect("a root");
+    let root = CertificateAuthority::new(domain, now(), Duration::HOUR).expect("a root");
     let id = "spiffe://td/a".parse().expect("an identity");
-    let svid = root.issue(&id, OffsetDateTime::UNIX_EPOCH, Duration::MINUTE).expect("an SVID");
+    let svid = root.issue(&id, now(), Duration::MINUTE).expect("an SVID");
     World { leaf: svid.chain[0].to_vec(), bundle: root.bundle(1) }
 });
 
 // Bytes from nothing as leaf, intermediate and authority, and the proper leaf with others in the place of some.
 fuzz_target!(|input: (&[u8], u16, &[u8])| {
     let (bytes, at, instead) = input;
-    let now = unix_time(OffsetDateTime::UNIX_EPOCH);
+    let now = unix_time(now());
     let rubbish = CertificateDer::from(bytes);
     let proper = CertificateDer::from(WORLD.leaf.as_slice());
     let _ = identity_of(&rubbish);

@@ -9,6 +9,7 @@ mod der;
 mod ids;
 mod issued;
 mod keys;
+mod rubbish;
 mod tokens;
 mod x509;
 
