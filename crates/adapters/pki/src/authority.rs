@@ -2,6 +2,7 @@
 
 use crate::bundle::{Bundle, InvalidAuthority};
 use crate::svid::{PrivateKey, Svid};
+use crate::tokens::{TokenAuthority, TokenIssueError};
 use lictor_model::{InvalidSpiffeId, SpiffeId, TrustDomain};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
@@ -10,6 +11,7 @@ use rcgen::{
 };
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use std::fmt;
+use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroize;
 
@@ -67,6 +69,9 @@ pub enum IssueError {
     /// The library could not encode or sign.
     #[error("the certificate could not be made: {0}")]
     Signing(#[from] rcgen::Error),
+    /// The key for tokens could not be made.
+    #[error(transparent)]
+    Tokens(#[from] TokenIssueError),
 }
 
 /// The signing key and certificate of one trust domain: its root, or an issuing authority under it.
@@ -76,6 +81,8 @@ pub struct CertificateAuthority {
     certificates: Vec<CertificateDer<'static>>,
     /// The root as others are to believe it.
     root: Bundle,
+    /// Signs the trust domain's tokens, whoever signs its certificates.
+    tokens: Arc<TokenAuthority>,
     not_before: OffsetDateTime,
     /// The earliest end in `certificates`; nothing signed here outlives it.
     not_after: OffsetDateTime,
@@ -86,12 +93,13 @@ pub(crate) struct Parts {
     pub(crate) key: KeyPair,
     pub(crate) certificates: Vec<CertificateDer<'static>>,
     pub(crate) root: Bundle,
+    pub(crate) tokens: TokenAuthority,
     pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
 }
 
 impl CertificateAuthority {
-    /// A new root with a P-256 key, valid from a minute before `now` until `now + lifetime`.
+    /// A new root with a P-256 key, and another one for tokens, valid from a minute before `now` until `now + lifetime`.
     ///
     /// Source: X509-SVID, sections 3.2 and 4: the trust domain's own ID as its name, `keyCertSign` and `cRLSign`.
     ///
@@ -102,12 +110,13 @@ impl CertificateAuthority {
         let params = ca_params(&trust_domain, "root", BasicConstraints::Unconstrained, now, whole(lifetime)?)?;
         let certificate = params.self_signed(&key)?.der().clone();
         let (not_before, not_after) = (params.not_before, params.not_after);
+        let tokens = Arc::new(TokenAuthority::new(trust_domain.clone())?);
         let root = Bundle::new(trust_domain, vec![certificate.clone()], 0)?;
         let issuer = Issuer::new(params, key);
-        Ok(Self { issuer, certificates: vec![certificate], root, not_before, not_after })
+        Ok(Self { issuer, certificates: vec![certificate], root, tokens, not_before, not_after })
     }
 
-    /// A new issuing authority under this one; it can sign leaves only.
+    /// A new issuing authority under this one; it can sign leaves only. It signs tokens with the key of this one.
     ///
     /// # Errors
     /// As [`new`](Self::new), and when this authority has expired.
@@ -119,15 +128,16 @@ impl CertificateAuthority {
         let (not_before, not_after) = (params.not_before, params.not_after);
         let issuer = Issuer::new(params, key);
         let certificates = std::iter::once(certificate).chain(self.certificates.iter().cloned()).collect();
-        Ok(Self { issuer, certificates, root: self.root.clone(), not_before, not_after })
+        let (root, tokens) = (self.root.clone(), Arc::clone(&self.tokens));
+        Ok(Self { issuer, certificates, root, tokens, not_before, not_after })
     }
 
     /// An authority whose parts were read and checked against each other by [`pem`](crate::pem).
     pub(crate) fn from_parts(parts: Parts) -> Result<Self, rcgen::Error> {
-        let Parts { key, certificates, root, not_before, not_after } = parts;
+        let Parts { key, certificates, root, tokens, not_before, not_after } = parts;
         let own = certificates.first().ok_or(rcgen::Error::CouldNotParseCertificate)?;
         let issuer = Issuer::from_ca_cert_der(own, WipedKey(key))?;
-        Ok(Self { issuer, certificates, root, not_before, not_after })
+        Ok(Self { issuer, certificates, root, tokens: Arc::new(tokens), not_before, not_after })
     }
 
     /// Makes a P-256 key on this machine and signs it: a leaf with `id` as its one name, valid from a minute
@@ -194,9 +204,14 @@ impl CertificateAuthority {
         self.not_after
     }
 
-    /// What its trust domain is to be believed by: the root alone.
+    /// What its trust domain is to be believed by: the root alone, and the key for tokens.
     pub fn bundle(&self, sequence: u64) -> Bundle {
-        self.root.clone().numbered(sequence)
+        self.root.clone().with_jwt_keys(vec![self.tokens.public().clone()]).numbered(sequence)
+    }
+
+    /// Who signs the trust domain's tokens.
+    pub fn tokens(&self) -> &Arc<TokenAuthority> {
+        &self.tokens
     }
 
     pub(crate) fn key(&self) -> PrivateKey {

@@ -2,6 +2,7 @@
 
 use crate::bundle::Bundle;
 use crate::svid::Svid;
+use crate::tokens::TokenAuthority;
 use lictor_model::SpiffeId;
 use std::collections::HashMap;
 use std::fmt;
@@ -43,13 +44,14 @@ struct Shared {
 struct State {
     svids: HashMap<SpiffeId, (Arc<Svid>, u64)>,
     bundle: Arc<Bundle>,
+    tokens: Option<Arc<TokenAuthority>>,
 }
 
 impl Keyring {
     /// A keyring without identities that believes `bundle`.
     pub fn new(bundle: Bundle) -> Self {
         Self(Arc::new(Shared {
-            state: RwLock::new(State { svids: HashMap::new(), bundle: Arc::new(bundle) }),
+            state: RwLock::new(State { svids: HashMap::new(), bundle: Arc::new(bundle), tokens: None }),
             listeners: RwLock::default(),
             generation: AtomicU64::new(0),
             next_listener: AtomicU64::new(0),
@@ -116,6 +118,16 @@ impl Keyring {
             self.step();
         }
         self.tell(&Change::Bundle);
+    }
+
+    /// Who signs tokens for the identities of this process, if this process may have any.
+    pub fn tokens(&self) -> Option<Arc<TokenAuthority>> {
+        self.read().tokens.clone()
+    }
+
+    /// Has tokens signed by this authority from now on. Verifiers need its key in their bundle beforehand.
+    pub fn set_tokens(&self, tokens: Arc<TokenAuthority>) {
+        self.write().tokens = Some(tokens);
     }
 
     /// Calls `listener` after every change, on the thread that made it; it must not block.

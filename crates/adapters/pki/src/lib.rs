@@ -2,18 +2,21 @@
 //!
 //! **Purpose.** A [`CertificateAuthority`] signs for one trust domain. An [`Svid`] is what a workload shows, a
 //! [`Bundle`] is what it believes, a [`Keyring`] holds both for every identity of this process and tells when they
-//! change. [`verify()`] reads a peer's chain; [`tls`] makes mutual TLS out of all of it.
+//! change. [`verify()`] reads a peer's chain; [`tls`] makes mutual TLS out of all of it. A [`TokenAuthority`] signs
+//! JWT-SVIDs, [`verify_token`] reads them; a bundle travels as JSON ([`Bundle::from_jwks`]).
 //!
 //! ```text
 //!  CertificateAuthority --issue--> Svid ----+
 //!          |                                +--> Keyring --> tls::ConfigCache --> rustls
 //!          +--------- bundle --> Bundle ----+                      |
-//!                                  +------------------------------ verify(peer's chain) --> SpiffeId
+//!          |                       +------------------------------ verify(peer's chain) --> SpiffeId
+//!          +- tokens --> TokenAuthority --issue--> token --> verify_token(token) --> JwtSvid
 //! ```
 //!
 //! **Invariants.**
 //! - A name in a certificate is believed only after path validation against the bundle of *that name's* trust
 //!   domain, and only if it is the certificate's one URI name.
+//! - A certificate signs certificates, a token key tokens; neither is taken for the other.
 //! - A verifier reads the bundle that the keyring holds *now*; nothing is resumed from an earlier handshake.
 //! - No key is printed: `Debug` elides it, memory is wiped when it is dropped.
 //! - Time is passed in; only [`tls`] lets rustls read the clock.
@@ -24,15 +27,28 @@ mod authority;
 mod bundle;
 #[cfg(test)]
 mod forge;
+mod json;
+mod jwk;
+mod jwks;
+mod jws;
+mod jwt;
 mod keyring;
 mod pem;
+mod signing;
 mod svid;
 pub mod tls;
+mod tokens;
 mod verify;
 
 pub use authority::{CertificateAuthority, IssueError};
-pub use bundle::{Bundle, InvalidAuthority};
+pub use bundle::{Bundle, InvalidAuthority, JwtKey};
+pub use jwk::{Curve, PublicJwk};
+pub use jwks::{IgnoredKey, InvalidBundle, NoJwk, ReadBundle, Unusable};
+pub use jws::{Algorithm, JwsError};
+pub use jwt::{JwtSvid, LEEWAY, TokenError, claimed_trust_domain, verify_token};
 pub use keyring::{Change, Keyring, Subscription};
 pub use pem::InvalidAuthorityFile;
+pub use signing::SigningFault;
 pub use svid::{PrivateKey, Svid};
+pub use tokens::{TokenAuthority, TokenIssueError};
 pub use verify::{PeerError, Usage, identity_of, unix_time, verify};

@@ -131,9 +131,12 @@ impl From<PeerError> for Error {
             | PeerError::NoPath { .. }
             | PeerError::SigningCertificate
             | PeerError::KeyUsage
+            | PeerError::NamesNotCritical
             | PeerError::Path(_) => CertificateError::NotValidForName,
             PeerError::Purpose => CertificateError::InvalidPurpose,
-            PeerError::TrustDomain { .. } | PeerError::UnknownAuthority => CertificateError::UnknownIssuer,
+            PeerError::TrustDomain { .. } | PeerError::UnknownAuthority | PeerError::Signer(_) => {
+                CertificateError::UnknownIssuer
+            }
             PeerError::Expired { .. } => CertificateError::Expired,
             PeerError::NotYetValid { .. } => CertificateError::NotValidYet,
             PeerError::Unexpected { .. } => CertificateError::ApplicationVerificationFailure,

@@ -1,12 +1,13 @@
 //! What a peer's certificate proves.
 
 use crate::bundle::Bundle;
+use crate::signing::{SigningFault, check_signer, uri_names};
 use lictor_model::{InvalidSpiffeId, SpiffeId, TrustDomain};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use std::time::Duration;
 use time::OffsetDateTime;
 use webpki::{EndEntityCert, KeyUsage};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// What the peer does with its certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +45,17 @@ pub enum PeerError {
     /// A CA, or a certificate that may sign others, used as a leaf (X509-SVID, section 5.2). Alert: `bad_certificate`.
     #[error("expected a leaf certificate, saw one that may sign certificates or revocation lists")]
     SigningCertificate,
-    /// The key usage is absent or lacks `digitalSignature` (X509-SVID, section 4.3). Alert: `bad_certificate`.
-    #[error("expected the key usage digitalSignature in the certificate")]
+    /// The key usage is absent, lacks `digitalSignature` or is not critical (X509-SVID, section 4.3). Alert:
+    /// `bad_certificate`.
+    #[error("expected the critical key usage digitalSignature in the certificate")]
     KeyUsage,
-    /// The extended key usage does not cover what the peer does. Alert: `unsupported_certificate`.
-    #[error("expected an extended key usage that covers this end of the connection")]
+    /// No subject, and names that are not critical (X509-SVID, section 3.1; RFC 5280, section 4.1.2.6). Alert:
+    /// `bad_certificate`.
+    #[error("expected critical names in a certificate without a subject")]
+    NamesNotCritical,
+    /// An extended key usage without one of `serverAuth` and `clientAuth` (X509-SVID, section 4.4). Alert:
+    /// `unsupported_certificate`.
+    #[error("expected an extended key usage for both ends of a connection, or none")]
     Purpose,
     /// A name of a trust domain that is not believed here. Alert: `unknown_ca`.
     #[error("expected an identity of the trust domain {wanted}, saw {seen}")]
@@ -61,6 +68,9 @@ pub enum PeerError {
     /// No authority of the bundle has signed it. Alert: `unknown_ca`.
     #[error("expected a chain to an authority of the trust domain, saw none")]
     UnknownAuthority,
+    /// A certificate between the leaf and the authority may not sign (X509-SVID, sections 2 to 4). Alert: `unknown_ca`.
+    #[error("a certificate of the chain may not sign others: {0}")]
+    Signer(#[from] SigningFault),
     /// A certificate of the chain has expired. Alert: `certificate_expired`.
     #[error("the certificate expired at {not_after}, {now} is later (Unix seconds)")]
     Expired {
@@ -157,30 +167,30 @@ fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, PeerErr
 
 /// The one URI name; names of other kinds may stand beside it (X509-SVID, section 2).
 pub(crate) fn uri_name(certificate: &X509Certificate<'_>) -> Result<SpiffeId, PeerError> {
-    let names = certificate.subject_alternative_name().map_err(|_| PeerError::Malformed)?;
-    let names = names.map_or(&[][..], |names| &names.value.general_names);
-    let mut uris = names.iter().filter_map(|name| match name {
-        GeneralName::URI(uri) => Some(*uri),
-        _ => None,
-    });
-    match (uris.next(), uris.count()) {
-        (Some(uri), 0) => Ok(uri.parse()?),
-        (first, more) => Err(PeerError::UriNames { seen: usize::from(first.is_some()) + more }),
+    match uri_names(certificate).ok_or(PeerError::Malformed)?.as_slice() {
+        [uri] => Ok(uri.parse()?),
+        others => Err(PeerError::UriNames { seen: others.len() }),
     }
 }
 
 fn check_leaf(certificate: &X509Certificate<'_>) -> Result<(), PeerError> {
-    let usage = certificate.key_usage().map_err(|_| PeerError::Malformed)?.ok_or(PeerError::KeyUsage)?.value;
-    if certificate.is_ca() || usage.key_cert_sign() || usage.crl_sign() {
+    let malformed = |_| PeerError::Malformed;
+    let usage = certificate.key_usage().map_err(malformed)?.ok_or(PeerError::KeyUsage)?;
+    if certificate.is_ca() || usage.value.key_cert_sign() || usage.value.crl_sign() {
         return Err(PeerError::SigningCertificate);
     }
-    if usage.digital_signature() { Ok(()) } else { Err(PeerError::KeyUsage) }
-}
-
-/// webpki checks the CA flag and path length of an intermediate, but not that its key may sign certificates.
-fn check_signer(certificate: &X509Certificate<'_>) -> Result<(), PeerError> {
-    let usage = certificate.key_usage().map_err(|_| PeerError::Malformed)?;
-    if usage.is_some_and(|usage| usage.value.key_cert_sign()) { Ok(()) } else { Err(PeerError::UnknownAuthority) }
+    if !usage.value.digital_signature() || !usage.critical {
+        return Err(PeerError::KeyUsage);
+    }
+    let purposes = certificate.extended_key_usage().map_err(malformed)?;
+    if purposes.is_some_and(|purposes| !(purposes.value.server_auth && purposes.value.client_auth)) {
+        return Err(PeerError::Purpose);
+    }
+    let names = certificate.subject_alternative_name().map_err(malformed)?;
+    if certificate.subject().iter().next().is_none() && !names.is_some_and(|names| names.critical) {
+        return Err(PeerError::NamesNotCritical);
+    }
+    Ok(())
 }
 
 fn path_error(error: webpki::Error) -> PeerError {

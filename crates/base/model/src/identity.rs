@@ -5,9 +5,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The name of a trust domain: lower-case letters, digits, dots, dashes and underscores.
+/// The name of a trust domain: 1 to 255 lower-case letters, digits, dots, dashes and underscores.
 ///
-/// Source: SPIFFE-ID, section 2.1.
+/// A name that is also an IPv4 address or a DNS name is nothing special.
+///
+/// Source: SPIFFE-ID, sections 2.1 and 2.3.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TrustDomain(Arc<str>);
@@ -16,6 +18,10 @@ pub struct TrustDomain(Arc<str>);
 ///
 /// Source: SPIFFE-ID, section 2: no query, fragment, user or port; path segments of letters, digits,
 /// dots, dashes and underscores, none empty, `.` or `..`; no trailing slash; at most 2048 bytes.
+///
+/// Section 2.4 calls the scheme and the trust domain case-insensitive, section 2.1 has the trust domain in lower case.
+/// Both in lower case is the only form that is read here, so that equal identities are equal texts wherever they are
+/// compared, in other programs as well.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SpiffeId {

@@ -37,7 +37,8 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// An issuer of SVIDs that live for `lifetime`, for the identities of `registry`, into `keyring`.
+    /// An issuer of SVIDs that live for `lifetime`, for the identities of `registry`, into `keyring`. From now on the
+    /// keyring has the authority's tokens as well.
     ///
     /// The keyring's other identities are left alone.
     pub fn new(
@@ -48,6 +49,7 @@ impl Issuer {
         clock: Clock,
         fraction: Fraction,
     ) -> Self {
+        keyring.set_tokens(Arc::clone(authority.tokens()));
         Self { authority, registry, keyring, lifetime, clock, fraction, due: BTreeMap::new() }
     }
 

@@ -7,6 +7,7 @@
 
 mod connection;
 mod feed;
+mod jwt;
 mod service;
 mod states;
 

@@ -1,6 +1,6 @@
 use super::{PeerError as E, Usage, identity_of, verify};
-use crate::Bundle;
 use crate::forge::{self, Forge, at, now};
+use crate::{Bundle, SigningFault};
 use lictor_model::InvalidSpiffeId;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 use rustls_pki_types::CertificateDer;
@@ -69,7 +69,8 @@ fn a_leaf_may_not_sign_and_must_be_for_this_end() {
     assert_eq!(only(Usage::Client, &[ServerAuth]), Err(E::Purpose));
     assert_eq!(only(Usage::Server, &[ClientAuth]), Err(E::Purpose));
     assert_eq!(only(Usage::Server, &[CodeSigning]), Err(E::Purpose));
-    assert_eq!(only(Usage::Client, &[ClientAuth]).as_deref(), Ok(A));
+    assert_eq!(only(Usage::Client, &[ClientAuth]), Err(E::Purpose), "X509-SVID, section 4.4: both or none");
+    assert_eq!(only(Usage::Client, &[ClientAuth, ServerAuth, CodeSigning]).as_deref(), Ok(A));
     assert_eq!(only(Usage::Client, &[]).as_deref(), Ok(A));
 }
 
@@ -121,7 +122,7 @@ fn an_intermediate_must_be_an_authority_that_may_sign() {
     let proper = forge::authority(now());
     assert_eq!(check(proper.clone()).as_deref(), Ok(A));
     let no_sign = forge::but(proper.clone(), |ca| ca.key_usages = vec![KeyUsagePurpose::CrlSign]);
-    assert_eq!(check(no_sign), Err(E::UnknownAuthority));
+    assert_eq!(check(no_sign), Err(E::Signer(SigningFault::KeyUsage)));
     // A workload's certificate that signs another one.
     assert_eq!(check(forge::leaf(now(), &["spiffe://td.example/b"])), Err(E::Path(webpki::Error::EndEntityUsedAsCa)));
     let expired = forge::but(proper, |ca| ca.not_after = now() - time::Duration::HOUR);

@@ -2,6 +2,7 @@
 
 use super::connection::Peer;
 use super::feed::Feed;
+use super::jwt;
 use super::states::{Recipient, State, denied, states};
 use crate::attestation::Attestor;
 use crate::registry::Pod;
@@ -51,7 +52,7 @@ impl WorkloadApi {
     fn states<T, M: PartialEq + Send + 'static>(
         &self,
         request: &Request<T>,
-        message: fn(&State) -> M,
+        message: fn(&State) -> Option<M>,
     ) -> Result<Response<BoxStream<'static, Result<M, Status>>>, Status> {
         let (pod, peer) = self.authorize(request)?;
         let recipient = Recipient {
@@ -86,21 +87,24 @@ impl SpiffeWorkloadApi for WorkloadApi {
     }
 
     async fn fetch_jwtsvid(&self, request: Request<JwtsvidRequest>) -> Result<Response<JwtsvidResponse>, Status> {
-        Err(no_jwt(&request))
+        let (pod, _) = self.authorize(&request)?;
+        let tokens = self.keyring.tokens().ok_or_else(no_tokens)?;
+        jwt::svids(&request.into_inner(), pod.id(), &tokens).map(Response::new)
     }
 
     async fn fetch_jwt_bundles(
         &self,
         request: Request<JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
-        Err(no_jwt(&request))
+        self.states(&request, jwt::bundles_message)
     }
 
     async fn validate_jwtsvid(
         &self,
         request: Request<ValidateJwtsvidRequest>,
     ) -> Result<Response<ValidateJwtsvidResponse>, Status> {
-        Err(no_jwt(&request))
+        self.authorize(&request)?;
+        jwt::validate(&request.into_inner(), &self.keyring.bundle()).map(Response::new)
     }
 }
 
@@ -113,24 +117,25 @@ fn check_header<T>(request: &Request<T>) -> Result<(), Status> {
     }
 }
 
-/// The JWT-SVID profile is switched off, as section 1 of the Workload API allows an operator to.
-fn no_jwt<T>(request: &Request<T>) -> Status {
-    check_header(request).err().unwrap_or_else(|| Status::unimplemented("JWT-SVIDs are not served here"))
+/// Nobody signs tokens here: tokens are switched off, as section 1 of the Workload API allows an operator to do.
+fn no_tokens() -> Status {
+    Status::unimplemented("JWT-SVIDs are not issued here")
 }
 
-fn svid_message(state: &State) -> X509svidResponse {
+fn svid_message(state: &State) -> Option<X509svidResponse> {
+    let svid = state.svid.as_ref()?;
     let svid = X509svid {
-        spiffe_id: state.svid.id.to_string(),
-        x509_svid: state.svid.chain.iter().flat_map(|der| der.iter().copied()).collect(),
-        x509_svid_key: state.svid.key.pkcs8().to_vec(),
+        spiffe_id: svid.id.to_string(),
+        x509_svid: svid.chain.iter().flat_map(|der| der.iter().copied()).collect(),
+        x509_svid_key: svid.key.pkcs8().to_vec(),
         bundle: state.bundle.concatenated_der(),
         hint: String::new(),
     };
-    X509svidResponse { svids: vec![svid], ..X509svidResponse::default() }
+    Some(X509svidResponse { svids: vec![svid], ..X509svidResponse::default() })
 }
 
-fn bundles_message(state: &State) -> X509BundlesResponse {
+fn bundles_message(state: &State) -> Option<X509BundlesResponse> {
     let trust_domain = format!("spiffe://{}", state.bundle.trust_domain());
     let bundles = [(trust_domain, state.bundle.concatenated_der())].into();
-    X509BundlesResponse { bundles, ..X509BundlesResponse::default() }
+    Some(X509BundlesResponse { bundles, ..X509BundlesResponse::default() })
 }

@@ -16,7 +16,8 @@ const FIRST: Duration = Duration::from_secs(5);
 /// Everything that a caller may know at one moment.
 #[derive(Clone)]
 pub(super) struct State {
-    pub(super) svid: Arc<Svid>,
+    /// Missing until the first one is issued.
+    pub(super) svid: Option<Arc<Svid>>,
     pub(super) bundle: Arc<Bundle>,
 }
 
@@ -34,7 +35,8 @@ pub(super) struct Recipient {
 /// What a stream goes through.
 struct Sending<M> {
     to: Recipient,
-    message: fn(&State) -> M,
+    /// What the caller is told in a state; nothing while what it asks for is missing.
+    message: fn(&State) -> Option<M>,
     /// The last one that was sent. A message is built again to compare it, so that no key is kept twice.
     last: Option<State>,
     since: Instant,
@@ -44,7 +46,7 @@ struct Sending<M> {
 /// The caller's states as messages: the first as soon as there is one, then each that differs from the one before.
 pub(super) fn states<M: PartialEq + Send + 'static>(
     to: Recipient,
-    message: fn(&State) -> M,
+    message: fn(&State) -> Option<M>,
 ) -> impl Stream<Item = Result<M, Status>> + Send + 'static {
     let sending = Sending { to, message, last: None, since: Instant::now(), over: false };
     futures::stream::unfold(sending, |mut sending| async move {
@@ -69,12 +71,12 @@ impl<M: PartialEq> Sending<M> {
             if !self.to.pod.is_registered() {
                 return Err(denied());
             }
-            if let Some(state) = self.to.state() {
-                let message = (self.message)(&state);
-                if self.last.as_ref().is_none_or(|last| (self.message)(last) != message) {
-                    self.last = Some(state);
-                    return Ok(message);
-                }
+            let state = self.to.state();
+            if let Some(message) = (self.message)(&state)
+                && self.last.as_ref().and_then(self.message).as_ref() != Some(&message)
+            {
+                self.last = Some(state);
+                return Ok(message);
             }
             self.wait().await?;
         }
@@ -99,8 +101,8 @@ impl<M: PartialEq> Sending<M> {
 }
 
 impl Recipient {
-    fn state(&self) -> Option<State> {
-        let (svid, _) = self.keyring.svid(self.pod.id())?;
-        Some(State { svid, bundle: self.keyring.bundle() })
+    fn state(&self) -> State {
+        let svid = self.keyring.svid(self.pod.id()).map(|(svid, _)| svid);
+        State { svid, bundle: self.keyring.bundle() }
     }
 }

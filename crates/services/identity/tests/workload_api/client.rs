@@ -3,7 +3,8 @@
 use hyper_util::rt::TokioIo;
 use lictor_wire::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use lictor_wire::workload::{
-    JwtsvidRequest, ValidateJwtsvidRequest, X509BundlesRequest, X509svidRequest, X509svidResponse,
+    JwtBundlesRequest, JwtBundlesResponse, JwtsvidRequest, ValidateJwtsvidRequest, X509BundlesRequest, X509svidRequest,
+    X509svidResponse,
 };
 use prost::Message;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -44,6 +45,7 @@ impl Orders {
         let mut orders = BufReader::new(pipe::Receiver::from_owned_fd(stdin).unwrap()).lines();
         let mut api: Option<SpiffeWorkloadApiClient<Channel>> = None;
         let mut watched: Option<Streaming<X509svidResponse>> = None;
+        let mut watched_bundles: Option<Streaming<JwtBundlesResponse>> = None;
         loop {
             let order = tokio::select! {
                 order = orders.next_line() => match order.unwrap() {
@@ -60,6 +62,16 @@ impl Orders {
                     }
                     continue;
                 }
+                state = next(&mut watched_bundles) => {
+                    match state {
+                        Ok(state) => answer("bundles", &hex(&state.encode_to_vec())),
+                        Err(status) => {
+                            watched_bundles = None;
+                            refused("end", &status);
+                        }
+                    }
+                    continue;
+                }
             };
             if order == "connect" {
                 api = Some(self.connect().await);
@@ -67,7 +79,8 @@ impl Orders {
                 continue;
             }
             let api = api.as_mut().expect("a connection before the first request");
-            match order.as_str() {
+            let words: Vec<&str> = order.split(' ').collect();
+            match words[0] {
                 "fetch" => match first(api.fetch_x509svid(with_header(X509svidRequest {})).await).await {
                     Ok(state) => answer("state", &hex(&state.encode_to_vec())),
                     Err(status) => refused("refused", &status),
@@ -82,11 +95,31 @@ impl Orders {
                 },
                 "without-header" => refused("refused", &api.fetch_x509svid(X509svidRequest {}).await.unwrap_err()),
                 "jwt" => {
-                    let request = with_header(JwtsvidRequest::default());
-                    refused("refused", &api.fetch_jwtsvid(request).await.unwrap_err());
+                    let audience = words[1..words.len() - 1].iter().map(|&word| word.to_owned()).collect();
+                    let spiffe_id = words[words.len() - 1].to_owned();
+                    reply("tokens", api.fetch_jwtsvid(with_header(JwtsvidRequest { audience, spiffe_id })).await);
                 }
                 "jwt-without-header" => {
                     refused("refused", &api.fetch_jwtsvid(JwtsvidRequest::default()).await.unwrap_err());
+                }
+                "jwt-bundles" => match first(api.fetch_jwt_bundles(with_header(JwtBundlesRequest {})).await).await {
+                    Ok(bundles) => answer("bundles", &hex(&bundles.encode_to_vec())),
+                    Err(status) => refused("refused", &status),
+                },
+                "jwt-bundles-without-header" => {
+                    refused("refused", &api.fetch_jwt_bundles(JwtBundlesRequest {}).await.unwrap_err());
+                }
+                "watch-jwt-bundles" => {
+                    let stream = api.fetch_jwt_bundles(with_header(JwtBundlesRequest {})).await;
+                    watched_bundles = Some(stream.unwrap().into_inner());
+                }
+                "validate" => {
+                    let (audience, svid) = (words[1].to_owned(), words[2].to_owned());
+                    let request = with_header(ValidateJwtsvidRequest { audience, svid });
+                    reply("validated", api.validate_jwtsvid(request).await);
+                }
+                "validate-without-header" => {
+                    refused("refused", &api.validate_jwtsvid(ValidateJwtsvidRequest::default()).await.unwrap_err());
                 }
                 "fork-and-end" => fork_and_end(),
                 other => panic!("expected an order, saw {other}"),
@@ -119,7 +152,7 @@ fn fork_and_end() {
     }
 }
 
-async fn next(watched: &mut Option<Streaming<X509svidResponse>>) -> Result<X509svidResponse, Status> {
+async fn next<M>(watched: &mut Option<Streaming<M>>) -> Result<M, Status> {
     match watched {
         Some(stream) => stream.message().await?.ok_or_else(|| Status::ok("the end")),
         None => std::future::pending().await,
@@ -134,6 +167,13 @@ fn with_header<M>(message: M) -> Request<M> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("workload.spiffe.io", "true".parse().unwrap());
     request
+}
+
+fn reply<M: Message>(what: &str, response: Result<tonic::Response<M>, Status>) {
+    match response {
+        Ok(message) => answer(what, &hex(&message.into_inner().encode_to_vec())),
+        Err(status) => refused("refused", &status),
+    }
 }
 
 fn refused(what: &str, status: &Status) {

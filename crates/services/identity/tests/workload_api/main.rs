@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod jwt;
 mod node;
 
 use node::Node;
@@ -166,8 +167,10 @@ async fn a_request_without_the_security_header_is_no_request() {
     let mut process = node.process(&a);
     process.connect();
     assert_eq!(process.without_header().0, "InvalidArgument");
-    assert_eq!(process.jwt_without_header().0, "InvalidArgument");
-    assert_eq!(process.jwt().0, "Unimplemented");
+    for order in ["jwt-without-header", "jwt-bundles-without-header", "validate-without-header"] {
+        let (code, message) = process.refusal_of(order);
+        assert_eq!((code.as_str(), message.as_str()), ("InvalidArgument", "security header missing from request"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

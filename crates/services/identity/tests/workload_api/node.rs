@@ -44,6 +44,7 @@ impl Node {
         let domain: TrustDomain = "td.example".parse().unwrap();
         let authority = CertificateAuthority::new(domain, now(), time::Duration::DAY).unwrap();
         let (registry, keyring) = (Registry::new(), Keyring::new(authority.bundle(1)));
+        keyring.set_tokens(std::sync::Arc::clone(authority.tokens()));
         let folder = tempfile::tempdir().unwrap();
         let listener = workload_api::bind(&folder.path().join("run/workload.sock")).unwrap();
         let attestor = Attestor::new(registry.clone()).unwrap();
@@ -102,6 +103,10 @@ impl Node {
         authorities.push(other.clone());
         self.keyring.set_bundle(Bundle::new(domain, authorities, 9).unwrap());
         other.to_vec()
+    }
+
+    pub(crate) fn set_bundle(&self, bundle: Bundle) {
+        self.keyring.set_bundle(bundle);
     }
 
     pub(crate) fn bundle(&self) -> Bundle {
@@ -239,14 +244,6 @@ impl Process {
         self.refusal_of("without-header")
     }
 
-    pub(crate) fn jwt(&mut self) -> (String, String) {
-        self.refusal_of("jwt")
-    }
-
-    pub(crate) fn jwt_without_header(&mut self) -> (String, String) {
-        self.refusal_of("jwt-without-header")
-    }
-
     pub(crate) fn nothing_for(&mut self, time: Duration) -> bool {
         self.answers.recv_timeout(time) == Err(RecvTimeoutError::Timeout)
     }
@@ -272,16 +269,16 @@ impl Process {
         self.child.id()
     }
 
-    fn refusal_of(&mut self, order: &str) -> (String, String) {
+    pub(crate) fn refusal_of(&mut self, order: &str) -> (String, String) {
         self.order(order);
         status(&self.answer("refused"))
     }
 
-    fn order(&mut self, order: &str) {
+    pub(crate) fn order(&mut self, order: &str) {
         writeln!(self.orders, "{order}").unwrap();
     }
 
-    fn answer(&mut self, kind: &str) -> String {
+    pub(crate) fn answer(&mut self, kind: &str) -> String {
         let answer = self.answers.recv_timeout(PATIENCE).expect("an answer in time");
         match answer.strip_prefix(kind) {
             Some(rest) => rest.trim_start().to_owned(),
@@ -329,11 +326,11 @@ fn status(text: &str) -> (String, String) {
     (code.to_owned(), message.to_owned())
 }
 
-fn bytes(hex: &str) -> Vec<u8> {
+pub(crate) fn bytes(hex: &str) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
     hex.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
-fn now() -> OffsetDateTime {
+pub(crate) fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }

@@ -1,0 +1,307 @@
+//! An authority that signs JWT-SVIDs.
+
+use crate::bundle::JwtKey;
+use crate::jwk::{Curve, PublicJwk};
+use crate::jws::{Algorithm, compact, signing_input};
+use crate::svid::PrivateKey;
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
+    RSA_PSS_SHA384, RSA_PSS_SHA512, RsaSignatureEncoding,
+};
+use lictor_model::{SpiffeId, TrustDomain};
+use serde_json::{Map, Value, json};
+use std::fmt;
+use time::{Duration, OffsetDateTime};
+
+/// Why no token was issued.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenIssueError {
+    /// An identity of another trust domain.
+    #[error("expected an identity of the trust domain {wanted}, saw {seen}")]
+    TrustDomain {
+        /// The trust domain of the authority.
+        wanted: TrustDomain,
+        /// The identity that was asked for.
+        seen: SpiffeId,
+    },
+    /// The name of the whole trust domain, which is no workload's (JWT-SVID, section 3.1).
+    #[error("expected the identity of a workload, saw {seen}, which names a whole trust domain")]
+    NoPath {
+        /// The identity that was asked for.
+        seen: SpiffeId,
+    },
+    /// No audience, or an empty one (JWT-SVID, section 3.2).
+    #[error("expected one audience or more, none of them empty")]
+    Audience,
+    /// A lifetime of less than a second.
+    #[error("expected a lifetime of a second or more, saw {seen}")]
+    Lifetime {
+        /// The lifetime that was asked for.
+        seen: Duration,
+    },
+    /// The key is none that the algorithm can use.
+    #[error("expected a private key for {algorithm}")]
+    Key {
+        /// The algorithm.
+        algorithm: Algorithm,
+    },
+    /// The library could not sign.
+    #[error("the token could not be signed")]
+    Signing,
+}
+
+/// The key that signs the tokens of one trust domain; another one than signs its certificates (SPIFFE Trust Domain and
+/// Bundle, section 2: one protocol's signatures are of no use in the other).
+pub struct TokenAuthority {
+    trust_domain: TrustDomain,
+    algorithm: Algorithm,
+    key: SigningKey,
+    public: JwtKey,
+}
+
+enum SigningKey {
+    Ec(EcdsaKeyPair),
+    Rsa(RsaKeyPair),
+}
+
+impl TokenAuthority {
+    /// A new P-256 key, for ES256.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn new(trust_domain: TrustDomain) -> Result<Self, TokenIssueError> {
+        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| TokenIssueError::Signing)?;
+        Self::of(trust_domain, Algorithm::Es256, SigningKey::Ec(key))
+    }
+
+    /// With a key that exists already.
+    ///
+    /// # Errors
+    /// The key does not parse, or is not of the kind that the algorithm needs.
+    pub fn with_key(
+        trust_domain: TrustDomain,
+        algorithm: Algorithm,
+        key: &PrivateKey,
+    ) -> Result<Self, TokenIssueError> {
+        let wrong = |_| TokenIssueError::Key { algorithm };
+        let key = match algorithm.curve() {
+            Some(curve) => SigningKey::Ec(EcdsaKeyPair::from_pkcs8(signing(curve), key.pkcs8()).map_err(wrong)?),
+            None => SigningKey::Rsa(RsaKeyPair::from_pkcs8(key.pkcs8()).map_err(wrong)?),
+        };
+        Self::of(trust_domain, algorithm, key)
+    }
+
+    fn of(trust_domain: TrustDomain, algorithm: Algorithm, key: SigningKey) -> Result<Self, TokenIssueError> {
+        let public = match &key {
+            SigningKey::Ec(pair) => {
+                algorithm.curve().and_then(|curve| PublicJwk::ec(curve, pair.public_key().as_ref()))
+            }
+            SigningKey::Rsa(pair) => {
+                let (n, e) = (pair.public_key().modulus(), pair.public_key().exponent());
+                PublicJwk::rsa(n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero())
+            }
+        };
+        let key_of = public.ok_or(TokenIssueError::Key { algorithm })?;
+        let public = JwtKey { id: key_of.thumbprint(), key: key_of, algorithm: None };
+        Ok(Self { trust_domain, algorithm, key, public })
+    }
+
+    /// A token that says to each of `audience` that whoever shows it is `id`, from now until `now + lifetime`.
+    ///
+    /// Its claims are `sub`, `aud`, `exp` and `iat`; a single audience is a string, as RFC 7519, section 4.1.3, allows.
+    /// JWT-SVID, section 7.2, recommends one audience and, in section 7.1, a short life.
+    ///
+    /// # Errors
+    /// The identity is not one that this authority may name, or there is no audience.
+    pub fn issue(
+        &self,
+        id: &SpiffeId,
+        audience: &[String],
+        now: OffsetDateTime,
+        lifetime: Duration,
+    ) -> Result<String, TokenIssueError> {
+        if id.trust_domain_str() != self.trust_domain.as_str() {
+            return Err(TokenIssueError::TrustDomain { wanted: self.trust_domain.clone(), seen: id.clone() });
+        }
+        if id.path().is_empty() {
+            return Err(TokenIssueError::NoPath { seen: id.clone() });
+        }
+        if audience.is_empty() || audience.iter().any(String::is_empty) {
+            return Err(TokenIssueError::Audience);
+        }
+        if lifetime < Duration::SECOND {
+            return Err(TokenIssueError::Lifetime { seen: lifetime });
+        }
+        let issued_at = now.unix_timestamp();
+        let audience = match audience {
+            [one] => json!(one),
+            several => json!(several),
+        };
+        let claims = Map::from_iter([
+            ("sub".to_owned(), json!(id.as_str())),
+            ("aud".to_owned(), audience),
+            ("exp".to_owned(), json!(issued_at.saturating_add(lifetime.whole_seconds()))),
+            ("iat".to_owned(), json!(issued_at)),
+        ]);
+        self.sign(&claims)
+    }
+
+    /// The public key, as the trust domain's bundle has it; its `kid` is the key's thumbprint (RFC 7638).
+    pub fn public(&self) -> &JwtKey {
+        &self.public
+    }
+
+    /// The trust domain that it signs for.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// The algorithm that it signs with.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    pub(crate) fn private_key(&self) -> Result<PrivateKey, TokenIssueError> {
+        let document = match &self.key {
+            SigningKey::Ec(pair) => pair.to_pkcs8v1().map(|document| document.as_ref().to_vec()),
+            SigningKey::Rsa(pair) => pair.as_der().map(|document| document.as_ref().to_vec()),
+        };
+        document.map(PrivateKey::from_pkcs8).map_err(|_| TokenIssueError::Signing)
+    }
+
+    fn sign(&self, claims: &Map<String, Value>) -> Result<String, TokenIssueError> {
+        let failed = |_| TokenIssueError::Signing;
+        let input = signing_input(self.algorithm, &self.public.id, claims);
+        let random = SystemRandom::new();
+        let signature = match &self.key {
+            SigningKey::Ec(pair) => pair.sign(&random, input.as_bytes()).map_err(failed)?.as_ref().to_vec(),
+            SigningKey::Rsa(pair) => {
+                let encoding = encoding(self.algorithm).ok_or(TokenIssueError::Signing)?;
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(encoding, &random, input.as_bytes(), &mut signature).map_err(failed)?;
+                signature
+            }
+        };
+        Ok(compact(&input, &signature))
+    }
+}
+
+impl fmt::Debug for TokenAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenAuthority")
+            .field("trust_domain", &self.trust_domain.as_str())
+            .field("algorithm", &self.algorithm)
+            .field("kid", &self.public.id)
+            .finish_non_exhaustive()
+    }
+}
+
+fn signing(curve: Curve) -> &'static EcdsaSigningAlgorithm {
+    match curve {
+        Curve::P256 => &ECDSA_P256_SHA256_FIXED_SIGNING,
+        Curve::P384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
+        Curve::P521 => &ECDSA_P521_SHA512_FIXED_SIGNING,
+    }
+}
+
+fn encoding(algorithm: Algorithm) -> Option<&'static RsaSignatureEncoding> {
+    match algorithm {
+        Algorithm::Rs256 => Some(&RSA_PKCS1_SHA256),
+        Algorithm::Rs384 => Some(&RSA_PKCS1_SHA384),
+        Algorithm::Rs512 => Some(&RSA_PKCS1_SHA512),
+        Algorithm::Ps256 => Some(&RSA_PSS_SHA256),
+        Algorithm::Ps384 => Some(&RSA_PSS_SHA384),
+        Algorithm::Ps512 => Some(&RSA_PSS_SHA512),
+        Algorithm::Es256 | Algorithm::Es384 | Algorithm::Es512 => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TokenAuthority, TokenIssueError as E};
+    use crate::forge::{self, at, now};
+    use crate::{Algorithm, Bundle, JwtSvid, PrivateKey, TokenError, verify_token};
+    use aws_lc_rs::encoding::AsDer;
+    use aws_lc_rs::rsa::{KeyPair, KeySize};
+    use lictor_model::SpiffeId;
+    use time::Duration;
+
+    fn bundle(authority: &TokenAuthority) -> Bundle {
+        let nobody = Bundle::new(forge::domain(), Vec::new(), 1).expect("a bundle");
+        nobody.with_jwt_keys(vec![authority.public().clone()])
+    }
+
+    fn id() -> SpiffeId {
+        "spiffe://td.example/ns/shop/sa/cart".parse().expect("an identity")
+    }
+
+    /// A private key for this algorithm.
+    fn key(algorithm: Algorithm) -> PrivateKey {
+        match algorithm.curve() {
+            Some(curve) => {
+                let random = aws_lc_rs::rand::SystemRandom::new();
+                let pkcs8 = aws_lc_rs::signature::EcdsaKeyPair::generate_pkcs8(super::signing(curve), &random);
+                PrivateKey::from_pkcs8(pkcs8.expect("a key").as_ref().to_vec())
+            }
+            None => {
+                let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key");
+                PrivateKey::from_pkcs8(pair.as_der().expect("a document").as_ref().to_vec())
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_of_every_algorithm_prove_their_subject() {
+        let audience = ["a".to_owned(), "b".to_owned()];
+        for algorithm in Algorithm::ALL {
+            let authority =
+                TokenAuthority::with_key(forge::domain(), algorithm, &key(algorithm)).expect("an authority");
+            let token = authority.issue(&id(), &audience, now(), Duration::minutes(5)).expect("a token");
+            let JwtSvid { id: seen, audience: meant, expires_at, claims } =
+                verify_token(&token, &bundle(&authority), "b", at(0)).expect("a proof");
+            assert_eq!((seen, meant.as_slice()), (id(), audience.as_slice()), "{algorithm}");
+            assert_eq!(expires_at, now().unix_timestamp() + 300);
+            assert_eq!(claims["iat"], now().unix_timestamp());
+            let other = TokenAuthority::new(forge::domain()).expect("another authority");
+            assert_eq!(verify_token(&token, &bundle(&other), "b", at(0)), Err(TokenError::UnknownKey));
+            assert!(matches!(verify_token(&token, &bundle(&authority), "b", at(1)), Err(TokenError::Expired { .. })));
+        }
+    }
+
+    #[test]
+    fn only_workloads_of_the_own_trust_domain_get_a_token_and_only_for_someone() {
+        let authority = TokenAuthority::new(forge::domain()).expect("an authority");
+        assert_eq!((authority.algorithm(), authority.public().id.len()), (Algorithm::Es256, 43));
+        let issue = |id: &str, audience: &[&str], life: i64| {
+            let audience: Vec<String> = audience.iter().map(|&one| one.to_owned()).collect();
+            authority.issue(&id.parse().expect("an identity"), &audience, now(), Duration::milliseconds(life))
+        };
+        assert!(matches!(issue("spiffe://other.example/a", &["x"], 5000), Err(E::TrustDomain { .. })));
+        assert!(matches!(issue("spiffe://td.example", &["x"], 5000), Err(E::NoPath { .. })));
+        assert_eq!(issue("spiffe://td.example/a", &[], 5000), Err(E::Audience));
+        assert_eq!(issue("spiffe://td.example/a", &["x", ""], 5000), Err(E::Audience));
+        assert!(matches!(issue("spiffe://td.example/a", &["x"], 999), Err(E::Lifetime { .. })));
+        assert!(issue("spiffe://td.example/a", &["x"], 1000).is_ok());
+    }
+
+    #[test]
+    fn a_key_of_another_kind_is_refused_and_none_is_printed() {
+        let key = key(Algorithm::Es384);
+        let with = |algorithm| TokenAuthority::with_key(forge::domain(), algorithm, &key);
+        for algorithm in Algorithm::ALL.into_iter().filter(|&algorithm| algorithm != Algorithm::Es384) {
+            assert_eq!(with(algorithm).map(|_| ()), Err(E::Key { algorithm }));
+        }
+        let authority = with(Algorithm::Es384).expect("an authority");
+        assert_eq!(authority.private_key().expect("a key").pkcs8(), key.pkcs8());
+        let kid = &authority.public().id;
+        let printed = format!("{authority:?}");
+        assert_eq!(
+            printed,
+            format!("TokenAuthority {{ trust_domain: \"td.example\", algorithm: Es384, kid: \"{kid}\", .. }}")
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! `issued.json`: what our own authority signs, described as the certificates of the other files are, and believed.
+
+use crate::certificate::KEY_USAGES;
+use crate::{DOMAIN, NOW, Vectors, at, compare, now};
+use lictor_pki::{CertificateAuthority, Usage, verify};
+use rustls_pki_types::CertificateDer;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use time::Duration;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    /// What is looked at: `root`, `issuing`, or the leaf that `root` or `issuing` signs for `id`.
+    of: String,
+    id: Option<String>,
+    /// Seconds that the leaf is to live.
+    #[serde(default = "an_hour")]
+    lifetime: i64,
+    /// How many certificates the chain has.
+    chain: Option<usize>,
+    /// Members of its description.
+    is: Option<Map<String, Value>>,
+    refused: Option<String>,
+}
+
+fn an_hour() -> i64 {
+    3600
+}
+
+#[test]
+fn what_our_authority_signs_is_what_the_specification_asks_for() {
+    let root = CertificateAuthority::new(DOMAIN.parse().expect("a trust domain"), now(), Duration::days(30));
+    let root = root.expect("a root");
+    let issuing = root.subordinate(now(), Duration::days(1)).expect("an issuing authority");
+    Vectors::read("issued.json").run(|case: &Case| {
+        let authority = if case.of == "root" { &root } else { &issuing };
+        let Some(id) = &case.id else {
+            return compare_members(&describe(&authority.certificates()[0]), case.is.as_ref());
+        };
+        let id = id.parse().expect("an identity");
+        let svid = match authority.issue(&id, now(), Duration::seconds(case.lifetime)) {
+            Ok(svid) => svid,
+            Err(error) => return compare(Err::<(), _>(error), None, case.refused.as_deref()),
+        };
+        for usage in [Usage::Client, Usage::Server] {
+            let seen = verify(&svid.chain, &root.bundle(1), at(0), usage);
+            compare(seen, Some(id.clone()), None)?;
+        }
+        if case.chain.is_some_and(|length| length != svid.chain.len()) {
+            return Err(format!("a chain of {}", svid.chain.len()));
+        }
+        compare_members(&describe(&svid.chain[0]), case.is.as_ref())
+    });
+}
+
+fn compare_members(seen: &Value, wanted: Option<&Map<String, Value>>) -> Result<(), String> {
+    let wanted = wanted.ok_or("expected the case to say what it is")?;
+    let differ = |(name, value): &(&String, &Value)| seen.get(*name) != Some(*value);
+    match wanted.iter().find(differ) {
+        None => Ok(()),
+        Some((name, value)) => Err(format!("expected {name} to be {value}, saw {:?}", seen.get(name))),
+    }
+}
+
+fn describe(der: &CertificateDer<'_>) -> Value {
+    let (rest, certificate) = X509Certificate::from_der(der).expect("a certificate");
+    assert!(rest.is_empty());
+    let names = certificate.subject_alternative_name().expect("readable");
+    let constraints = certificate.basic_constraints().expect("readable");
+    let usage = certificate.key_usage().expect("readable");
+    let purposes = certificate.extended_key_usage().expect("readable");
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::URI(uri) => format!("uri:{uri}"),
+        other => other.to_string(),
+    };
+    let bits = |flags: u16| (0..9).filter(|bit| flags >> bit & 1 == 1).map(|bit| KEY_USAGES[bit]).collect::<Vec<_>>();
+    let seconds = |time: x509_parser::time::ASN1Time| time.timestamp() - NOW;
+    json!({
+        "empty_subject": certificate.subject().iter().next().is_none(),
+        "names": names.as_ref().map(|names| names.value.general_names.iter().map(name).collect::<Vec<_>>()),
+        "names_critical": names.is_some_and(|names| names.critical),
+        "ca": constraints.as_ref().map(|constraints| constraints.value.ca),
+        "path_length": constraints.as_ref().and_then(|constraints| constraints.value.path_len_constraint),
+        "constraints_critical": constraints.as_ref().is_some_and(|constraints| constraints.critical),
+        "key_usage": usage.as_ref().map(|usage| bits(usage.value.flags)),
+        "key_usage_critical": usage.is_some_and(|usage| usage.critical),
+        "server_auth": purposes.as_ref().map(|purposes| purposes.value.server_auth),
+        "client_auth": purposes.as_ref().map(|purposes| purposes.value.client_auth),
+        "name_constraints": certificate.name_constraints().expect("readable").is_some(),
+        "key": certificate.public_key().subject_public_key.data.len(),
+        "serial_bits": certificate.serial.bits(),
+        "version": certificate.version().0,
+        "starts": seconds(certificate.validity().not_before),
+        "ends": seconds(certificate.validity().not_after),
+    })
+}
