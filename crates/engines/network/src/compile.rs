@@ -3,6 +3,7 @@
 use crate::addressing::{Addressing, peer_names};
 use crate::cilium::{Spec, Unit};
 use crate::classes::{Classes, Meaning};
+use crate::edits::Subjects;
 use crate::flat::SaidNumbers;
 use crate::gates::{Making, RuleSetMeaning, Sets, place};
 use crate::groups::{Groups, Selecting, Side, side};
@@ -17,13 +18,12 @@ use crate::rules::{Part, Peers, Port, PortName, Rule};
 use crate::terms::{Term, Terms};
 use crate::tiers::{fails_closed, tier_rules, whole_tiered};
 use foldhash::HashMap;
-use lictor_cluster::Snapshot;
+use lictor_cluster::{Policies, Snapshot};
 use lictor_manifest::{
-    CiliumNetworkPolicy, ClusterNetworkPolicy, NetworkPolicy, NetworkRule, PortMatch, PortTerm, Tier, TierAction,
-    TierPort, TierRule,
+    ClusterNetworkPolicy, NetworkPolicy, NetworkRule, PortMatch, PortTerm, Tier, TierAction, TierPort, TierRule,
 };
-use lictor_model::{Direction, Name, PolicyRef, PortRange, Protocol};
-use std::collections::{BTreeMap, BTreeSet};
+use lictor_model::{Direction, PolicyRef, PortRange, Protocol};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Every verdict of a snapshot's network policies: the program's [`judge`](Program::judge) says what
@@ -73,11 +73,9 @@ pub(crate) struct Last {
     pub(crate) weight: usize,
     /// How many gates ask each rule set.
     pub(crate) users: HashMap<RuleSetId, usize>,
-    /// The policies. Their places in memory stand for them, so they are kept.
-    pub(crate) policies: BTreeMap<Name, Arc<NetworkPolicy>>,
-    pub(crate) replaced: Vec<Arc<NetworkPolicy>>,
-    /// Kept for the same reason.
-    _cilium: Vec<Arc<CiliumNetworkPolicy>>,
+    /// The policies, and those that they replaced. Their places in memory stand for them, so they are kept.
+    pub(crate) policies: Policies,
+    pub(crate) replaced: Vec<Subjects>,
 }
 
 /// The rules of live policies in one direction.
@@ -85,7 +83,7 @@ pub(crate) struct Last {
 pub(crate) struct LiveRules {
     /// Of NetworkPolicies, by their place in memory.
     pub(crate) network: HashMap<usize, PolicyRules>,
-    /// Of cluster-wide policies, by their place in the snapshot.
+    /// Of cluster-wide policies, by their place in memory.
     pub(crate) tiered: HashMap<usize, (Tier, PolicyRules)>,
     /// Of the specs of CiliumNetworkPolicies, by their place in memory.
     pub(crate) cilium: HashMap<usize, PolicyRules>,
@@ -131,7 +129,7 @@ impl Compiler {
         let numbers_of = |halves: &[Side<'_>; 2]| {
             Direction::BOTH.map(|direction| {
                 let half = &halves[side(direction)];
-                (sets.shared(snapshot, direction, half, &live), half.stand)
+                (sets.shared(direction, half, &live), half.stand)
             })
         };
         let numbers: Vec<[(usize, Stand); 2]> =
@@ -163,8 +161,7 @@ impl Compiler {
             gate.rule_set.into_iter().for_each(|id| *users.entry(id).or_default() += 1);
         }
         sets.settle();
-        let policies = snapshot.policies.network.clone();
-        let _cilium = snapshot.policies.cilium.values().cloned().collect();
+        let policies = snapshot.policies.clone();
         let (patches, forgotten, weight, replaced) = (0, 0, sets.weight, Vec::new());
         self.last = Some(Last {
             terms,
@@ -181,7 +178,6 @@ impl Compiler {
             users,
             policies,
             replaced,
-            _cilium,
         });
         program
     }
@@ -198,25 +194,44 @@ impl Compiler {
         for policy in groups.live(direction) {
             live.network.insert(place(policy), self.network_rules(policy, direction, terms));
         }
-        for place in groups.live_tiered(direction) {
-            let Some(policy) = snapshot.policies.cluster_network.get(place) else { continue };
-            let listed = tier_rules(policy, direction).iter().enumerate();
-            let numbered = listed.map(|(at, rule)| {
-                let id = self.rules.of(whole_tiered(policy).at(rule_path(direction, at)));
-                self.tier_rule(snapshot, policy, rule, id, direction, terms)
-            });
-            let numbered = numbered.collect();
-            live.tiered.insert(place, (policy.tier, numbered));
+        for policy in groups.live_tiered(direction) {
+            live.tiered.insert(place(policy), (policy.tier, self.tiered_rules(snapshot, policy, direction, terms)));
         }
         for spec in groups.live_cilium(direction) {
-            let numbered = spec.units(direction).map(|unit| {
-                let id = self.rules.of(spec.rule(direction, &unit));
-                self.cilium_rule(snapshot, spec, &unit, id, direction, terms)
-            });
-            let numbered = numbered.collect();
-            live.cilium.insert(spec.place(), numbered);
+            live.cilium.insert(spec.place(), self.cilium_rules(snapshot, spec, direction, terms));
         }
         live
+    }
+
+    /// The rules of a cluster-wide policy in a direction.
+    pub(crate) fn tiered_rules(
+        &mut self,
+        snapshot: &Snapshot,
+        policy: &ClusterNetworkPolicy,
+        direction: Direction,
+        terms: &mut Terms,
+    ) -> PolicyRules {
+        let listed = tier_rules(policy, direction).iter().enumerate();
+        let numbered = listed.map(|(at, rule)| {
+            let id = self.rules.of(whole_tiered(policy).at(rule_path(direction, at)));
+            self.tier_rule(snapshot, policy, rule, id, direction, terms)
+        });
+        numbered.collect()
+    }
+
+    /// The rules of a spec of a CiliumNetworkPolicy in a direction.
+    pub(crate) fn cilium_rules(
+        &mut self,
+        snapshot: &Snapshot,
+        spec: Spec<'_>,
+        direction: Direction,
+        terms: &mut Terms,
+    ) -> PolicyRules {
+        let numbered = spec.units(direction).map(|unit| {
+            let id = self.rules.of(spec.rule(direction, &unit));
+            self.cilium_rule(snapshot, spec, &unit, id, direction, terms)
+        });
+        numbered.collect()
     }
 
     /// The rules of a NetworkPolicy in a direction.

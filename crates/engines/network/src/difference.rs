@@ -1,7 +1,8 @@
 //! What differs from one snapshot to the next.
 
-use lictor_cluster::Snapshot;
-use lictor_model::Name;
+use lictor_cluster::{Policies, Snapshot};
+use lictor_manifest::ClusterNetworkPolicy;
+use lictor_model::{Name, PolicyKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -12,35 +13,45 @@ pub struct Difference {
     pub pods: BTreeSet<Name>,
     /// NetworkPolicies that came, went or changed.
     pub network_policies: BTreeSet<Name>,
+    /// CiliumNetworkPolicies, and those of the cluster, which have no namespace.
+    pub cilium_policies: BTreeSet<Name>,
+    /// ClusterNetworkPolicies and the kinds that they replace.
+    pub cluster_policies: BTreeSet<(PolicyKind, Name)>,
     /// Pods that have learnt or forgotten what some name means.
     pub names: BTreeSet<Name>,
 }
 
 impl Difference {
-    /// What differs; nothing when more than pods, NetworkPolicies and what pods have learnt does.
+    /// What differs; nothing when more than pods, policies and what pods have learnt does.
     pub fn between(before: &Snapshot, after: &Snapshot) -> Option<Self> {
         let (old, new) = (&before.policies, &after.policies);
-        let same_cilium = old.cilium.len() == new.cilium.len()
-            && old.cilium.values().zip(new.cilium.values()).all(|(old, new)| Arc::ptr_eq(old, new));
         let same = before.namespaces == after.namespaces
             && before.nodes == after.nodes
             && before.cidr_excludes_pods == after.cidr_excludes_pods
             && before.resolvers == after.resolvers
             && before.names.shared() == after.names.shared()
-            && old.cluster_network == new.cluster_network
             && old.cidr_groups == new.cidr_groups
-            && old.stances == new.stances
-            && same_cilium;
+            && old.stances == new.stances;
         // A policy is known by where it is in memory: an equal one somewhere else counts as another.
         same.then(|| Self {
             pods: changed(&before.pods, &after.pods, |old, new| Arc::ptr_eq(old, new) || old == new),
             network_policies: changed(&old.network, &new.network, Arc::ptr_eq),
+            cilium_policies: changed(&old.cilium, &new.cilium, Arc::ptr_eq),
+            cluster_policies: changed(&tiered(old), &tiered(new), |old, new| Arc::ptr_eq(old, new)),
             names: before.names.differing(&after.names),
         })
     }
 }
 
-fn changed<T>(before: &BTreeMap<Name, T>, after: &BTreeMap<Name, T>, same: impl Fn(&T, &T) -> bool) -> BTreeSet<Name> {
+fn tiered(policies: &Policies) -> BTreeMap<(PolicyKind, Name), &Arc<ClusterNetworkPolicy>> {
+    policies.cluster_network.iter().map(|policy| ((policy.kind, policy.meta.name.clone()), policy)).collect()
+}
+
+fn changed<K: Ord + Clone, T>(
+    before: &BTreeMap<K, T>,
+    after: &BTreeMap<K, T>,
+    same: impl Fn(&T, &T) -> bool,
+) -> BTreeSet<K> {
     let gone = before.keys().filter(|name| !after.contains_key(*name));
     let other = after.iter().filter(|(name, new)| !before.get(*name).is_some_and(|old| same(old, new)));
     gone.chain(other.map(|(name, _)| name)).cloned().collect()

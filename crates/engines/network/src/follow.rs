@@ -31,7 +31,7 @@ impl Following {
         live: &[LiveRules; 2],
         (sets, making): (&mut Sets, &mut Making<'_>),
     ) -> Option<Self> {
-        let mut number = |direction| sets.shared_of_live(snapshot, direction, &half(snapshot, pod, direction), live);
+        let mut number = |direction| sets.shared_of_live(direction, &half(snapshot, pod, direction), live);
         let numbers @ [ingress, egress] = [number(Direction::Ingress)?, number(Direction::Egress)?];
         if numbers.iter().any(|number| sets.reads_pod(*number)) {
             return Some(Self::ByPod(numbers));
@@ -77,7 +77,7 @@ impl Moves {
 pub(crate) fn half<'a>(snapshot: &'a Snapshot, pod: &'a Pod, direction: Direction) -> Side<'a> {
     Side {
         policies: isolating(snapshot, pod, direction),
-        tiered: speaking(snapshot, pod, direction).map(|(place, _)| place).collect(),
+        tiered: speaking(snapshot, pod, direction).collect(),
         cilium: cilium::speaking(snapshot, pod, direction),
         stand: Stand::of(snapshot, pod, direction),
     }

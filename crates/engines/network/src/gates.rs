@@ -14,8 +14,8 @@ use crate::rules::{OwnPorts, Port, PortName, Rule, bounds, table};
 use crate::terms::TermId;
 use crate::tiers::whole_tiered;
 use foldhash::HashMap;
-use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{NetworkPolicy, Tier};
+use lictor_cluster::Pod;
+use lictor_manifest::Tier;
 use lictor_model::{Direction, DomainPattern, PolicyRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(crate) struct Making<'a> {
     pub(crate) said: &'a mut SaidNumbers,
 }
 
-/// The policies that speak of an endpoint in a direction, by where they are in memory (cluster-wide ones by their place).
+/// The policies that speak of an endpoint in a direction, by where they are in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Speaking {
     direction: Direction,
@@ -63,7 +63,7 @@ pub(crate) struct Speaking {
 }
 
 /// Where a policy is in memory. What keeps the number keeps the policy alive.
-pub(crate) fn place(policy: &NetworkPolicy) -> usize {
+pub(crate) fn place<T>(policy: &T) -> usize {
     std::ptr::from_ref(policy).addr()
 }
 
@@ -71,8 +71,8 @@ impl Speaking {
     pub(crate) fn of(direction: Direction, half: &Side<'_>) -> Self {
         Self {
             direction,
-            network: half.policies.iter().map(|policy| place(policy)).collect(),
-            tiered: half.tiered.clone(),
+            network: half.policies.iter().map(|policy| place(*policy)).collect(),
+            tiered: half.tiered.iter().map(|policy| place(*policy)).collect(),
             cilium: half.cilium.iter().map(|spec| spec.place()).collect(),
         }
     }
@@ -137,29 +137,22 @@ impl Sets {
     /// The number of what endpoints share of which these policies speak, if all their rules are among the live ones.
     pub(crate) fn shared_of_live(
         &mut self,
-        snapshot: &Snapshot,
         direction: Direction,
         half: &Side<'_>,
         live: &[LiveRules; 2],
     ) -> Option<usize> {
         let LiveRules { network, tiered, cilium } = &live[side(direction)];
-        let all = half.policies.iter().all(|policy| network.contains_key(&place(policy)))
-            && half.tiered.iter().all(|place| tiered.contains_key(place))
+        let all = half.policies.iter().all(|policy| network.contains_key(&place(*policy)))
+            && half.tiered.iter().all(|policy| tiered.contains_key(&place(*policy)))
             && half.cilium.iter().all(|spec| cilium.contains_key(&spec.place()));
-        all.then(|| self.shared(snapshot, direction, half, live))
+        all.then(|| self.shared(direction, half, live))
     }
 
     /// The number of what endpoints share of which these policies speak. Their rules are among the live ones.
-    pub(crate) fn shared(
-        &mut self,
-        snapshot: &Snapshot,
-        direction: Direction,
-        half: &Side<'_>,
-        live: &[LiveRules; 2],
-    ) -> usize {
+    pub(crate) fn shared(&mut self, direction: Direction, half: &Side<'_>, live: &[LiveRules; 2]) -> usize {
         let (next, shared) = (self.shared.len(), &mut self.shared);
         *self.by_key.entry(Speaking::of(direction, half)).or_insert_with(|| {
-            let made = Shared::of(snapshot, half, direction, &live[side(direction)]);
+            let made = Shared::of(half, direction, &live[side(direction)]);
             self.weight += made.rules.iter().map(|rules| rules.len()).sum::<usize>();
             shared.push(made);
             next
@@ -286,10 +279,10 @@ impl Sets {
 }
 
 impl Shared {
-    fn of(snapshot: &Snapshot, half: &Side<'_>, direction: Direction, live: &LiveRules) -> Self {
-        let network = half.policies.iter().filter_map(|policy| live.network.get(&place(policy)));
+    fn of(half: &Side<'_>, direction: Direction, live: &LiveRules) -> Self {
+        let network = half.policies.iter().filter_map(|policy| live.network.get(&place(*policy)));
         let of = |wanted: Tier| {
-            let placed = half.tiered.iter().filter_map(|place| live.tiered.get(place));
+            let placed = half.tiered.iter().filter_map(|policy| live.tiered.get(&place(*policy)));
             placed.filter(move |(tier, _)| *tier == wanted).map(|(_, rules)| rules)
         };
         let cilium = half.cilium.iter().filter_map(|spec: &Spec<'_>| live.cilium.get(&spec.place()));
@@ -304,8 +297,7 @@ impl Shared {
             })
             .collect();
         let Isolators { isolation, by: isolated_by, others } = Isolators::of(&half.policies, &half.cilium, direction);
-        let tiered = half.tiered.iter().filter_map(|place| snapshot.policies.cluster_network.get(*place));
-        let others = tiered.map(|policy| whole_tiered(policy)).chain(others).collect();
+        let others = half.tiered.iter().map(|policy| whole_tiered(policy)).chain(others).collect();
         let plain = half.tiered.is_empty() && half.cilium.is_empty();
         let (own, domains) = (own.into_iter().collect(), domains(each(&rules)).into_iter().collect());
         Self { isolated_by: isolated_by.into(), others, isolation, plain, rules, own, domains }

@@ -7,9 +7,8 @@ use crate::selector_index::SelectorIndex;
 use crate::tiers::speaking;
 use foldhash::{HashMap, HashSet};
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{CiliumPeer, EndpointSelector, NetworkPolicy, PeerTerm, TierPeer};
+use lictor_manifest::{CiliumPeer, ClusterNetworkPolicy, EndpointSelector, NetworkPolicy, PeerTerm, TierPeer};
 use lictor_model::{Direction, Name, Selector};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Pods of one namespace with the same values under every key that some selector reads: policies select all of
@@ -32,8 +31,8 @@ pub(crate) struct Selected<'a> {
 /// One direction.
 pub(crate) struct Side<'a> {
     pub(crate) policies: Vec<&'a NetworkPolicy>,
-    /// The cluster-wide policies that speak of it, by their place in the snapshot.
-    pub(crate) tiered: Vec<usize>,
+    /// The cluster-wide policies that speak of it, in the order in which they are asked.
+    pub(crate) tiered: Vec<&'a ClusterNetworkPolicy>,
     /// The specs of CiliumNetworkPolicies that speak of it.
     pub(crate) cilium: Vec<Spec<'a>>,
     pub(crate) stand: Stand,
@@ -65,10 +64,15 @@ impl Selecting {
         key
     }
 
-    /// Takes in what these policies ask of pods.
-    pub(crate) fn add<'a>(&mut self, policies: impl Iterator<Item = &'a Arc<NetworkPolicy>>) {
-        let requirements = policies.flat_map(|policy| policy.pod_selector.requirements());
-        self.keys.extend(requirements.map(|requirement| Arc::clone(&requirement.key)));
+    /// Takes in what a policy asks of pods.
+    pub(crate) fn add(&mut self, selector: &Selector) {
+        self.keys.extend(selector.requirements().iter().map(|requirement| Arc::clone(&requirement.key)));
+    }
+
+    /// Takes in what a spec of a CiliumNetworkPolicy asks of pods.
+    pub(crate) fn add_endpoints(&mut self, selector: &EndpointSelector) {
+        self.add(&selector.pods);
+        self.accounts |= !selector.accounts.is_empty();
     }
 }
 
@@ -128,9 +132,13 @@ impl<'a> Groups<'a> {
         live
     }
 
-    /// Each cluster-wide policy that speaks of some endpoint in a direction, by its place in the snapshot.
-    pub(crate) fn live_tiered(&self, direction: Direction) -> BTreeSet<usize> {
-        self.selected.iter().flat_map(|selected| &selected.sides[side(direction)].tiered).copied().collect()
+    /// Each cluster-wide policy that speaks of some endpoint in a direction, once, in the order of kinds and names.
+    pub(crate) fn live_tiered(&self, direction: Direction) -> Vec<&'a ClusterNetworkPolicy> {
+        let mut seen = HashSet::default();
+        let policies = self.selected.iter().flat_map(|selected| &selected.sides[side(direction)].tiered).copied();
+        let mut live: Vec<_> = policies.filter(|policy| seen.insert(std::ptr::from_ref(*policy))).collect();
+        live.sort_by_key(|policy| (policy.kind, &policy.meta.name));
+        live
     }
 }
 
@@ -182,7 +190,7 @@ impl<'a> Selected<'a> {
                     .map(|(_, spec)| *spec)
                     .filter(|spec| spec.speaks(snapshot, pod, direction))
                     .collect(),
-                tiered: speaking(snapshot, pod, direction).map(|(place, _)| place).collect(),
+                tiered: speaking(snapshot, pod, direction).collect(),
                 stand: Stand::of(snapshot, pod, direction),
             }
         });

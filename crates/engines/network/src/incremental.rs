@@ -1,21 +1,19 @@
 //! The program of a snapshot that differs from the last one in a few parts, by what depends on these parts alone.
 
-use crate::addressing::{peer_names, ports};
+use crate::addressing::ports;
 use crate::classes::Meaning;
 use crate::compile::{Compiler, Last};
 use crate::difference::Difference;
+use crate::edits::Edits;
 use crate::follow::{Following, Moves, half};
-use crate::gates::{Making, place};
-use crate::groups::side;
+use crate::gates::Making;
 use crate::learnt::term;
-use crate::matching::rules;
 use crate::patch::Patch;
 use crate::program::{Address, Endpoint, Program, SaidId, Stand};
 use crate::rules::PortName;
-use crate::terms::{TermId, Terms};
+use crate::terms::TermId;
 use foldhash::{HashMap, HashSet};
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::NetworkPolicy;
 use lictor_model::{Cidr, Direction, Name};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,7 +79,7 @@ impl Compiler {
         last.patches += 1;
         let many = last.patches > PATCHES || last.sets.weight > 2 * last.weight.max(LEFT_OVER);
         let many = many || last.forgotten > FORGOTTEN;
-        if many || difference.network_policies.len() > 64 || last.terms.follow_pods() {
+        if many || last.terms.follow_pods() {
             return None;
         }
         if moves_named_hosts(last, program, snapshot, difference) {
@@ -116,37 +114,6 @@ impl Compiler {
         }
         patch.rules = self.rules.refs.get(program.rules.len()..)?.to_vec();
         Some(patch)
-    }
-
-    /// Takes the policies that changed in.
-    fn edit<'a>(&mut self, last: &mut Last, snapshot: &'a Snapshot, difference: &Difference) -> Option<Edits<'a>> {
-        let mut edits = Edits::default();
-        let mut terms = Terms::default();
-        if !difference.network_policies.is_empty() {
-            last.selected.clear();
-        }
-        for name in &difference.network_policies {
-            let (old, new) = (last.policies.remove(name), snapshot.policies.network.get(name));
-            for direction in Direction::BOTH {
-                let live = &mut last.live[side(direction)];
-                if let Some(old) = &old {
-                    live.network.remove(&place(old));
-                }
-                if let Some(new) = new.filter(|new| rules(new, direction).is_some()) {
-                    let made = self.network_rules(new, direction, &mut terms);
-                    if direction == Direction::Egress && !peer_names(made.iter()).is_subset(&last.names) {
-                        return None;
-                    }
-                    live.network.insert(place(new), made);
-                }
-            }
-            last.selecting.add(old.iter().chain(new));
-            last.replaced.extend(old.clone());
-            last.policies.extend(new.map(|new| (name.clone(), Arc::clone(new))));
-            edits.policies.push((name.clone(), old, new));
-        }
-        edits.meeting = last.terms.extend_pods(terms, snapshot)?;
-        Some(edits)
     }
 
     /// Gives addresses that pods have learnt classes of their own, and takes them back from those that all have forgotten.
@@ -303,56 +270,11 @@ impl Last {
         }
         let mut of = |direction| {
             let half = half(snapshot, pod, direction);
-            Some((self.sets.shared_of_live(snapshot, direction, &half, &self.live)?, half.stand))
+            Some((self.sets.shared_of_live(direction, &half, &self.live)?, half.stand))
         };
         let found = [of(Direction::Ingress)?, of(Direction::Egress)?];
         self.selected.insert(key, found);
         Some(found)
-    }
-}
-
-/// A policy that changed: its name, what it was and what it is.
-type Edit<'a> = (Name, Option<Arc<NetworkPolicy>>, Option<&'a Arc<NetworkPolicy>>);
-
-/// The policies that changed.
-#[derive(Default)]
-struct Edits<'a> {
-    policies: Vec<Edit<'a>>,
-    /// The pods that meet a term which is new.
-    meeting: Vec<&'a Arc<Pod>>,
-}
-
-impl Edits<'_> {
-    /// The endpoints that one of them selects or selected and that the program knows, each once, with which of them
-    /// select it now.
-    fn selected<'b>(&self, snapshot: &'b Snapshot, program: &'b Program) -> Vec<(&'b Arc<Pod>, &'b Endpoint, u64)> {
-        let mut found = Vec::new();
-        let namespaces: BTreeSet<&Arc<str>> = self.policies.iter().map(|(name, ..)| &name.namespace).collect();
-        for namespace in namespaces {
-            let policies: Vec<&Arc<NetworkPolicy>> = (self.policies.iter())
-                .filter(|(name, ..)| name.namespace == *namespace)
-                .flat_map(|(_, old, new)| old.iter().chain(*new))
-                .collect();
-            // Both are in the order of names.
-            let mut known = program.endpoints.range(Name::new(Arc::clone(namespace), "")..).peekable();
-            for pod in snapshot.pods_in(namespace) {
-                while known.next_if(|(name, _)| **name < pod.name).is_some() {}
-                let Some((_, endpoint)) = known.next_if(|(name, _)| **name == pod.name) else { continue };
-                if policies.iter().any(|policy| policy.pod_selector.matches(&pod.labels)) {
-                    found.push((pod, endpoint, self.selecting(pod)));
-                }
-            }
-        }
-        found
-    }
-
-    /// Which of them select an endpoint now.
-    fn selecting(&self, pod: &Pod) -> u64 {
-        let selects = |policy: &NetworkPolicy| {
-            policy.meta.name.namespace == pod.name.namespace && policy.pod_selector.matches(&pod.labels)
-        };
-        let bits = self.policies.iter().map(|(_, _, new)| u64::from(new.is_some_and(|policy| selects(policy))));
-        bits.fold(0, |all, bit| all << 1 | bit)
     }
 }
 

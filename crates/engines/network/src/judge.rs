@@ -63,7 +63,7 @@ pub fn judge_asked(snapshot: &Snapshot, flow: &Flow, direction: Direction, asked
     };
     let near = &subject.name;
     let far = Far { near, address, pod: peer, own_node, named, protocol: flow.protocol, port: flow.port };
-    let tiered: Vec<_> = speaking(snapshot, subject, direction).map(|(_, policy)| policy).collect();
+    let tiered: Vec<_> = speaking(snapshot, subject, direction).collect();
     let specs = cilium::speaking(snapshot, subject, direction);
     let mut network = isolating(snapshot, subject, direction);
     let isolators = Isolators::of(&network, &specs, direction);

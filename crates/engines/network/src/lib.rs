@@ -17,6 +17,7 @@ mod cilium;
 mod classes;
 mod compile;
 mod difference;
+mod edits;
 mod facts;
 mod findings;
 mod flat;

@@ -20,16 +20,16 @@ pub(crate) fn whole_tiered(policy: &ClusterNetworkPolicy) -> PolicyRef {
     PolicyRef::whole(policy.kind, policy.meta.name.clone())
 }
 
-/// The policies that speak of a pod in a direction, in the order in which they are asked, with their place in it.
+/// The policies that speak of a pod in a direction, in the order in which they are asked.
 pub(crate) fn speaking<'a>(
     snapshot: &'a Snapshot,
     pod: &Pod,
     direction: Direction,
-) -> impl Iterator<Item = (usize, &'a ClusterNetworkPolicy)> {
-    let speaks = move |(_, policy): &(usize, &ClusterNetworkPolicy)| {
+) -> impl Iterator<Item = &'a ClusterNetworkPolicy> {
+    let speaks = move |policy: &&ClusterNetworkPolicy| {
         !tier_rules(policy, direction).is_empty() && snapshot.selects(&policy.subject, pod)
     };
-    snapshot.policies.cluster_network.iter().map(|policy| &**policy).enumerate().filter(speaks)
+    snapshot.policies.cluster_network.iter().map(|policy| &**policy).filter(speaks)
 }
 
 /// The first rule of a tier that matches a flow and does not pass: what it does, and which it is.

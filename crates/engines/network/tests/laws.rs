@@ -3,8 +3,8 @@
 mod random;
 
 use lictor_cluster::Snapshot;
-use lictor_manifest::{NetworkPolicy, NetworkRule};
-use lictor_model::{Direction, Flow, Http, Name, Peer, Protocol};
+use lictor_manifest::{CiliumNetworkPolicy, ClusterNetworkPolicy, NetworkPolicy, NetworkRule};
+use lictor_model::{Direction, Flow, Http, Name, Peer, PolicyKind, Protocol};
 use lictor_network::{Asked, Change, ClassId, Compiler, Difference, Gate, Program, compile, judge, judge_asked};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -235,10 +235,15 @@ fn following(before: &Snapshot, mut after: Snapshot) -> Snapshot {
     }
     keep(&before.policies.network, &mut after.policies.network);
     keep(&before.policies.cilium, &mut after.policies.cilium);
+    for policy in &mut after.policies.cluster_network {
+        if let Some(old) = before.policies.cluster_network.iter().find(|old| *old == policy) {
+            *policy = Arc::clone(old);
+        }
+    }
     after
 }
 
-/// Clusters of which each differs from the one before it in one pod, one NetworkPolicy or what pods have heard.
+/// Clusters of which each differs from the one before it in one pod, one policy or what pods have heard.
 fn in_small_steps(first: Cluster, changes: Vec<(usize, usize, Cluster)>) -> Vec<Cluster> {
     let mut steps = vec![first];
     for (part, at, other) in changes {
@@ -260,6 +265,8 @@ fn in_small_steps(first: Cluster, changes: Vec<(usize, usize, Cluster)>) -> Vec<
                 next.policies.retain(|known| known.meta.name != added.meta.name);
                 next.policies.push(added.clone());
             }
+            8 => edit(&mut next.cilium, &other.cilium, at),
+            9 => edit(&mut next.tiered, &other.tiered, at),
             _ if !next.policies.is_empty() && !other.policies.is_empty() => {
                 let meta = next.policies[policy].meta.clone();
                 next.policies[policy] = NetworkPolicy { meta, ..other.policies[0].clone() };
@@ -271,12 +278,49 @@ fn in_small_steps(first: Cluster, changes: Vec<(usize, usize, Cluster)>) -> Vec<
     steps
 }
 
+/// Has a policy go, come, or say something else.
+fn edit<T: Clone + Named>(policies: &mut Vec<T>, others: &[T], at: usize) {
+    let place = at % policies.len().max(1);
+    match (at % 3, others.first()) {
+        (0, _) if !policies.is_empty() => drop(policies.remove(place)),
+        (1, Some(other)) if policies.iter().all(|known| known.name() != other.name()) => policies.push(other.clone()),
+        (_, Some(other)) if !policies.is_empty() => policies[place] = other.named(&policies[place]),
+        _ => {}
+    }
+}
+
+trait Named {
+    fn name(&self) -> (PolicyKind, &Name);
+    /// The same under the name of another.
+    fn named(&self, other: &Self) -> Self;
+}
+
+impl Named for CiliumNetworkPolicy {
+    fn name(&self) -> (PolicyKind, &Name) {
+        (self.kind, &self.meta.name)
+    }
+
+    fn named(&self, other: &Self) -> Self {
+        Self { meta: other.meta.clone(), kind: other.kind, ..self.clone() }
+    }
+}
+
+impl Named for ClusterNetworkPolicy {
+    fn name(&self) -> (PolicyKind, &Name) {
+        (self.kind, &self.meta.name)
+    }
+
+    fn named(&self, other: &Self) -> Self {
+        Self { meta: other.meta.clone(), kind: other.kind, tier: other.tier, ..self.clone() }
+    }
+}
+
 #[test]
 fn what_follows_a_program_in_parts_is_what_all_of_it_compiles_to() {
     let config = ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = TestRunner::new(config);
-    let changes = prop::collection::vec((0_usize..11, 0_usize..8, cluster()), 1..8);
-    let (patches, wholes) = (Cell::new(0), Cell::new(0));
+    let changes = prop::collection::vec((0_usize..16, 0_usize..8, cluster()), 1..8);
+    let (patches, wholes, of_others) = (Cell::new(0), Cell::new(0), Cell::new(0));
     let outcome = runner.run(&(cluster(), changes, any::<bool>()), |(first, changes, cilium)| {
         let first = if cilium { first } else { Cluster { cilium: Vec::new(), ..first } };
         let mut compiler = Compiler::default();
@@ -299,6 +343,8 @@ fn what_follows_a_program_in_parts_is_what_all_of_it_compiles_to() {
                         }
                         Change::Patch(patch) => {
                             patches.set(patches.get() + 1);
+                            let others = difference.cilium_policies.len() + difference.cluster_policies.len();
+                            of_others.set(of_others.get() + usize::from(others > 0));
                             let mut program = before.clone();
                             program.patch(patch);
                             program
@@ -325,5 +371,7 @@ fn what_follows_a_program_in_parts_is_what_all_of_it_compiles_to() {
         Ok(())
     });
     outcome.expect("the programs agree");
+    println!("{} patches, {} for other than NetworkPolicies; {} whole", patches.get(), of_others.get(), wholes.get());
+    assert!(of_others.get() > 10, "{} patches for other kinds of policies", of_others.get());
     assert!(patches.get() > wholes.get(), "{} patches, {} compiled as a whole", patches.get(), wholes.get());
 }
