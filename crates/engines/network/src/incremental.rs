@@ -8,7 +8,7 @@ use crate::difference::Difference;
 use crate::gates::{Making, place};
 use crate::groups::{Side, side};
 use crate::judge::isolating;
-use crate::learnt::term;
+use crate::learnt::moves_named_hosts;
 use crate::matching::rules;
 use crate::patch::Patch;
 use crate::program::{Address, Endpoint, Gate, Program, RuleSetId, SaidId, Stand};
@@ -17,9 +17,8 @@ use crate::terms::{TermId, Terms};
 use crate::tiers::speaking;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::NetworkPolicy;
-use lictor_model::{Cidr, Direction, Name};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::IpAddr;
+use lictor_model::{Direction, Name};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What a program becomes.
@@ -147,42 +146,6 @@ impl Compiler {
         }
         edits.meeting = last.terms.extend_pods(terms, snapshot)?;
         Some(edits)
-    }
-
-    /// Gives addresses that pods have learnt classes of their own, and takes them back from those that all have forgotten.
-    /// The terms that classes meet which are new.
-    fn learn(
-        &mut self,
-        last: &mut Last,
-        snapshot: &Snapshot,
-        difference: &Difference,
-        patch: &mut Patch,
-    ) -> BTreeSet<TermId> {
-        let mut differing = BTreeSet::new();
-        for pod in &difference.names {
-            differing.extend(last.learnt.update(pod, snapshot, &mut self.terms));
-        }
-        let mut terms = BTreeSet::new();
-        for address in differing {
-            let id = term(address, &mut self.terms);
-            let met = if last.learnt.is_known(address) {
-                let Some(met) = last.terms.add_address(id, address) else { continue };
-                Some(met)
-            } else {
-                last.forgotten += 1;
-                last.terms.remove_address(id, address)
-            };
-            let before = last.classes.len();
-            let class = met.map(|met| {
-                let class = last.classes.of(Meaning { terms: met.to_vec(), ports: Vec::new() }, &mut self.classes);
-                if last.classes.len() > before {
-                    terms.extend(met.iter().copied());
-                }
-                class
-            });
-            patch.prefixes.insert(Cidr::host(address), class);
-        }
-        terms
     }
 
     /// Gives the addresses of these pods their classes. Some terms are met by classes that are new already.
@@ -380,21 +343,6 @@ impl Edits<'_> {
         let bits = self.policies.iter().map(|(_, _, new)| u64::from(new.is_some_and(|policy| selects(policy))));
         bits.fold(0, |all, bit| all << 1 | bit)
     }
-}
-
-/// Whether a pod that came, went or changed has or had an address that somebody knows by a name: only addresses outside
-/// open by name.
-fn moves_named_hosts(last: &Last, program: &Program, snapshot: &Snapshot, difference: &Difference) -> bool {
-    if difference.pods.is_empty() || (snapshot.names.is_empty() && !last.terms.has_hosts()) {
-        return false;
-    }
-    let named: HashSet<IpAddr> = snapshot.names.hosts().collect();
-    let is_named = |address: &IpAddr| named.contains(address) || !last.terms.of_host(*address).is_empty();
-    difference.pods.iter().any(|name| {
-        let before = program.endpoints.get(name).into_iter().flat_map(|known| &known.addresses);
-        let after = snapshot.pods.get(name).into_iter().flat_map(|pod| &pod.addresses);
-        before.chain(after).any(is_named)
-    })
 }
 
 /// What speaks of a pod in a direction.
