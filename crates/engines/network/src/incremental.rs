@@ -7,17 +7,16 @@ use crate::difference::Difference;
 use crate::edits::Edits;
 use crate::follow::{Following, Moves, half};
 use crate::gates::Making;
-use crate::learnt::term;
+use crate::learnt::moves_named_hosts;
 use crate::patch::Patch;
 use crate::program::{Address, Endpoint, Program, SaidId, Stand};
 use crate::rules::PortName;
 use crate::terms::TermId;
-use foldhash::{HashMap, HashSet};
+use foldhash::HashMap;
 use lictor_cluster::{Pod, Snapshot};
-use lictor_model::{Cidr, Direction, Name};
+use lictor_model::{Direction, Name};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What a program becomes.
@@ -114,42 +113,6 @@ impl Compiler {
         }
         patch.rules = self.rules.refs.get(program.rules.len()..)?.to_vec();
         Some(patch)
-    }
-
-    /// Gives addresses that pods have learnt classes of their own, and takes them back from those that all have forgotten.
-    /// The terms that classes meet which are new.
-    fn learn(
-        &mut self,
-        last: &mut Last,
-        snapshot: &Snapshot,
-        difference: &Difference,
-        patch: &mut Patch,
-    ) -> BTreeSet<TermId> {
-        let mut differing = BTreeSet::new();
-        for pod in &difference.names {
-            differing.extend(last.learnt.update(pod, snapshot, &mut self.terms));
-        }
-        let mut terms = BTreeSet::new();
-        for address in differing {
-            let id = term(address, &mut self.terms);
-            let met = if last.learnt.is_known(address) {
-                let Some(met) = last.terms.add_address(id, address) else { continue };
-                Some(met)
-            } else {
-                last.forgotten += 1;
-                last.terms.remove_address(id, address)
-            };
-            let before = last.classes.len();
-            let class = met.map(|met| {
-                let class = last.classes.of(Meaning { terms: met.to_vec(), ports: Vec::new() }, &mut self.classes);
-                if last.classes.len() > before {
-                    terms.extend(met.iter().copied());
-                }
-                class
-            });
-            patch.prefixes.insert(Cidr::host(address), class);
-        }
-        terms
     }
 
     /// Gives the addresses of these pods their classes. Some terms are met by classes that are new already.
@@ -276,19 +239,4 @@ impl Last {
         self.selected.insert(key, found);
         Some(found)
     }
-}
-
-/// Whether a pod that came, went or changed has or had an address that somebody knows by a name: only addresses outside
-/// open by name.
-fn moves_named_hosts(last: &Last, program: &Program, snapshot: &Snapshot, difference: &Difference) -> bool {
-    if difference.pods.is_empty() || (snapshot.names.is_empty() && !last.terms.has_hosts()) {
-        return false;
-    }
-    let named: HashSet<IpAddr> = snapshot.names.hosts().collect();
-    let is_named = |address: &IpAddr| named.contains(address) || !last.terms.of_host(*address).is_empty();
-    difference.pods.iter().any(|name| {
-        let before = program.endpoints.get(name).into_iter().flat_map(|known| known.addresses.iter());
-        let after = snapshot.pods.get(name).into_iter().flat_map(|pod| &pod.addresses);
-        before.chain(after).any(is_named)
-    })
 }

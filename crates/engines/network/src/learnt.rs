@@ -4,13 +4,17 @@
 //! it. What differs from pod to pod is which of these classes the rules about a name mean, so pods that have learnt the
 //! same share a rule set as before, and those that have learnt nothing share the one without.
 
-use crate::compile::LiveRules;
+use crate::classes::Meaning;
+use crate::compile::{Compiler, Last, LiveRules};
+use crate::difference::Difference;
 use crate::numbers::Numbers;
+use crate::patch::Patch;
+use crate::program::Program;
 use crate::rules::Rule;
 use crate::terms::{HostsOf, Term, TermId, Terms};
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use lictor_cluster::Snapshot;
-use lictor_model::{DomainPattern, Name};
+use lictor_model::{Cidr, DomainPattern, Name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -50,7 +54,7 @@ impl Learnt {
     }
 
     /// Takes in what a pod has learnt now; the addresses that are new to it, and those that it has forgotten.
-    pub(crate) fn update(&mut self, pod: &Name, snapshot: &Snapshot, numbers: &mut Numbers<Term>) -> Vec<IpAddr> {
+    fn update(&mut self, pod: &Name, snapshot: &Snapshot, numbers: &mut Numbers<Term>) -> Vec<IpAddr> {
         let before = self.by_pod.remove(pod).unwrap_or_default();
         let own = self.own(pod, snapshot, numbers);
         let differing: Vec<IpAddr> = before.addresses.symmetric_difference(&own.addresses).copied().collect();
@@ -87,7 +91,7 @@ impl Learnt {
     }
 
     /// Whether some pod has learnt an address.
-    pub(crate) fn is_known(&self, address: IpAddr) -> bool {
+    fn is_known(&self, address: IpAddr) -> bool {
         self.knowing.contains_key(&address)
     }
 
@@ -97,8 +101,61 @@ impl Learnt {
     }
 }
 
+impl Compiler {
+    /// Gives addresses that pods have learnt classes of their own, and takes them back from those that all have forgotten.
+    /// The terms that classes meet which are new.
+    pub(crate) fn learn(
+        &mut self,
+        last: &mut Last,
+        snapshot: &Snapshot,
+        difference: &Difference,
+        patch: &mut Patch,
+    ) -> BTreeSet<TermId> {
+        let mut differing = BTreeSet::new();
+        for pod in &difference.names {
+            differing.extend(last.learnt.update(pod, snapshot, &mut self.terms));
+        }
+        let mut terms = BTreeSet::new();
+        for address in differing {
+            let id = term(address, &mut self.terms);
+            let met = if last.learnt.is_known(address) {
+                let Some(met) = last.terms.add_address(id, address) else { continue };
+                Some(met)
+            } else {
+                last.forgotten += 1;
+                last.terms.remove_address(id, address)
+            };
+            let before = last.classes.len();
+            let class = met.map(|met| {
+                let class = last.classes.of(Meaning { terms: met.to_vec(), ports: Vec::new() }, &mut self.classes);
+                if last.classes.len() > before {
+                    terms.extend(met.iter().copied());
+                }
+                class
+            });
+            patch.prefixes.insert(Cidr::host(address), class);
+        }
+        terms
+    }
+}
+
+/// Whether a pod that came, went or changed has or had an address that somebody knows by a name: only addresses outside
+/// open by name.
+pub(crate) fn moves_named_hosts(last: &Last, program: &Program, snapshot: &Snapshot, difference: &Difference) -> bool {
+    if difference.pods.is_empty() || (snapshot.names.is_empty() && !last.terms.has_hosts()) {
+        return false;
+    }
+    let named: HashSet<IpAddr> = snapshot.names.hosts().collect();
+    let is_named = |address: &IpAddr| named.contains(address) || !last.terms.of_host(*address).is_empty();
+    difference.pods.iter().any(|name| {
+        let before = program.endpoints.get(name).into_iter().flat_map(|known| known.addresses.iter());
+        let after = snapshot.pods.get(name).into_iter().flat_map(|pod| &pod.addresses);
+        before.chain(after).any(is_named)
+    })
+}
+
 /// The number of the term for an address that some pod has learnt.
-pub(crate) fn term(address: IpAddr, numbers: &mut Numbers<Term>) -> TermId {
+fn term(address: IpAddr, numbers: &mut Numbers<Term>) -> TermId {
     numbers.of(Term::Hosts(HostsOf::Address(address)))
 }
 

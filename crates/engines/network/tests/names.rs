@@ -108,6 +108,42 @@ fn a_name_opens_for_the_pod_that_has_learnt_it() {
 }
 
 #[test]
+fn a_name_is_spoken_of_to_the_pods_that_a_policy_selects() {
+    let policies = POLICIES.replace("endpointSelector: {}", "endpointSelector: {matchLabels: {app: web}}")
+        + "---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: own, namespace: a}
+spec:
+  endpointSelector: {}
+  egress: [{toFQDNs: [{matchName: own.test}]}]
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: tier}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {namespaces: {matchLabels: {team: blue}}}
+  egress: [{action: Accept, to: [{domainNames: ['*.tier.test']}]}]
+";
+    let snapshot = world(&policies).snapshot;
+    for (of, told) in [
+        ("a/web", &["www.example.com", "own.test"][..]),
+        ("a/db", &["own.test"]),
+        ("b/web", &["www.example.com", "a.tier.test"]),
+        ("b/api", &["a.tier.test"]),
+        // It is its node, which no policy selects.
+        ("b/agent", &[]),
+    ] {
+        let names = ["www.example.com", "own.test", "a.tier.test", "example.com"];
+        let found: Vec<&str> =
+            names.into_iter().filter(|name| snapshot.speaks_of_name(&snapshot.pods[&pod(of)], name)).collect();
+        assert_eq!(found, told, "{of}");
+    }
+}
+
+#[test]
 fn a_denial_says_that_others_know_the_address_by_the_name() {
     let snapshot = knowing(&world(POLICIES).snapshot, &[("a/web", "www.example.com", "203.0.113.8")]);
     let seen = |to: &str| {
