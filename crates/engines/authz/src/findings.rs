@@ -19,7 +19,7 @@ pub(crate) fn authorization(snapshot: &Snapshot, prepared: &[Prepared<'_>], stat
         match status.state {
             PolicyState::AttachedElsewhere => findings.push(attached(policy)),
             PolicyState::Refused(refusal) => findings.push(refused(one, refusal)),
-            PolicyState::Enforced | PolicyState::DryRun | PolicyState::Ineffective => {}
+            PolicyState::Enforced | PolicyState::FailsClosed(_) | PolicyState::DryRun | PolicyState::Ineffective => {}
         }
         if status.pods == 0 && status.state != PolicyState::AttachedElsewhere {
             findings.push(selects_nothing(&policy.meta.name, &policy.meta, "AuthorizationPolicy"));

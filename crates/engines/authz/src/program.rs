@@ -37,6 +37,8 @@ pub struct PolicyStatus {
 pub enum PolicyState {
     /// It is in force.
     Enforced,
+    /// It is in force, and so many of its rules ask for what is not done: they fail closed.
+    FailsClosed(usize),
     /// It is evaluated, and its verdict only told (`istio.io/dry-run`).
     DryRun,
     /// It is attached to something that is not a workload.
@@ -50,6 +52,10 @@ pub enum PolicyState {
 impl fmt::Display for PolicyState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::FailsClosed(1) => "enforced, but 1 rule asks for what is not done and fails closed",
+            Self::FailsClosed(rules) => {
+                return write!(f, "enforced, but {rules} rules ask for what is not done and fail closed");
+            }
             Self::Enforced => "enforced",
             Self::DryRun => "dry run",
             Self::AttachedElsewhere => "attached to no workload",

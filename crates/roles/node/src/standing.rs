@@ -2,6 +2,7 @@
 
 use lictor_authz::{PolicyState, PolicyStatus};
 use lictor_cluster::Snapshot;
+use lictor_manifest::{CiliumNetworkPolicy, CiliumPeer, ClusterNetworkPolicy, TierPeer, TierPort};
 use lictor_model::{Layer, Name, PolicyKind, PolicyRef};
 use lictor_network::Program;
 use std::collections::{BTreeSet, HashMap};
@@ -26,13 +27,30 @@ pub(crate) fn policies(snapshot: &Snapshot, network: &Program, authorization: &[
             }
         }
     }
-    let known = |kind: PolicyKind, name: &Name| {
+    let known = |kind: PolicyKind, name: &Name, closed: usize| {
         let policy = PolicyRef::whole(kind, name.clone());
-        PolicyStatus { pods: pods.get(&policy).copied().unwrap_or_default(), policy, state: PolicyState::Enforced }
+        let state = if closed == 0 { PolicyState::Enforced } else { PolicyState::FailsClosed(closed) };
+        PolicyStatus { pods: pods.get(&policy).copied().unwrap_or_default(), policy, state }
     };
-    let network = snapshot.policies.network.keys().map(|name| known(PolicyKind::NetworkPolicy, name));
-    let tiered = snapshot.policies.cluster_network.iter().map(|policy| known(policy.kind, &policy.meta.name));
-    let cilium = snapshot.policies.cilium.values().map(|policy| known(policy.kind, &policy.meta.name));
-    let stances = snapshot.policies.stances.keys().map(|name| known(PolicyKind::Stance, name));
+    let network = snapshot.policies.network.keys().map(|name| known(PolicyKind::NetworkPolicy, name, 0));
+    let tiered = snapshot.policies.cluster_network.iter();
+    let tiered = tiered.map(|policy| known(policy.kind, &policy.meta.name, tiered_closed(policy)));
+    let cilium = snapshot.policies.cilium.values();
+    let cilium = cilium.map(|policy| known(policy.kind, &policy.meta.name, cilium_closed(policy)));
+    let stances = snapshot.policies.stances.keys().map(|name| known(PolicyKind::Stance, name, 0));
     network.chain(tiered).chain(cilium).chain(stances).chain(authorization.iter().cloned()).collect()
+}
+
+/// The rules of a tier with a peer or protocol of an unknown kind.
+fn tiered_closed(policy: &ClusterNetworkPolicy) -> usize {
+    let rules = policy.ingress.iter().chain(&policy.egress);
+    rules.filter(|rule| rule.peers.contains(&TierPeer::Unknown) || rule.ports.contains(&TierPort::Unknown)).count()
+}
+
+/// The rules that ask for something that lictor does not do, or name peers in a way that it does not know.
+fn cilium_closed(policy: &CiliumNetworkPolicy) -> usize {
+    let sides = policy.specs.iter().flat_map(|spec| [&spec.ingress, &spec.egress]);
+    let rules = sides.flat_map(|side| side.allow.iter().chain(&side.deny));
+    let unknown = |peers: &Vec<CiliumPeer>| peers.contains(&CiliumPeer::Unknown);
+    rules.filter(|rule| rule.unsupported.is_some() || rule.peers.as_ref().is_some_and(unknown)).count()
 }

@@ -42,6 +42,26 @@ fn an_edit_is_applied_and_a_broken_file_changes_nothing() {
     assert!(lab.reaches("edit/client", &server, 7000), "the policy is gone");
 }
 
+/// What `status` says became of a policy.
+fn state(lab: &Lab, policy: &str) -> String {
+    let status = lab.status();
+    let policies = status["policies"].as_array().unwrap();
+    let known = policies.iter().find(|known| known["policy"]["name"] == policy).unwrap();
+    known["state"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_policy_whose_rules_fail_closed_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("pods.yaml"), echo_pod("closed", "server", false)).unwrap();
+    let policy = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: some, namespace: closed}\n\
+                  spec: {endpointSelector: {}, ingress: [{toPorts: [{ports: [{port: '9092', protocol: TCP}], rules: \
+                  {kafka: [{role: produce}]}}]}, {toPorts: [{ports: [{port: '7000', protocol: TCP}]}]}]}\n";
+    fs::write(folder.path().join("policy.yaml"), policy).unwrap();
+    let lab = Lab::up("e2e-closed", &[folder.path()]);
+    assert_eq!(state(&lab, "closed/some"), "enforced, but 1 rule asks for what is not done and fails closed");
+}
+
 #[test]
 fn policies_that_do_not_fit_say_so_and_the_old_ones_stay() {
     let folder = tempfile::tempdir().unwrap();
@@ -56,12 +76,7 @@ fn policies_that_do_not_fit_say_so_and_the_old_ones_stay() {
     write("policy.yaml", &policy("{ports: [{port: 7000}]}"));
     let lab = Lab::up("e2e-room", &[folder.path()]);
     let server = lab.address("room/server");
-    let state = || -> String {
-        let status = lab.status();
-        let policies = status["policies"].as_array().unwrap();
-        let known = policies.iter().find(|known| known["policy"]["name"] == "room/some").unwrap();
-        known["state"].as_str().unwrap().to_owned()
-    };
+    let state = || state(&lab, "room/some");
     assert_eq!((state().as_str(), lab.reaches("room/client", &server, 7000)), ("enforced", true));
 
     // 600 blocks at 600 ports are 360,000 entries.
