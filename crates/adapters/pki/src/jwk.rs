@@ -179,6 +179,8 @@ fn without_zeros(number: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::{Curve, PublicJwk};
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::{Map, Value};
 
     fn members(text: &str) -> Map<String, Value> {
@@ -200,6 +202,19 @@ mod tests {
         // RFC 7638, section 3.1, computes the thumbprint of this very key.
         let key = PublicJwk::from_members(&members(RSA)).expect("a key");
         assert_eq!(key.thumbprint(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+    }
+
+    #[test]
+    fn a_coordinate_has_the_length_of_its_curve() {
+        let whole = members(EC);
+        let PublicJwk::Ec { point, .. } = PublicJwk::from_members(&whole).expect("a key") else { panic!("EC") };
+        for split in 0..=64 {
+            let mut members = whole.clone();
+            let (x, y) = point[1..].split_at(split);
+            members.insert("x".to_owned(), URL_SAFE_NO_PAD.encode(x).into());
+            members.insert("y".to_owned(), URL_SAFE_NO_PAD.encode(y).into());
+            assert_eq!(PublicJwk::from_members(&members).is_some(), split == 32, "{split} bytes of x");
+        }
     }
 
     #[test]

@@ -126,14 +126,6 @@ pub fn verify_token(token: &str, bundle: &Bundle, audience: &str, now: UnixTime)
     Ok(JwtSvid { id, audience: meant, expires_at, claims: token.claims })
 }
 
-/// The trust domain that a token says it is of. It proves nothing: it tells which bundle to hand to [`verify_token`].
-///
-/// # Errors
-/// The token does not have the form of a JWT-SVID, or its subject is no identity of a workload.
-pub fn claimed_trust_domain(token: &str) -> Result<TrustDomain, TokenError> {
-    Ok(subject(&Unverified::read(token)?.claims)?.trust_domain())
-}
-
 fn check_signature(token: &Unverified<'_>, bundle: &Bundle) -> Result<(), TokenError> {
     let algorithm = token.algorithm;
     let mut candidates = bundle

@@ -45,7 +45,7 @@ pub use bundle::{Bundle, InvalidAuthority, JwtKey};
 pub use jwk::{Curve, PublicJwk};
 pub use jwks::{IgnoredKey, InvalidBundle, NoJwk, ReadBundle, Unusable};
 pub use jws::{Algorithm, JwsError};
-pub use jwt::{JwtSvid, LEEWAY, TokenError, claimed_trust_domain, verify_token};
+pub use jwt::{JwtSvid, LEEWAY, TokenError, verify_token};
 pub use keyring::{Change, Keyring, Subscription};
 pub use pem::InvalidAuthorityFile;
 pub use signing::SigningFault;

@@ -3,6 +3,7 @@
 use crate::certificate::KEY_USAGES;
 use crate::{DOMAIN, NOW, Vectors, at, compare, now};
 use lictor_pki::{CertificateAuthority, Usage, verify};
+use rcgen::{CertificateParams, CertificateSigningRequest, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -19,6 +20,8 @@ struct Case {
     /// Seconds that the leaf is to live.
     #[serde(default = "an_hour")]
     lifetime: i64,
+    /// The workload made its key, of this kind, and asks for the certificate with a request that wants other things.
+    request: Option<String>,
     /// How many certificates the chain has.
     chain: Option<usize>,
     /// Members of its description.
@@ -41,19 +44,41 @@ fn what_our_authority_signs_is_what_the_specification_asks_for() {
             return compare_members(&describe(&authority.certificates()[0]), case.is.as_ref());
         };
         let id = id.parse().expect("an identity");
-        let svid = match authority.issue(&id, now(), Duration::seconds(case.lifetime)) {
-            Ok(svid) => svid,
+        let lifetime = Duration::seconds(case.lifetime);
+        let chain = match &case.request {
+            None => authority.issue(&id, now(), lifetime).map(|svid| svid.chain),
+            Some(kind) => authority.sign(request(kind).der(), &id, now(), lifetime),
+        };
+        let chain = match chain {
+            Ok(chain) => chain,
             Err(error) => return compare(Err::<(), _>(error), None, case.refused.as_deref()),
         };
         for usage in [Usage::Client, Usage::Server] {
-            let seen = verify(&svid.chain, &root.bundle(1), at(0), usage);
+            let seen = verify(&chain, &root.bundle(1), at(0), usage);
             compare(seen, Some(id.clone()), None)?;
         }
-        if case.chain.is_some_and(|length| length != svid.chain.len()) {
-            return Err(format!("a chain of {}", svid.chain.len()));
+        if case.chain.is_some_and(|length| length != chain.len()) {
+            return Err(format!("a chain of {}", chain.len()));
         }
-        compare_members(&describe(&svid.chain[0]), case.is.as_ref())
+        compare_members(&describe(&chain[0]), case.is.as_ref())
     });
+}
+
+/// A request for another one's name, two more names, a CA and another purpose.
+fn request(kind: &str) -> CertificateSigningRequest {
+    let algorithm = match kind {
+        "P-256" => &rcgen::PKCS_ECDSA_P256_SHA256,
+        "P-384" => &rcgen::PKCS_ECDSA_P384_SHA384,
+        "P-521" => &rcgen::PKCS_ECDSA_P521_SHA512,
+        "Ed25519" => &rcgen::PKCS_ED25519,
+        _ => panic!("expected a kind of key, saw {kind}"),
+    };
+    let key = KeyPair::generate_for(algorithm).expect("a key");
+    let mut wanted = CertificateParams::new(["victim.svc".to_owned()]).expect("parameters");
+    wanted.subject_alt_names.push(SanType::URI("spiffe://td.example/victim".try_into().expect("a name")));
+    wanted.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    wanted.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+    wanted.serialize_request(&key).expect("a request")
 }
 
 fn compare_members(seen: &Value, wanted: Option<&Map<String, Value>>) -> Result<(), String> {
