@@ -1,5 +1,6 @@
 //! An answer as text: the verdict, the ladder, the fix, the notes.
 
+use crate::edges::end;
 use crate::format::Format;
 use crate::sentence::sentence;
 use crate::style::{Style, Tone, columns, padded, wrapped};
@@ -243,7 +244,8 @@ fn of_opening(opening: &Opening) -> String {
         _ => opening.ports.to_string(),
     };
     let request = opening.request.as_ref().map(|request| format!(" {}", of_request(request))).unwrap_or_default();
-    format!("{} -> {}:{ports}/{}{request}", opening.source, opening.destination, opening.protocol)
+    let to = end(&format!("{}:{ports}/{}", opening.destination, opening.protocol), opening.destination_alike);
+    format!("{} -> {to}{request}", end(&opening.source, opening.source_alike))
 }
 
 /// An identity without what it shares with another: `.../sa/db`.

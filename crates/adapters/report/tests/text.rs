@@ -308,7 +308,7 @@ fn an_answer_as_json_has_the_same_facts() {
 
 #[test]
 fn edges_in_every_form() {
-    let edges = lictor_why::edges(&shop(), &Scope::default(), Show::All);
+    let edges = lictor_why::edges(&shop(), &Scope::default(), Show::All).expect("few pairs");
     let text = |format| lictor_report::edges(&edges, format, Style::default()).expect("a text");
     assert_snapshot!(text(Format::Text), @r"
     FROM      TO                VERDICT  TLS     DECIDED BY

@@ -19,7 +19,7 @@ fn policy(ports: &str) -> String {
 
 /// Each change in a line.
 fn changes(old: &str, new: &str) -> Vec<String> {
-    let difference = diff(&snapshot(old), &snapshot(new), &Scope::default());
+    let difference = diff(&snapshot(old), &snapshot(new), &Scope::default(), None).expect("few pairs");
     let tell = |change: &lictor_why::EdgeChange| {
         let by = change.after.as_ref().map_or_else(|| "gone".to_owned(), |edge| edge.by.to_string());
         format!("{} {} -> {}:{} {by}", change.change.as_str(), change.source, change.destination, change.port)

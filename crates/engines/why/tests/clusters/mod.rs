@@ -8,22 +8,35 @@ pub(crate) const PORTS: [u16; 3] = [80, 443, 8080];
 
 /// A cluster as a text.
 pub(crate) fn cluster() -> impl Strategy<Value = String> {
-    let pods = prop::collection::vec((0..2usize, 0..3usize, 0..2usize, any::<bool>(), 1..3u32), 2..5);
+    let pods = prop::collection::vec((0..2usize, 0..3usize, 0..2usize, any::<bool>(), 1..3u32, any::<bool>()), 2..5);
     let network = prop::collection::vec(network_policy(), 0..4);
     let authorization = prop::collection::vec(authorization_policy(), 0..3);
     let peers = prop::collection::vec(peer_authentication(), 0..3);
     let stances = prop::collection::vec((0..2usize, prop::sample::select(vec!["Observe", "Audit", "Enforce"])), 0..2);
     (pods, network, authorization, peers, stances).prop_map(|(pods, network, authorization, peers, stances)| {
         let mut text = String::new();
-        for (at, (namespace, app, tier, enrolled, replicas)) in pods.into_iter().enumerate() {
-            let _ = write!(
-                text,
-                "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: w{at}, namespace: n{namespace}}}\n\
-                 spec: {{replicas: {replicas}, selector: {{matchLabels: {{app: a{app}}}}}, template: {{metadata: {{labels: \
-                 {{app: a{app}, tier: t{tier}}}, annotations: {{lictor.dev/enroll: '{enrolled}'}}}}, spec: \
-                 {{serviceAccountName: w{at}, containers: [{{name: c, image: i, ports: [{{name: web, containerPort: 80}}, \
-                 {{containerPort: 8080}}, {{containerPort: 443, protocol: UDP}}]}}]}}}}}}\n"
+        for (at, (namespace, app, tier, enrolled, replicas, owned)) in pods.into_iter().enumerate() {
+            let labels = format!("{{app: a{app}, tier: t{tier}}}, annotations: {{lictor.dev/enroll: '{enrolled}'}}");
+            let spec = format!(
+                "{{serviceAccountName: w{at}, containers: [{{name: c, image: i, ports: [{{name: web, containerPort: 80}}, \
+                 {{containerPort: 8080}}, {{containerPort: 443, protocol: UDP}}]}}]}}"
             );
+            if owned {
+                let _ = write!(
+                    text,
+                    "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: w{at}, namespace: n{namespace}}}\n\
+                     spec: {{replicas: {replicas}, selector: {{matchLabels: {{app: a{app}}}}}, template: {{metadata: {{labels: \
+                     {labels}}}, spec: {spec}}}}}\n"
+                );
+                continue;
+            }
+            for one in 0..=replicas {
+                let _ = write!(
+                    text,
+                    "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: w{at}-{one}, namespace: n{namespace}, labels: {labels}}}\n\
+                     spec: {spec}\n"
+                );
+            }
         }
         for (at, policy) in network.iter().chain(&authorization).chain(&peers).enumerate() {
             let _ = write!(text, "---\n{}", policy.replace("NAME", &format!("p{at}")));
