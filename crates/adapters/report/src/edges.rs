@@ -163,7 +163,7 @@ fn markdown(edges: &[Edge]) -> String {
         let tls = if edge.encrypted { "mutual" } else { "-" };
         let to = port_of(&edge.destination, edge.destination_alike, edge.port, edge.protocol);
         let (from, by) = (end(&edge.source, edge.source_alike), decided(edge).replace('|', "\\|"));
-        let _ = writeln!(out, "| {from} | {to} | {} | {tls} | {by} |", edge.source, edge.verdict.as_str());
+        let _ = writeln!(out, "| {from} | {to} | {} | {tls} | {by} |", edge.verdict.as_str());
     }
     out
 }

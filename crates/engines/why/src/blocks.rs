@@ -58,12 +58,13 @@ pub(crate) fn blocks(snapshot: &Snapshot) -> BTreeSet<Cidr> {
 }
 
 /// An address outside the cluster for each kind that these blocks tell apart: one in each block that is not a pod's
-/// or node's, and one in none.
-pub(crate) fn outside(snapshot: &Snapshot, blocks: &BTreeSet<Cidr>, spans: &Spans) -> Vec<Site> {
+/// or node's, and one in none; of the families that these sites have.
+pub(crate) fn outside(snapshot: &Snapshot, sites: &[Site], blocks: &BTreeSet<Cidr>, spans: &Spans) -> Vec<Site> {
     // TEST-NET-3 and the documentation prefix: nobody's addresses (RFC 5737, RFC 3849).
     let nowhere: [IpAddr; 2] = [[203, 0, 113, 77].into(), [0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0x77].into()];
     let free = |address: &IpAddr| snapshot.pod_at(*address).is_none() && snapshot.node_at(*address).is_none();
-    let families: BTreeSet<bool> = snapshot.pods.values().flat_map(|pod| &pod.addresses).map(IpAddr::is_ipv4).collect();
+    let families: BTreeSet<bool> =
+        sites.iter().filter_map(Site::pod).flat_map(|pod| &pod.addresses).map(IpAddr::is_ipv4).collect();
     let in_block = |(number, block): (usize, &Cidr)| {
         // The deepest block that holds an address decides about it.
         candidates(block).into_iter().find(|address| free(address) && spans.deepest(*address) == Some(number))

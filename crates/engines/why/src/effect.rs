@@ -10,6 +10,7 @@ use crate::edges::is_none;
 use crate::engines::Engines;
 use crate::fix::Wish;
 use crate::lookup::Pair;
+use crate::port_ranges::{merged, ranges, spoken_ports};
 use crate::question::RequestAsk;
 use crate::samples::samples;
 use crate::sight::Sight;
@@ -18,7 +19,7 @@ use lictor_cluster::{Pod, Snapshot};
 use lictor_model::{Direction, Name, PortRange, Protocol};
 use lictor_network::{ClassId, RuleSet};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What a change does beside what it is for.
@@ -63,6 +64,9 @@ fn as_text<S: serde::Serializer>(ports: &PortRange, serializer: S) -> Result<S::
     serializer.collect_str(ports)
 }
 
+/// Those with ports, and one that stands for the others.
+const PROTOCOLS: [Protocol; 4] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp, Protocol::Other(1)];
+
 /// The layers in which a change can turn verdicts at a pod.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Touch {
@@ -73,6 +77,10 @@ pub(crate) struct Touch {
 }
 
 impl Touch {
+    fn any(self) -> bool {
+        self.egress || self.ingress || self.mesh
+    }
+
     pub(crate) fn or(self, other: Self) -> Self {
         Self {
             egress: self.egress || other.egress,
@@ -85,8 +93,8 @@ impl Touch {
 /// What a change does beside the wish: `changed` has the policies that it leads to, `touch` says where it has a part.
 pub(crate) fn effect(wish: &Wish<'_>, changed: &Snapshot, touch: &dyn Fn(&Pod) -> Touch) -> Effect {
     let sight = Sight::of(&[wish.cluster, changed]);
-    let mut kinds = sites(wish.cluster.pods.values(), |pod| sight.looks(pod));
-    kinds.extend(outside(wish.cluster, &sight.blocks, &sight.spans));
+    let mut kinds = sites(wish.cluster.pods.values(), |pod| sight.verdicts(pod));
+    kinds.extend(outside(wish.cluster, &kinds, &sight.blocks, &sight.spans));
     let touches: Vec<Touch> = kinds.iter().map(|kind| kind.pod().map(|pod| touch(pod)).unwrap_or_default()).collect();
     let mut compared = Vec::new();
     for (source, out) in kinds.iter().zip(&touches) {
@@ -98,20 +106,29 @@ pub(crate) fn effect(wish: &Wish<'_>, changed: &Snapshot, touch: &dyn Fn(&Pod) -
             }
         }
     }
-    // No pod is needed but those that are asked about.
-    let ends = compared.iter().flat_map(|(.., pairs)| pairs).flat_map(|pair| [pair.source, pair.destination]);
-    let before = wish.cluster.with_pods(ends.flatten().cloned());
-    let mut after = before.clone();
-    after.policies.clone_from(&changed.policies);
-    let (before, after) = (Engines::new(&before), Engines::new(&after));
-    let spoken = spoken_ports(&before, &after);
+    let ends: Vec<&Arc<Pod>> =
+        kinds.iter().zip(&touches).filter(|(_, touch)| touch.any()).filter_map(|(kind, _)| kind.pod()).collect();
     let mut effect = Effect { compared: compared.len(), ..Effect::default() };
+    let pairs = || compared.iter().flat_map(|(.., pairs)| pairs);
+    // What the touched pods say is looked at first, by the policies that speak of them; then, where it differs, all that
+    // is said of the pair.
+    let screen = Versions::of(wish, changed, pairs(), Some(&ends));
+    let screen = screen.engines();
+    let spoken = spoken_ports(&screen);
+    let comparison = |engines, touch, pair| Comparison { engines, wish, touch, pair, spoken: &spoken };
+    let mut known = HashMap::new();
+    compared.retain_mut(|(_, _, touch, pairs)| {
+        pairs.retain(|pair| comparison([&screen[0], &screen[1]], *touch, *pair).may_turn_at_all(&mut known));
+        !pairs.is_empty()
+    });
+    let pairs = || compared.iter().flat_map(|(.., pairs)| pairs);
+    let whole = Versions::of(wish, changed, pairs(), None);
+    let whole = whole.engines();
     for (source, destination, touch, pairs) in &compared {
         for pair in pairs {
-            let comparison =
-                Comparison { engines: [&before, &after], wish, touch: *touch, pair: *pair, spoken: &spoken };
+            let comparison = comparison([&whole[0], &whole[1]], *touch, *pair);
             for change in comparison.changes() {
-                comparison.tell(&change, (source, destination), &mut effect);
+                comparison.tell(&change, (&rows(source, &sight), &rows(destination, &sight)), &mut effect);
             }
         }
     }
@@ -120,6 +137,49 @@ pub(crate) fn effect(wish: &Wish<'_>, changed: &Snapshot, touch: &dyn Fn(&Pod) -
         list.dedup();
     }
     effect
+}
+
+/// The cluster before and after, with no pod but those that are asked about.
+struct Versions([Snapshot; 2]);
+
+impl Versions {
+    /// Of these pairs; with no policies of segmentation but those that speak of `subjects`, if there are such.
+    fn of<'p>(
+        wish: &Wish<'_>,
+        changed: &Snapshot,
+        pairs: impl Iterator<Item = &'p Pair<'p>>,
+        subjects: Option<&[&Arc<Pod>]>,
+    ) -> Self {
+        let ends = pairs.flat_map(|pair| [pair.source, pair.destination]).flatten();
+        let ends: BTreeMap<&Name, &Arc<Pod>> = ends.map(|pod| (&pod.name, pod)).collect();
+        let before = wish.cluster.with_pods(ends.into_values().cloned());
+        let mut after = before.clone();
+        after.policies.clone_from(&changed.policies);
+        let mut versions = [before, after];
+        for snapshot in &mut versions {
+            subjects.into_iter().for_each(|subjects| keep_speaking(snapshot, subjects));
+        }
+        Self(versions)
+    }
+
+    fn engines(&self) -> [Engines<'_>; 2] {
+        self.0.each_ref().map(Engines::new)
+    }
+}
+
+/// Leaves no policies of segmentation but those that speak of these pods.
+fn keep_speaking(snapshot: &mut Snapshot, subjects: &[&Arc<Pod>]) {
+    let mut policies = std::mem::take(&mut snapshot.policies);
+    policies.network.retain(|name, policy| {
+        subjects.iter().any(|pod| pod.name.namespace == name.namespace && policy.pod_selector.matches(&pod.labels))
+    });
+    policies.cluster_network.retain(|policy| subjects.iter().any(|pod| snapshot.selects(&policy.subject, pod)));
+    policies.cilium.retain(|_, policy| {
+        let selects =
+            |pod: &&Arc<Pod>| policy.specs.iter().any(|spec| snapshot.is_endpoint(policy, &spec.subject, pod));
+        subjects.iter().any(selects)
+    });
+    snapshot.policies = policies;
 }
 
 struct Comparison<'a> {
@@ -143,20 +203,49 @@ struct Turned {
 /// What one side of a pair looks verdicts up in, and by which class.
 type Half<'a> = (Option<&'a Arc<RuleSet>>, ClassId);
 
+/// The same, by where the table is.
+type Key = (Option<*const RuleSet>, ClassId);
+
 impl Comparison<'_> {
-    fn changes(&self) -> Vec<Turned> {
+    /// What the touched ends look verdicts up in, before and after.
+    fn gates(&self) -> Vec<[Half<'_>; 2]> {
         let touched = [(self.touch.egress, Direction::Egress), (self.touch.ingress, Direction::Ingress)];
         let touched = touched.into_iter().filter(|(touched, _)| *touched);
-        let gates: Vec<[Half<'_>; 2]> =
-            touched.map(|(_, direction)| self.engines.map(|engines| self.half(engines, direction))).collect();
+        touched.map(|(_, direction)| self.engines.map(|engines| self.half(engines, direction))).collect()
+    }
+
+    /// Where what the touched ends say can begin to differ, ascending from 0.
+    fn touched_cuts(&self, gates: &[[Half<'_>; 2]]) -> BTreeSet<u16> {
         let sets = gates.iter().flatten().filter_map(|(set, _)| *set);
-        let mut cuts: BTreeSet<u16> = sets.flat_map(|set| &set.bounds).copied().chain([0]).collect();
-        if self.touch.mesh {
-            cuts.extend(self.spoken);
+        let spoken = self.spoken.iter().filter(|_| self.touch.mesh);
+        sets.flat_map(|set| &set.bounds).chain(spoken).copied().chain([0]).collect()
+    }
+
+    /// Whether what the touched ends say differs on some port; where tables alone say it, by the tables and classes.
+    fn may_turn_at_all(&self, known: &mut HashMap<Vec<Key>, bool>) -> bool {
+        let gates = self.gates();
+        let differs = || {
+            let cuts = self.touched_cuts(&gates);
+            PROTOCOLS.into_iter().any(|protocol| cuts.iter().any(|port| self.may_turn(&gates, protocol, *port)))
+        };
+        if self.touch.mesh || self.has_host() {
+            return differs();
         }
+        let key = gates.iter().flatten().map(|(set, class)| (set.map(Arc::as_ptr), *class)).collect();
+        *known.entry(key).or_insert_with(differs)
+    }
+
+    /// Whether one end is in its node's network: a pod and what is on its node meet by further rules.
+    fn has_host(&self) -> bool {
+        [self.pair.source, self.pair.destination].into_iter().flatten().any(|pod| pod.host_network)
+    }
+
+    fn changes(&self) -> Vec<Turned> {
+        let gates = self.gates();
+        let cuts = self.touched_cuts(&gates);
         let mut all: Option<BTreeSet<u16>> = None;
         let mut turned: BTreeMap<(Protocol, bool, Option<RequestAsk>), Vec<PortRange>> = BTreeMap::new();
-        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp, Protocol::Other(1)] {
+        for protocol in PROTOCOLS {
             for range in ranges(&cuts, PortRange::ALL).filter(|range| self.may_turn(&gates, protocol, range.first())) {
                 let all = all.get_or_insert_with(|| self.cuts());
                 for range in ranges(all, range) {
@@ -187,8 +276,6 @@ impl Comparison<'_> {
 
     /// Whether a touched layer's verdict differs, or could by more than its rule set says.
     fn may_turn(&self, gates: &[[Half<'_>; 2]], protocol: Protocol, port: u16) -> bool {
-        // A pod and what is on its node meet by further rules.
-        let host = [self.pair.source, self.pair.destination].into_iter().flatten().any(|pod| pod.host_network);
         let differs = |[before, after]: &[Half<'_>; 2]| {
             let says = |(set, class): &Half<'_>| {
                 let found = set.map(|set| set.lookup(*class, protocol, port));
@@ -198,7 +285,16 @@ impl Comparison<'_> {
             let (was, is) = (says(before), says(after));
             was.0 != is.0 || was.1 || is.1
         };
-        host || (self.touch.mesh && protocol == Protocol::Tcp) || gates.iter().any(differs)
+        self.has_host() || gates.iter().any(differs) || (self.touch.mesh && self.mesh_turns(protocol, port))
+    }
+
+    /// Whether the destination's proxy says something else.
+    fn mesh_turns(&self, protocol: Protocol, port: u16) -> bool {
+        protocol == Protocol::Tcp
+            && self.requests(protocol, port).iter().any(|request| {
+                let [was, is] = self.engines.map(|engines| engines.mesh(self.pair, protocol, port, request.as_ref()));
+                was != is
+            })
     }
 
     /// Where port classes begin for this pair, ascending from 0.
@@ -220,16 +316,14 @@ impl Comparison<'_> {
     }
 
     /// Tells a change by what a person calls the pods of each kind, but for what is wished.
-    fn tell(&self, turned: &Turned, (source, destination): (&Site, &Site), effect: &mut Effect) {
+    fn tell(&self, turned: &Turned, (sources, destinations): (&[Site], &[Site]), effect: &mut Effect) {
         let list = if turned.opened { &mut effect.opens } else { &mut effect.closes };
-        for (from, to) in
-            rows(source).iter().flat_map(|from| rows(destination).into_iter().map(move |to| (from.clone(), to)))
-        {
+        for (from, to) in sources.iter().flat_map(|from| destinations.iter().map(move |to| (from, to))) {
             // A pod does not connect to itself.
             if from.pods.len() == 1 && from.pods == to.pods {
                 continue;
             }
-            let wished = is_of(turned.request.as_ref(), self.wish.request) && self.is_wished(turned, &from, &to);
+            let wished = is_of(turned.request.as_ref(), self.wish.request) && self.is_wished(turned, from, to);
             let single = PortRange::single(self.wish.flow.port);
             let ports = turned.ports.iter().filter(|range| !(wished && **range == single)).copied();
             list.extend(merged(ports).into_iter().map(|ports| Opening {
@@ -268,45 +362,4 @@ fn is_of(request: Option<&RequestAsk>, wished: Option<&RequestAsk>) -> bool {
 
 fn has(site: &Site, pod: &Name) -> bool {
     site.pods.iter().any(|own| own.name == *pod)
-}
-
-/// The parts into which these cuts divide a range.
-fn ranges(cuts: &BTreeSet<u16>, within: PortRange) -> impl Iterator<Item = PortRange> {
-    let inner = cuts.range(within.first()..=within.last()).copied().filter(move |cut| *cut > within.first());
-    let firsts: Vec<u16> = std::iter::once(within.first()).chain(inner).collect();
-    let lasts: Vec<u16> = firsts.iter().skip(1).map(|next| next - 1).chain([within.last()]).collect();
-    firsts.into_iter().zip(lasts).filter_map(|(first, last)| PortRange::new(first, last).ok())
-}
-
-/// The ports that peer authentication and authorization speak of, and the one after each.
-fn spoken_ports(before: &Engines<'_>, after: &Engines<'_>) -> BTreeSet<u16> {
-    let mut ports = BTreeSet::new();
-    for snapshot in [before.snapshot, after.snapshot] {
-        for rule in snapshot.policies.authorization.values().flat_map(|policy| &policy.rules) {
-            ports.extend(rule.to.iter().flat_map(|operation| operation.ports.iter().chain(&operation.not_ports)));
-            let conditions = rule.when.iter().filter(|condition| condition.key == "destination.port");
-            let values = conditions.flat_map(|condition| condition.values.iter().chain(&condition.not_values));
-            ports.extend(values.filter_map(|value| value.parse::<u16>().ok()));
-        }
-        ports.extend(snapshot.policies.peer_authentication.values().flat_map(|policy| policy.ports.keys().copied()));
-    }
-    let after: Vec<u16> = ports.iter().filter_map(|port| port.checked_add(1)).collect();
-    ports.extend(after);
-    ports
-}
-
-/// Neighbouring ranges as one.
-fn merged(ranges: impl IntoIterator<Item = PortRange>) -> Vec<PortRange> {
-    let mut merged: Vec<PortRange> = Vec::new();
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if last.last().checked_add(1) == Some(range.first()) => {
-                if let Ok(wider) = PortRange::new(last.first(), range.last()) {
-                    *last = wider;
-                }
-            }
-            _ => merged.push(range),
-        }
-    }
-    merged
 }

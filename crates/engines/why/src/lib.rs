@@ -27,6 +27,7 @@ mod ladder;
 mod lookup;
 mod notes;
 mod np_guard;
+mod port_ranges;
 mod predict;
 mod question;
 mod quick;

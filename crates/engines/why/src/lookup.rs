@@ -141,6 +141,18 @@ impl Engines<'_> {
         Rulings([egress, transport, ingress, authorization])
     }
 
+    /// Whether the destination's proxy would let it pass: by its transport, and by what authorization says.
+    pub(crate) fn mesh(
+        &self,
+        pair: Pair<'_>,
+        protocol: Protocol,
+        port: u16,
+        request: Option<&RequestAsk>,
+    ) -> [bool; 2] {
+        let transport = self.transport_ruling(pair, protocol, port);
+        [transport, self.authorization_ruling(pair, protocol, port, request)].map(|ruling| ruling.verdict.is_allow())
+    }
+
     fn transport_ruling(&self, pair: Pair<'_>, protocol: Protocol, port: u16) -> Ruling {
         let ruling = |verdict, mode, by| Ruling { layer: Layer::Transport, verdict, mode, by };
         let pod = match pair.beyond(protocol) {

@@ -8,7 +8,7 @@ use crate::blocks::blocks;
 use crate::samples::speaks_for;
 use crate::spans::Spans;
 use lictor_cluster::{NamedPort, Node, Pod, Snapshot};
-use lictor_manifest::{AuthorizationPolicy, AuthorizationRule, Said};
+use lictor_manifest::{AuthorizationPolicy, AuthorizationRule, PortMatch, PortTerm, Said};
 use lictor_model::{Cidr, Labels, Name, SpiffeId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -23,6 +23,34 @@ pub(crate) struct Sight<'a> {
     /// The backends of Services that name them one by one; those of others are told by their labels.
     behind: HashMap<IpAddr, Vec<&'a Name>>,
     hosts: Hosts<'a>,
+    reads: Reads,
+}
+
+/// What some policy looks at.
+#[derive(Debug, Clone, Copy)]
+struct Reads {
+    accounts: bool,
+    identities: bool,
+    /// Their names.
+    ports: bool,
+}
+
+impl Reads {
+    fn of(snapshots: &[&Snapshot]) -> Self {
+        let policies = || snapshots.iter().map(|snapshot| &snapshot.policies);
+        // Services tell by the names of ports what is HTTP, where some policy speaks of that.
+        let mesh = policies().any(|policies| !policies.authorization.is_empty());
+        let cilium = policies().any(|policies| !policies.cilium.is_empty());
+        let names = |terms: &[PortTerm]| terms.iter().any(|term| matches!(term.port, PortMatch::Named(_)));
+        let network = policies().flat_map(|policies| policies.network.values());
+        let mut rules = network.flat_map(|policy| policy.ingress.iter().chain(&policy.egress)).flatten();
+        let tiered = policies().any(|policies| !policies.cluster_network.is_empty());
+        Self {
+            accounts: cilium,
+            identities: mesh,
+            ports: mesh || cilium || tiered || rules.any(|rule| names(&rule.ports)),
+        }
+    }
 }
 
 /// Which policies speak of the host that a request is for: by default its workload's name.
@@ -32,19 +60,21 @@ struct Hosts<'a> {
     authorization: Vec<&'a AuthorizationPolicy>,
 }
 
-/// What policies can see of a pod.
+/// What policies can see of a pod; nothing in place of what none of them looks at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Looks<'a> {
     namespace: &'a str,
     labels: &'a Labels,
-    account: &'a str,
-    identity: &'a SpiffeId,
+    account: Option<&'a str>,
+    identity: Option<&'a SpiffeId>,
     enrolled: bool,
     host_network: bool,
     /// Of one in its node's network, what is seen of the node.
     node: Option<&'a Labels>,
     ports: &'a [NamedPort],
-    addresses: Vec<At<'a>>,
+    /// The first two; few have more.
+    addresses: [Option<At<'a>>; 2],
+    more: Vec<At<'a>>,
     /// The name that requests are for, where policies speak of that.
     host: Option<&'a Name>,
 }
@@ -73,28 +103,36 @@ impl<'a> Sight<'a> {
             }
         }
         let spans = Spans::of(&blocks);
-        let hosts = Hosts::of(snapshots);
-        Self { blocks, spans, snapshot, nodes: &snapshot.nodes, behind, hosts }
+        let (hosts, reads) = (Hosts::of(snapshots), Reads::of(snapshots));
+        Self { blocks, spans, snapshot, nodes: &snapshot.nodes, behind, hosts, reads }
     }
 
-    /// What they see of a pod.
+    /// What they could see of a pod, the ports that it declares among it: what a list tells pods apart by.
     pub(crate) fn looks<'s>(&'s self, pod: &'s Pod) -> Looks<'s> {
+        let (account, identity) = (Some(&*pod.service_account), Some(&pod.identity));
+        Looks { account, identity, ports: &pod.ports, ..self.verdicts(pod) }
+    }
+
+    /// What a pod's verdicts depend on.
+    pub(crate) fn verdicts<'s>(&'s self, pod: &'s Pod) -> Looks<'s> {
+        let behind = |address: IpAddr| if self.behind.is_empty() { None } else { self.behind.get(&address) };
         let at = |address: &IpAddr| At {
             is_ipv4: address.is_ipv4(),
             deepest: self.spans.deepest(*address),
-            behind: self.behind.get(&address.to_canonical()).map_or(&[], Vec::as_slice),
+            behind: behind(address.to_canonical()).map_or(&[], Vec::as_slice),
             resolves: self.snapshot.resolvers.contains(address),
         };
         Looks {
             namespace: &pod.name.namespace,
             labels: &pod.labels,
-            account: &pod.service_account,
-            identity: &pod.identity,
+            account: self.reads.accounts.then_some(&pod.service_account),
+            identity: self.reads.identities.then_some(&pod.identity),
             enrolled: pod.enrolled,
             host_network: pod.host_network,
             node: pod.host_network.then(|| self.nodes.get(&pod.node).map(|node| &node.labels)).flatten(),
-            ports: &pod.ports,
-            addresses: pod.addresses.iter().map(at).collect(),
+            ports: if self.reads.ports { &pod.ports } else { &[] },
+            addresses: [pod.addresses.first().map(at), pod.addresses.get(1).map(at)],
+            more: pod.addresses.iter().skip(2).map(at).collect(),
             host: self.hosts.matter_to(self.snapshot, pod).then_some(&pod.workload.name),
         }
     }

@@ -3,12 +3,14 @@
 //! A cluster of ten thousand pods has a few hundred workloads, and pods of one workload that look alike to every policy
 //! are one *site*: one of them speaks for all. So are pods without an owner that look alike.
 
+use crate::sight::Sight;
 use lictor_cluster::{Pod, WorkloadRef};
 use lictor_manifest::WorkloadKind;
 use lictor_model::Name;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Pods that behave alike, or an address outside that stands for others.
@@ -64,12 +66,23 @@ pub(crate) fn sites<'a, K: Eq + Hash>(
     pods: impl IntoIterator<Item = &'a Arc<Pod>>,
     key: impl Fn(&'a Arc<Pod>) -> K,
 ) -> Vec<Site> {
-    let mut places: HashMap<K, usize> = HashMap::new();
+    let mut places: HashMap<Rc<K>, usize> = HashMap::new();
     let mut sites: Vec<Site> = Vec::new();
+    let mut last: Option<(Rc<K>, usize)> = None;
     for pod in pods {
         // Nothing connects to or from a pod without an address.
         let Some(address) = pod.addresses.first() else { continue };
-        let place = *places.entry(key(pod)).or_insert(sites.len());
+        let own = key(pod);
+        let place = match &last {
+            // Most stand beside one that is like them.
+            Some((known, place)) if **known == own => *place,
+            _ => {
+                let own = Rc::new(own);
+                let place = *places.entry(Rc::clone(&own)).or_insert(sites.len());
+                last = Some((own, place));
+                place
+            }
+        };
         match sites.get_mut(place) {
             Some(site) => site.pods.push(Arc::clone(pod)),
             None => {
@@ -81,9 +94,10 @@ pub(crate) fn sites<'a, K: Eq + Hash>(
     sites
 }
 
-/// The pods of a site by what a person calls them: a workload each, the pods without an owner together.
-pub(crate) fn rows(site: &Site) -> Vec<Site> {
-    if site.workload.is_none() { vec![site.clone()] } else { sites(&site.pods, |pod| owner(pod)) }
+/// The pods of a site by what a list calls them: a workload each, the pods without an owner that look alike together.
+pub(crate) fn rows(site: &Site, sight: &Sight<'_>) -> Vec<Site> {
+    let looks = |pod| if owner(pod).is_none() { Some(sight.looks(pod)) } else { None };
+    if site.workload.is_none() { vec![site.clone()] } else { sites(&site.pods, |pod| (owner(pod), looks(pod))) }
 }
 
 /// Whether some of a site's pods are among these.
