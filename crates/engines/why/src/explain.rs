@@ -28,10 +28,11 @@ pub fn answer(snapshot: &Snapshot, question: &Question) -> Answer {
     let [verdict, would] = [ladder.denied_at().is_none(), ladder.would_be_denied_at().is_none()].map(of_bool);
     let denied_at = ladder.denied_at().or_else(|| ladder.would_be_denied_at()).map(|step| step.layer);
     let wish = Wish { cluster: snapshot, flow, request, source: pair.source, destination: pair.destination, encrypted };
-    let fix = if would.is_allow() { None } else { fix::find(&near, &wish) };
+    let found = if would.is_allow() { Err(None) } else { fix::find(&near, &wish) };
+    let (fix, reason) = found.map_or_else(|reason| (None, reason), |fix| (Some(fix), None));
     let mut notes: Vec<Note> = question.remarks.iter().map(Note::plain).collect();
     notes.append(&mut remarks);
-    notes.extend(notes::about(&wish, &ladder, pairs, fix.as_ref()));
+    notes.extend(notes::about(&wish, &ladder, pairs, fix.as_ref().ok_or(reason)));
     let connection = Connection {
         source: side(&engines, &question.source, &flow.source),
         destination: side(&engines, &question.destination, &flow.destination),

@@ -4,6 +4,8 @@
 //! only a change after which they allow the connection is told. What else it opens or closes is told with it.
 
 mod authorization;
+mod cilium;
+mod cilium_deny;
 mod network;
 mod tier;
 mod transport;
@@ -15,7 +17,9 @@ use crate::question::RequestAsk;
 use crate::samples::speaks_for;
 use crate::tree::Tree;
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{AuthorizationPolicy, ClusterNetworkPolicy, NetworkPolicy, Object, PeerAuthentication, Position};
+use lictor_manifest::{
+    AuthorizationPolicy, CiliumNetworkPolicy, ClusterNetworkPolicy, NetworkPolicy, Object, PeerAuthentication, Position,
+};
 use lictor_model::{Flow, Layer, Name, PolicyKind, PolicyRef, Step};
 use serde::Serialize;
 use std::sync::Arc;
@@ -75,6 +79,7 @@ pub(crate) struct Patch {
 /// A policy that is new or edited.
 pub(crate) enum Changed {
     Network(Arc<NetworkPolicy>),
+    Cilium(Arc<CiliumNetworkPolicy>),
     Tiered(Arc<ClusterNetworkPolicy>),
     PeerAuthentication(Arc<PeerAuthentication>),
     Authorization(Arc<AuthorizationPolicy>),
@@ -85,7 +90,10 @@ const MAX_CHANGES: usize = 8;
 
 /// Looks for the smallest change that makes every layer allow the wish; `near` is the cluster with the wish's pods, and
 /// others or none.
-pub(crate) fn find(near: &Snapshot, wish: &Wish<'_>) -> Option<Fix> {
+///
+/// # Errors
+/// When there is none, with the reason where there is one to tell.
+pub(crate) fn find(near: &Snapshot, wish: &Wish<'_>) -> Result<Fix, Option<String>> {
     let mut changed = near.clone();
     let mut changes = Vec::new();
     let mut policies = Vec::new();
@@ -93,11 +101,11 @@ pub(crate) fn find(near: &Snapshot, wish: &Wish<'_>) -> Option<Fix> {
         let trace = ladder(&changed, wish.flow, wish.request);
         let Some(step) = trace.would_be_denied_at() else { break };
         if changes.len() == MAX_CHANGES {
-            return None;
+            return Err(None);
         }
         // A layer whose change did not help has no better one.
         if changes.iter().filter(|change: &&Change| change.layer() == step.layer).count() > 2 {
-            return None;
+            return Err(None);
         }
         let patch = patch(&changed, wish, step)?;
         patch.policy.put(&mut changed);
@@ -107,16 +115,26 @@ pub(crate) fn find(near: &Snapshot, wish: &Wish<'_>) -> Option<Fix> {
     let effect = effect(wish, &changed, &|pod| {
         policies.iter().fold(Touch::default(), |touch, policy| touch.or(policy.touch(wish.cluster, pod)))
     });
-    Some(Fix { changes, effect })
+    Ok(Fix { changes, effect })
 }
 
-/// The change that one denying layer offers.
-fn patch(snapshot: &Snapshot, wish: &Wish<'_>, step: &Step) -> Option<Patch> {
+/// The change that one denying layer offers; otherwise the reason why it has none, where there is one to tell.
+fn patch(snapshot: &Snapshot, wish: &Wish<'_>, step: &Step) -> Result<Patch, Option<String>> {
+    let segment = |network: fn(&Snapshot, &Wish<'_>, &Step) -> Option<Patch>| {
+        if cilium::denies_request_alone(snapshot, wish, step) {
+            return cilium::request(snapshot, wish, step).ok_or(None);
+        }
+        let patch = cilium::connection(snapshot, wish, step).or_else(|| network(snapshot, wish, step));
+        match patch.or_else(|| tier::exempt(snapshot, wish, step)) {
+            Some(patch) => Ok(patch),
+            None => cilium_deny::spare(snapshot, wish, step),
+        }
+    };
     match step.layer {
-        Layer::Egress => network::egress(snapshot, wish, step).or_else(|| tier::exempt(snapshot, wish, step)),
-        Layer::Ingress => network::ingress(snapshot, wish, step).or_else(|| tier::exempt(snapshot, wish, step)),
-        Layer::Transport => transport::permissive(snapshot, wish, step),
-        Layer::Authorization => authorization::allow(snapshot, wish, step),
+        Layer::Egress => segment(network::egress),
+        Layer::Ingress => segment(network::ingress),
+        Layer::Transport => transport::permissive(snapshot, wish, step).ok_or(None),
+        Layer::Authorization => authorization::allow(snapshot, wish, step).ok_or(None),
     }
 }
 
@@ -135,6 +153,7 @@ impl Patch {
         let reading = lictor_manifest::read("fix.yaml", &document.to_yaml());
         let policy = match reading.objects.into_iter().next()? {
             Object::NetworkPolicy(policy) => Changed::Network(policy),
+            Object::CiliumNetworkPolicy(policy) => Changed::Cilium(policy),
             Object::ClusterNetworkPolicy(policy) => Changed::Tiered(policy),
             Object::PeerAuthentication(policy) => Changed::PeerAuthentication(policy),
             Object::AuthorizationPolicy(policy) => Changed::Authorization(policy),
@@ -155,6 +174,7 @@ impl Changed {
         let policies = &mut snapshot.policies;
         match self {
             Self::Network(policy) => drop(policies.network.insert(policy.meta.name.clone(), Arc::clone(policy))),
+            Self::Cilium(policy) => drop(policies.cilium.insert(policy.meta.name.clone(), Arc::clone(policy))),
             Self::Tiered(policy) => policies.add_cluster_network(Arc::clone(policy)),
             Self::PeerAuthentication(policy) => {
                 drop(policies.peer_authentication.insert(policy.meta.name.clone(), Arc::clone(policy)));
@@ -172,6 +192,10 @@ impl Changed {
             Self::Network(policy) => {
                 let own = pod.name.namespace == policy.meta.name.namespace && policy.pod_selector.matches(&pod.labels);
                 Touch { egress: own && policy.egress.is_some(), ingress: own && policy.ingress.is_some(), mesh: false }
+            }
+            Self::Cilium(policy) => {
+                let own = policy.specs.iter().any(|spec| snapshot.is_endpoint(policy, &spec.subject, pod));
+                Touch { egress: own, ingress: own, mesh: false }
             }
             Self::Tiered(policy) => {
                 let own = snapshot.selects(&policy.subject, pod);

@@ -8,7 +8,7 @@ use lictor_manifest::Code;
 use lictor_model::{By, Cidr, Direction, Flow, Layer, Peer, Protocol, Trace};
 use std::sync::Arc;
 
-pub(crate) fn about(wish: &Wish<'_>, ladder: &Trace, pairs: Pairs, fix: Option<&Fix>) -> Vec<Note> {
+pub(crate) fn about(wish: &Wish<'_>, ladder: &Trace, pairs: Pairs, fix: Result<&Fix, Option<String>>) -> Vec<Note> {
     let mut notes = Vec::new();
     if pairs.allowed > 0 && pairs.allowed < pairs.asked {
         let text = format!(
@@ -21,10 +21,14 @@ pub(crate) fn about(wish: &Wish<'_>, ladder: &Trace, pairs: Pairs, fix: Option<&
         notes.push(Note::plain(format!("{} of {} pairs of pods were looked at", pairs.asked, pairs.total)));
     }
     notes.extend(enrolment(wish, ladder));
-    if ladder.would_be_denied_at().is_some() && fix.is_none() {
-        notes.push(Note::plain("no change of policies was found that allows this"));
+    match fix {
+        Ok(fix) => notes.extend(passing_address(wish, fix)),
+        Err(reason) if ladder.would_be_denied_at().is_some() => {
+            let because = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            notes.push(Note::plain(format!("no change of policies was found that allows this{because}")));
+        }
+        Err(_) => {}
     }
-    notes.extend(fix.and_then(|fix| passing_address(wish, fix)));
     notes.extend(dns(wish, ladder));
     notes
 }
