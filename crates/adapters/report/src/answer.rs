@@ -151,6 +151,12 @@ impl Page<'_> {
                 lines.push(below(format!("{source} -> {}", shortened(destination, source)), String::new()));
             }
         }
+        for remark in &rung.remarks {
+            let said = [("description", &remark.description), ("log value", &remark.log)];
+            let said =
+                said.into_iter().filter_map(|(word, text)| Some(format!("{word}: {}", one_line(text.as_ref()?))));
+            lines.extend(said.map(|text| below(text, String::new())));
+        }
         if step.layer == Layer::Authorization {
             lines.extend(step.notes.iter().map(|note| below(note.to_string(), String::new())));
         }
@@ -216,6 +222,12 @@ impl Page<'_> {
         }
         out
     }
+}
+
+/// A text of an author without its line breaks, and without what a terminal would act on.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().filter(|c| !c.is_control()).collect()
 }
 
 /// `production/db:5432/TCP`; an IPv6 address in brackets.

@@ -116,6 +116,5 @@ fn rungs(engines: &Engines<'_>, pair: Pair<'_>, ladder: Trace) -> Vec<Rung> {
     use lictor_model::Layer;
     let snapshot = engines.snapshot;
     let subject = |layer| if layer == Layer::Egress { pair.source } else { pair.destination };
-    let stance = |layer| subject(layer).and_then(|pod| snapshot.mode(pod, layer).1);
-    ladder.steps.into_iter().map(|step| Rung::of(snapshot, stance(step.layer), step)).collect()
+    ladder.steps.into_iter().map(|step| Rung::of(snapshot, subject(step.layer).map(|pod| &**pod), step)).collect()
 }

@@ -42,7 +42,7 @@ mod spans;
 mod suggest;
 mod tree;
 
-pub use answer::{Answer, Connection, Note, Pairs, Rung, Side, place};
+pub use answer::{Answer, Connection, Note, Pairs, Remark, Rung, Side, place};
 pub use diff::{Became, Difference, EdgeChange, diff};
 pub use edges::{Edge, EdgeLayer, Edges, Reach, Show, edges};
 pub use effect::{Effect, Opening};

@@ -314,3 +314,21 @@ fn a_policy_that_loses_its_last_rule_goes_on_isolating() {
     assert!(told[1].contains(r#""kind":"CiliumNetworkPolicy""#), "{told:?}");
     assert_eq!(opens(&answer), Vec::<String>::new());
 }
+
+#[test]
+fn what_its_author_says_about_a_deciding_spec_is_told() {
+    let pods = [pod("ns", "a", "app: a", ""), pod("ns", "b", "app: b", HTTP)].concat();
+    let closed = "{description: Nobody comes in., log: {value: closed}, endpointSelector: {matchLabels: {app: b}}, ingress: [{}]}";
+    let remarks = |spec: &str| {
+        let answer = why(&snapshot(&format!("{pods}{}", cilium(spec))), "ns/a", "ns/b:80");
+        let told = |layer| answer.rung(layer).expect("four layers").remarks.clone();
+        assert_eq!(told(Layer::Egress), []);
+        let said =
+            told(Layer::Ingress).into_iter().map(|remark| (remark.policy.to_string(), remark.description, remark.log));
+        said.collect::<Vec<_>>()
+    };
+    let whole = ("CiliumNetworkPolicy ns/p spec".to_owned(), Some("Nobody comes in.".into()), Some("closed".into()));
+    assert_eq!(remarks(closed), std::slice::from_ref(&whole));
+    assert_eq!(remarks(&closed.replace("[{}]", "[{fromEntities: [all]}]")), [whole]);
+    assert_eq!(remarks("{endpointSelector: {matchLabels: {app: b}}, ingress: [{}]}"), []);
+}
