@@ -56,9 +56,9 @@ fn bare(namespace: &str, app: usize) -> String {
     (0..PODS_OF_EACH).map(pod).collect()
 }
 
-fn clusters() -> [(&'static str, Snapshot); 2] {
-    let built = |text: &str| snapshot_of(&objects(text));
-    [("200 Deployments", built(&manifests(deployment))), ("10,000 bare pods", built(&manifests(bare)))]
+fn clusters() -> impl Iterator<Item = (&'static str, Snapshot)> {
+    let texts = [("200 Deployments", manifests(deployment)), ("10,000 bare pods", manifests(bare))];
+    texts.into_iter().map(|(name, text)| (name, snapshot_of(&objects(&text))))
 }
 
 #[test]
