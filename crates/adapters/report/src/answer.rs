@@ -1,5 +1,6 @@
 //! An answer as text: the verdict, the ladder, the fix, the notes.
 
+use crate::edges::end;
 use crate::format::Format;
 use crate::sentence::sentence;
 use crate::style::{Style, Tone, columns, padded, wrapped};
@@ -150,6 +151,12 @@ impl Page<'_> {
                 lines.push(below(format!("{source} -> {}", shortened(destination, source)), String::new()));
             }
         }
+        for remark in &rung.remarks {
+            let said = [("description", &remark.description), ("log value", &remark.log)];
+            let said =
+                said.into_iter().filter_map(|(word, text)| Some(format!("{word}: {}", one_line(text.as_ref()?))));
+            lines.extend(said.map(|text| below(text, String::new())));
+        }
         if step.layer == Layer::Authorization {
             lines.extend(step.notes.iter().map(|note| below(note.to_string(), String::new())));
         }
@@ -217,6 +224,12 @@ impl Page<'_> {
     }
 }
 
+/// A text of an author without its line breaks, and without what a terminal would act on.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().filter(|c| !c.is_control()).collect()
+}
+
 /// `production/db:5432/TCP`; an IPv6 address in brackets.
 pub(crate) fn endpoint(name: &str, port: u16, protocol: lictor_model::Protocol) -> String {
     match name.parse::<std::net::Ipv6Addr>() {
@@ -243,7 +256,8 @@ fn of_opening(opening: &Opening) -> String {
         _ => opening.ports.to_string(),
     };
     let request = opening.request.as_ref().map(|request| format!(" {}", of_request(request))).unwrap_or_default();
-    format!("{} -> {}:{ports}/{}{request}", opening.source, opening.destination, opening.protocol)
+    let to = end(&format!("{}:{ports}/{}", opening.destination, opening.protocol), opening.destination_alike);
+    format!("{} -> {to}{request}", end(&opening.source, opening.source_alike))
 }
 
 /// An identity without what it shares with another: `.../sa/db`.

@@ -1,7 +1,7 @@
 //! What connections two clusters differ in: a table, or a list for programs.
 
-use crate::answer::{endpoint, placed};
-use crate::edges::decided;
+use crate::answer::placed;
+use crate::edges::{decided, end, port_of};
 use crate::format::Format;
 use crate::gathered::{Gathered, gathered};
 use crate::style::{Style, Tone};
@@ -36,8 +36,8 @@ fn table(difference: &Difference, style: Style) -> String {
         let deciding = change.after.as_ref();
         table.row(vec![
             Cell::toned(tone, change.change.as_str()),
-            change.source.to_string().into(),
-            endpoint(&change.destination, change.port, change.protocol).into(),
+            end(&change.source, change.source_alike).into(),
+            port_of(&change.destination, change.destination_alike, change.port, change.protocol).into(),
             state(change.before.as_ref()).into(),
             state(change.after.as_ref()).into(),
             deciding.map_or_else(|| "an end or the port is gone".to_owned(), decided).into(),
@@ -56,7 +56,8 @@ fn table(difference: &Difference, style: Style) -> String {
 }
 
 fn result(change: &EdgeChange) -> Gathered {
-    let name = format!("{} -> {}", change.source, endpoint(&change.destination, change.port, change.protocol));
+    let to = port_of(&change.destination, change.destination_alike, change.port, change.protocol);
+    let name = format!("{} -> {to}", end(&change.source, change.source_alike));
     let deciding = change.after.as_ref();
     let by = deciding.map_or_else(|| "an end or the port is gone".to_owned(), decided);
     Gathered {

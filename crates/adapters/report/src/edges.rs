@@ -15,18 +15,37 @@ use std::fmt::Write;
 /// # Errors
 /// When JSON or YAML cannot be written; edges always can.
 pub fn edges(edges: &Edges, format: Format, style: Style) -> Result<String, serde_json::Error> {
-    let shown = &edges.edges;
-    if let Some(document) = format.document(shown)? {
+    if let Some(document) = format.document(&edges.edges)? {
         return Ok(document);
     }
+    let drawn = || edges.edges.iter().map(in_words).collect::<Vec<Edge>>();
     Ok(match format {
-        Format::Csv => csv(shown),
-        Format::Markdown => markdown(shown),
-        Format::Dot => dot(shown),
-        Format::Mermaid => mermaid(shown),
-        Format::Svg => svg(shown),
+        Format::Csv => csv(&edges.edges),
+        Format::Markdown => markdown(&edges.edges),
+        Format::Dot => dot(&drawn()),
+        Format::Mermaid => mermaid(&drawn()),
+        Format::Svg => svg(&drawn()),
         _ => table(edges, Style { wide: style.wide || format == Format::Wide, ..style }),
     })
+}
+
+/// The edge with its ends as a person reads them.
+fn in_words(edge: &Edge) -> Edge {
+    Edge {
+        source: end(&edge.source, edge.source_alike).into(),
+        destination: end(&edge.destination, edge.destination_alike).into(),
+        ..edge.clone()
+    }
+}
+
+/// What a row is about: a workload, or the first of pods without an owner, `shop/pod-0 (and 49 alike)`.
+pub(crate) fn end(name: &str, alike: usize) -> String {
+    if alike == 0 { name.to_owned() } else { format!("{name} (and {alike} alike)") }
+}
+
+/// Its port on that: `shop/pod-0:80/TCP (and 49 alike)`.
+pub(crate) fn port_of(name: &str, alike: usize, port: u16, protocol: lictor_model::Protocol) -> String {
+    end(&endpoint(name, port, protocol), alike)
 }
 
 fn table(edges: &Edges, style: Style) -> String {
@@ -35,8 +54,8 @@ fn table(edges: &Edges, style: Style) -> String {
     let mut table = Table::new(titles.into_iter().chain(wide.into_iter().filter(|_| style.wide)));
     for edge in &edges.edges {
         let mut row: Vec<Cell> = vec![
-            edge.source.to_string().into(),
-            endpoint(&edge.destination, edge.port, edge.protocol).into(),
+            end(&edge.source, edge.source_alike).into(),
+            port_of(&edge.destination, edge.destination_alike, edge.port, edge.protocol).into(),
             verdict(edge),
             if edge.encrypted { "mutual" } else { "-" }.into(),
             decided(edge).into(),
@@ -68,8 +87,8 @@ fn table(edges: &Edges, style: Style) -> String {
 /// Below the table: what each layer says of each edge, where that was asked for.
 fn explained(edges: &Edges, out: &mut String) {
     for edge in edges.edges.iter().filter(|edge| !edge.layers.is_empty()) {
-        let to = endpoint(&edge.destination, edge.port, edge.protocol);
-        let _ = writeln!(out, "{} -> {to}", edge.source);
+        let to = port_of(&edge.destination, edge.destination_alike, edge.port, edge.protocol);
+        let _ = writeln!(out, "{} -> {to}", end(&edge.source, edge.source_alike));
         for layer in &edge.layers {
             let at = layer.at.as_ref().map(|at| format!("  {}", placed(at, ""))).unwrap_or_default();
             let rule = layer.by.policy().map(|rule| format!(" {}", rule.path)).unwrap_or_default();
@@ -142,9 +161,9 @@ fn markdown(edges: &[Edge]) -> String {
     let mut out = "| from | to | verdict | TLS | decided by |\n|---|---|---|---|---|\n".to_owned();
     for edge in edges {
         let tls = if edge.encrypted { "mutual" } else { "-" };
-        let to = endpoint(&edge.destination, edge.port, edge.protocol);
-        let by = decided(edge).replace('|', "\\|");
-        let _ = writeln!(out, "| {} | {to} | {} | {tls} | {by} |", edge.source, edge.verdict.as_str());
+        let to = port_of(&edge.destination, edge.destination_alike, edge.port, edge.protocol);
+        let (from, by) = (end(&edge.source, edge.source_alike), decided(edge).replace('|', "\\|"));
+        let _ = writeln!(out, "| {from} | {to} | {} | {tls} | {by} |", edge.verdict.as_str());
     }
     out
 }

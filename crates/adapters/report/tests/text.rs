@@ -54,7 +54,11 @@ spec: {layers: [authorization], mode: Audit}
 ";
 
 fn shop() -> Snapshot {
-    let reading = read("shop.yaml", SHOP);
+    cluster(SHOP)
+}
+
+fn cluster(text: &str) -> Snapshot {
+    let reading = read("shop.yaml", text);
     assert!(!reading.has_errors(), "{:?}", reading.findings);
     let node = Node { name: "lab".into(), labels: Labels::default(), addresses: vec![[10, 244, 0, 1].into()] };
     let settings = Settings {
@@ -69,9 +73,12 @@ fn shop() -> Snapshot {
 }
 
 fn answer(from: &str, to: &str, format: Format, style: Style) -> String {
-    let snapshot = shop();
+    answer_in(&shop(), from, to, format, style)
+}
+
+fn answer_in(snapshot: &Snapshot, from: &str, to: &str, format: Format, style: Style) -> String {
     let ask = Ask { from: from.into(), to: to.into(), namespace: "shop".into(), ..Ask::default() };
-    let answer = lictor_why::answer(&snapshot, &ask.resolve(&snapshot).expect("a question"));
+    let answer = lictor_why::answer(snapshot, &ask.resolve(snapshot).expect("a question"));
     lictor_report::answer(&answer, format, style).expect("a text")
 }
 
@@ -306,9 +313,107 @@ fn an_answer_as_json_has_the_same_facts() {
     assert_eq!(json["fix"]["changes"][0]["document"]["kind"], "NetworkPolicy");
 }
 
+/// Three pods without an owner that look alike, and one that they may not reach, by Cilium.
+const CACHES: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: cache-0, namespace: shop, labels: {app: cache}}
+spec: {containers: [{name: c, image: i, ports: [{containerPort: 6379}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cache-1, namespace: shop, labels: {app: cache}}
+spec: {containers: [{name: c, image: i, ports: [{containerPort: 6379}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cache-2, namespace: shop, labels: {app: cache}}
+spec: {containers: [{name: c, image: i, ports: [{containerPort: 6379}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db, namespace: shop, labels: {app: db}}
+spec: {containers: [{name: c, image: i, ports: [{containerPort: 5432}]}]}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: db, namespace: shop}
+spec:
+  description: Only jobs of the night come in.
+  log: {value: db-closed}
+  endpointSelector: {matchLabels: {app: db}}
+  ingress: [{fromEndpoints: [{matchLabels: {app: job}}]}]
+";
+
+#[test]
+fn pods_that_look_alike_are_one_row() {
+    let caches = cluster(CACHES);
+    let edges = lictor_why::edges(&caches, &Scope::default(), Show::All).expect("few pairs");
+    assert_snapshot!(lictor_report::edges(&edges, Format::Text, Style::default()).expect("a text"), @r"
+    FROM                        TO                                   VERDICT  TLS     DECIDED BY
+    shop/cache-0 (and 2 alike)  shop/cache-0:6379/TCP (and 2 alike)  allowed  mutual  no policy
+    shop/cache-0 (and 2 alike)  shop/db:5432/TCP                     denied   mutual  default of shop/db
+    shop/db                     shop/cache-0:6379/TCP (and 2 alike)  allowed  mutual  no policy
+
+    3 pairs of workload and port: 2 allowed, 1 denied
+    ");
+    let json = serde_json::to_value(&edges.edges).expect("JSON");
+    assert_eq!((&json[0]["source"], &json[0]["sourceAlike"]), (&"shop/cache-0".into(), &2.into()));
+    let open = cluster(&CACHES[..CACHES.rfind("---").expect("documents")]);
+    let difference = lictor_why::diff(&open, &caches, &Scope::default(), None).expect("few pairs");
+    assert_snapshot!(lictor_report::diff(&difference, Format::Text, Style::default()).expect("a text"), @r"
+    CHANGE  FROM                        TO                BEFORE        AFTER   DECIDED BY          WHERE
+    closed  shop/cache-0 (and 2 alike)  shop/db:5432/TCP  allowed, TLS  denied  default of shop/db  shop.yaml:22
+
+    3 pairs of workload and port: 0 opened, 1 closed, 0 changed
+    ");
+}
+
+#[test]
+fn an_answer_about_what_cilium_denies() {
+    assert_snapshot!(answer_in(&cluster(CACHES), "cache-0", "db", Format::Text, Style::default()), @r#"
+    DENIED   shop/cache-0 -> shop/db:5432/TCP     at ingress, by default
+
+      egress         ✓  no policy selects shop/cache-0, so it is allowed
+      transport      ✓  mutual TLS (PERMISSIVE by default)
+                        spiffe://cluster.local/ns/shop/sa/default -> .../sa/default
+      ingress        ✗  no policy allows it; shop/db isolates shop/db   shop.yaml:22
+                        description: Only jobs of the night come in.
+                        log value: db-closed
+                        nearest miss: shop/db                           shop.yaml:29  spec.ingress[0]
+                          from: wants pods app=job, seen shop/cache-0 app=cache
+      authorization  -  not reached; no policy selects shop/db, so it would be allowed
+
+    Smallest change that allows it (checked: what else it does is below):
+
+      apiVersion: cilium.io/v2
+      kind: CiliumNetworkPolicy
+      metadata:
+        name: allow-cache-0-to-db-5432-ingress
+        namespace: shop
+      spec:
+        endpointSelector:
+          matchLabels:
+            app: db
+        enableDefaultDeny:
+          ingress: false
+        ingress:
+          - fromEndpoints:
+              - matchLabels:
+                  app: cache
+            toPorts:
+              - ports:
+                  - port: "5432"
+                    protocol: TCP
+
+    It also opens:
+      shop/cache-0 (and 2 alike) -> shop/db:5432/TCP
+    "#);
+}
+
 #[test]
 fn edges_in_every_form() {
-    let edges = lictor_why::edges(&shop(), &Scope::default(), Show::All);
+    let edges = lictor_why::edges(&shop(), &Scope::default(), Show::All).expect("few pairs");
     let text = |format| lictor_report::edges(&edges, format, Style::default()).expect("a text");
     assert_snapshot!(text(Format::Text), @r"
     FROM      TO                VERDICT  TLS     DECIDED BY

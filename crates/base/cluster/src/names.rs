@@ -16,7 +16,7 @@ pub struct Names {
 }
 
 /// Addresses by name; names are in lower case and without the dot at their end.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Answers(BTreeMap<Arc<str>, BTreeSet<IpAddr>>);
 
 impl Names {

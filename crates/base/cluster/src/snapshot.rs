@@ -87,6 +87,34 @@ impl Policies {
 }
 
 impl Snapshot {
+    /// The same cluster with these pods alone. What it says of their addresses, and of addresses that are no pod's, is
+    /// what the whole one says; Services go on naming the backends that they have.
+    #[must_use]
+    pub fn with_pods(&self, pods: impl IntoIterator<Item = Arc<Pod>>) -> Self {
+        let pods: BTreeMap<Name, Arc<Pod>> = pods.into_iter().map(|pod| (pod.name.clone(), pod)).collect();
+        let addresses = |pod: &Arc<Pod>| -> Vec<(IpAddr, Name)> {
+            let own = pod.addresses.iter().map(IpAddr::to_canonical);
+            let own = own.filter(|address| self.pods_by_address.get(address) == Some(&pod.name));
+            own.map(|address| (address, pod.name.clone())).collect()
+        };
+        Self {
+            revision: self.revision,
+            trust_domain: self.trust_domain.clone(),
+            root_namespace: Arc::clone(&self.root_namespace),
+            namespaces: self.namespaces.clone(),
+            nodes: self.nodes.clone(),
+            pods_by_address: pods.values().flat_map(addresses).collect(),
+            pods,
+            suspended: self.suspended.clone(),
+            services: self.services.clone(),
+            policies: self.policies.clone(),
+            names: self.names.clone(),
+            resolvers: self.resolvers.clone(),
+            cidr_excludes_pods: self.cidr_excludes_pods,
+            nodes_by_address: self.nodes_by_address.clone(),
+        }
+    }
+
     /// The pod with an address; a host-network pod is not found by its node's.
     pub fn pod_at(&self, address: IpAddr) -> Option<&Arc<Pod>> {
         self.pods.get(self.pods_by_address.get(&address.to_canonical())?)

@@ -2,11 +2,12 @@
 
 use crate::fix::Fix;
 use crate::question::{EndKind, RequestAsk};
-use lictor_cluster::Snapshot;
-use lictor_manifest::{Code, Position};
+use lictor_cluster::{Pod, Snapshot};
+use lictor_manifest::{CiliumSpec, Code, Position};
 use lictor_model::{Layer, Mode, Name, PolicyKind, PolicyRef, Protocol, Revision, SpiffeId, Step, Verdict};
 use serde::Serialize;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Why a connection or request is allowed or denied, and what would turn that.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -93,9 +94,26 @@ pub struct Rung {
     /// Where the nearest miss stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nearest_miss_at: Option<Position>,
+    /// What the authors of CiliumNetworkPolicies say about what decided.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<Remark>,
     /// The Stance that sets the layer's mode, when it does not enforce.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stance: Option<PolicyRef>,
+}
+
+/// What its author says about a `spec` of a CiliumNetworkPolicy: `description`, and what is to be found in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remark {
+    /// The policy, and the path of the `spec`.
+    pub policy: PolicyRef,
+    /// `description`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<Arc<str>>,
+    /// `log.value`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<Arc<str>>,
 }
 
 /// How many pairs of pods a question was about.
@@ -140,12 +158,37 @@ impl Answer {
 }
 
 impl Rung {
-    /// A step with the places of what it names.
-    pub(crate) fn of(snapshot: &Snapshot, stance: Option<PolicyRef>, step: Step) -> Self {
+    /// A step at a pod, with the places of what it names.
+    pub(crate) fn of(snapshot: &Snapshot, subject: Option<&Pod>, step: Step) -> Self {
+        let stance = subject.and_then(|pod| snapshot.mode(pod, step.layer).1);
+        let remarks =
+            step.by.policies().iter().flat_map(|policy| remarks(snapshot, subject, step.layer, policy)).collect();
         let at = step.by.policies().iter().filter_map(|policy| place(snapshot, policy)).collect();
         let nearest_miss_at = step.nearest_miss.as_ref().and_then(|miss| place(snapshot, &miss.rule));
-        Self { at, nearest_miss_at, stance: stance.filter(|_| step.mode != Mode::Enforce), step }
+        Self { at, nearest_miss_at, remarks, stance: stance.filter(|_| step.mode != Mode::Enforce), step }
     }
+}
+
+/// What is said about a rule, or about what of a whole policy isolates a pod.
+fn remarks(snapshot: &Snapshot, subject: Option<&Pod>, layer: Layer, rule: &PolicyRef) -> Vec<Remark> {
+    let is_cilium = matches!(rule.kind, PolicyKind::CiliumNetworkPolicy | PolicyKind::CiliumClusterwideNetworkPolicy);
+    let Some(policy) = snapshot.policies.cilium.get(&rule.name).filter(|_| is_cilium) else { return Vec::new() };
+    let decides = |spec: &&CiliumSpec| match rule.path.strip_prefix(&*spec.path) {
+        Some(rest) => rest.starts_with('.'),
+        None => {
+            let side = if layer == Layer::Egress { &spec.egress } else { &spec.ingress };
+            rule.path.is_empty()
+                && side.default_deny
+                && subject.is_some_and(|pod| snapshot.is_endpoint(policy, &spec.subject, pod))
+        }
+    };
+    let remark = |spec: &CiliumSpec| Remark {
+        policy: rule.at(spec.path.to_string()),
+        description: spec.description.clone(),
+        log: spec.log.clone(),
+    };
+    let said = policy.specs.iter().filter(decides).map(remark);
+    said.filter(|remark| remark.description.is_some() || remark.log.is_some()).collect()
 }
 
 /// Where a rule stands; none when its policy is not in the snapshot.

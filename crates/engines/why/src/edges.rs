@@ -3,42 +3,32 @@
 use crate::answer::place;
 use crate::engines::Engines;
 use crate::lookup::{Pair, Rulings};
-use crate::notes::is_built_in;
 use crate::question::RequestAsk;
 use crate::quick::{Door, Ready};
-use crate::sites::{Site, blocks, sites};
-use lictor_cluster::{NamedPort, Pod, Snapshot};
+use crate::scope::{Scope, TooMany};
+use crate::sight::Sight;
+use crate::sites::Site;
+use lictor_cluster::{NamedPort, Snapshot};
 use lictor_manifest::Position;
-use lictor_model::{By, Layer, Mode, Name, Protocol, Verdict};
+use lictor_model::{By, Layer, Mode, Protocol, Verdict};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// What to look at.
-#[derive(Debug, Clone, Default)]
-pub struct Scope {
-    /// Only these pods as sources; nothing means all.
-    pub sources: Option<BTreeSet<Name>>,
-    /// Only these pods as destinations; nothing means all.
-    pub destinations: Option<BTreeSet<Name>>,
-    /// Only connections with one of these pods at either end; nothing means all.
-    pub focus: Option<BTreeSet<Name>>,
-    /// Only connections with an end in this namespace.
-    pub namespace: Option<Arc<str>>,
-    /// Whether each edge tells what each layer says.
-    pub explain: bool,
-    /// Whether the pods that lictor makes itself (the cluster's DNS) count.
-    pub built_in: bool,
-}
 
 /// One workload, another, and a port that the other declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Edge {
-    /// The workload that opens the connection.
+    /// The workload that opens the connection; of pods without an owner that look alike to every policy, the first.
     pub source: Arc<str>,
-    /// The workload that it is for.
+    /// How many more such pods it stands for.
+    #[serde(skip_serializing_if = "is_none")]
+    pub source_alike: usize,
+    /// The workload that it is for, likewise.
     pub destination: Arc<str>,
+    /// How many more such pods that stands for.
+    #[serde(skip_serializing_if = "is_none")]
+    pub destination_alike: usize,
     /// The protocol.
     pub protocol: Protocol,
     /// The port.
@@ -181,15 +171,23 @@ impl Edges {
 
 /// Every pair of workloads, for each port that the second declares: what happens, and who decided.
 ///
-/// Pods of one workload that policies cannot tell apart are looked at once; verdicts are looked up in the compiled
-/// programs.
-pub fn edges(snapshot: &Snapshot, scope: &Scope, show: Show) -> Edges {
+/// Pods of one workload that policies cannot tell apart are looked at once, and pods without an owner that they cannot
+/// tell apart are one workload; verdicts are looked up in the compiled programs.
+///
+/// # Errors
+/// [`TooMany`] pairs to list.
+pub fn edges(snapshot: &Snapshot, scope: &Scope, show: Show) -> Result<Edges, TooMany> {
+    let sight = Sight::of(&[snapshot, snapshot]);
+    let rows = scope.rows(snapshot, |pod| sight.looks(pod), |pod| scope.chosen(pod));
+    scope.bound(&rows)?;
+    Ok(edges_of(snapshot, &rows, scope, show))
+}
+
+/// The edges between these rows.
+pub(crate) fn edges_of(snapshot: &Snapshot, rows: &[Vec<Site>], scope: &Scope, show: Show) -> Edges {
     let engines = Engines::new(snapshot);
-    let sites = scope.sites(snapshot);
-    let workloads: Vec<Vec<Ready<'_>>> = sites
-        .chunk_by(|one, other| one.workload == other.workload)
-        .map(|sites| sites.iter().map(|site| engines.ready(site)).collect())
-        .collect();
+    let workloads: Vec<Vec<Ready<'_>>> =
+        rows.iter().map(|sites| sites.iter().map(|site| engines.ready(site)).collect()).collect();
     let mut edges = Edges::default();
     for sources in &workloads {
         for destinations in &workloads {
@@ -201,40 +199,10 @@ pub fn edges(snapshot: &Snapshot, scope: &Scope, show: Show) -> Edges {
     edges
 }
 
-impl Scope {
-    pub(crate) fn sites(&self, snapshot: &Snapshot) -> Vec<Site> {
-        let pods = snapshot.pods.values().filter(|pod| self.built_in || !is_built_in(pod));
-        // What a pod has learnt is never another pod's address.
-        sites(pods, &blocks(snapshot), None)
-    }
-
-    /// How many pairs of workloads there are to look at, at most.
-    pub fn pairs(&self, snapshot: &Snapshot) -> usize {
-        let pods = || snapshot.pods.values().filter(|pod| self.built_in || !is_built_in(pod));
-        let count = |chosen: &dyn Fn(&Pod) -> bool| {
-            pods().filter(|pod| chosen(pod)).map(|pod| &pod.workload).collect::<BTreeSet<_>>().len()
-        };
-        let among = |names: &Option<BTreeSet<Name>>| {
-            count(&|pod: &Pod| names.as_ref().is_none_or(|names| names.contains(&pod.name)))
-        };
-        let (sources, destinations) = (among(&self.sources), among(&self.destinations));
-        let ends = |chosen: usize| chosen * (sources + destinations);
-        let focus = self.focus.as_ref().map(|_| ends(among(&self.focus)));
-        let within = self.namespace.as_ref().map(|own| ends(count(&|pod: &Pod| pod.name.namespace == *own)));
-        [Some(sources * destinations), focus, within].into_iter().flatten().min().unwrap_or_default()
-    }
-
-    pub(crate) fn takes(&self, source: &Site, destination: &Site) -> bool {
-        let among = |site: &Site, names: &Option<BTreeSet<Name>>| {
-            names.as_ref().is_none_or(|names| site.pods.iter().any(|pod| names.contains(&pod.name)))
-        };
-        let lives_in =
-            |site: &Site, namespace: &Arc<str>| site.pod().is_some_and(|pod| pod.name.namespace == *namespace);
-        among(source, &self.sources)
-            && among(destination, &self.destinations)
-            && (among(source, &self.focus) || among(destination, &self.focus))
-            && self.namespace.as_ref().is_none_or(|own| lives_in(source, own) || lives_in(destination, own))
-    }
+/// Whether a count needs no telling.
+#[allow(clippy::trivially_copy_pass_by_ref)] // The form that serde asks for.
+pub(crate) fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A pair of sites, with one of the destination's ports.
@@ -246,10 +214,11 @@ impl Engines<'_> {
         let mut ways: BTreeMap<(u16, Protocol), Vec<Way<'_>>> = BTreeMap::new();
         for source in sources {
             for destination in destinations.iter().filter(|destination| scope.takes(source.site, destination.site)) {
-                let Some(pair) = Pair::of(source.site, destination.site) else { continue };
-                for door in &destination.doors {
-                    let way = (source, destination, pair, door);
-                    ways.entry((door.port.port, door.port.protocol)).or_default().push(way);
+                for pair in Pair::all(source.site, destination.site) {
+                    for door in &destination.doors {
+                        let way = (source, destination, pair, door);
+                        ways.entry((door.port.port, door.port.protocol)).or_default().push(way);
+                    }
                 }
             }
         }
@@ -291,13 +260,15 @@ impl Engines<'_> {
         let layers = rulings.0.iter().filter(|_| explain).map(layer).collect();
         Some(Edge {
             source: from.site.label(),
+            source_alike: from.site.alike(),
             destination: to.site.label(),
+            destination_alike: to.site.alike(),
             protocol: *protocol,
             port: *port,
             port_name: Arc::clone(name),
             verdict,
             would,
-            encrypted: self.encrypted(pair, *protocol),
+            encrypted: pair.encrypted(*protocol),
             layer: deciding.layer,
             mode: deciding.mode,
             at: at(&deciding.by),

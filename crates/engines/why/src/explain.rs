@@ -3,6 +3,7 @@
 use crate::answer::{Answer, Connection, Note, Pairs, Rung, Side};
 use crate::engines::Engines;
 use crate::fix::{self, Wish};
+use crate::ladder::{ladder, pair_of, pod_of};
 use crate::lookup::Pair;
 use crate::notes;
 use crate::question::{End, Question, RequestAsk};
@@ -14,20 +15,24 @@ use lictor_model::{Flow, Peer, Trace, Verdict};
 ///
 /// Where the question is about several pairs of pods, the answer is about the first that is denied, or would be.
 pub fn answer(snapshot: &Snapshot, question: &Question) -> Answer {
-    let engines = Engines::new(snapshot);
+    // Verdicts about these flows need no pod but theirs.
+    let ends = question.flows().flat_map(|flow| [&flow.source, &flow.destination]);
+    let near = snapshot.with_pods(ends.filter_map(|end| pod_of(snapshot, end)).cloned());
+    let engines = Engines::new(&near);
     let (request, mut remarks) = asked_request(&engines, question);
     let request = request.as_ref();
     let (flow, pairs) = most_telling(&engines, question, request);
-    let pair = engines.pair(flow);
-    let encrypted = engines.encrypted(pair, flow.protocol);
-    let ladder = engines.ladder(flow, request);
+    let pair = pair_of(engines.snapshot, flow);
+    let encrypted = pair.encrypted(flow.protocol);
+    let ladder = ladder(&near, flow, request);
     let [verdict, would] = [ladder.denied_at().is_none(), ladder.would_be_denied_at().is_none()].map(of_bool);
     let denied_at = ladder.denied_at().or_else(|| ladder.would_be_denied_at()).map(|step| step.layer);
-    let wish = Wish { flow, request, source: pair.source, destination: pair.destination, encrypted };
-    let fix = if would.is_allow() { None } else { fix::find(&engines, &wish) };
+    let wish = Wish { cluster: snapshot, flow, request, source: pair.source, destination: pair.destination, encrypted };
+    let found = if would.is_allow() { Err(None) } else { fix::find(&near, &wish) };
+    let (fix, reason) = found.map_or_else(|reason| (None, reason), |fix| (Some(fix), None));
     let mut notes: Vec<Note> = question.remarks.iter().map(Note::plain).collect();
     notes.append(&mut remarks);
-    notes.extend(notes::about(&engines, &wish, &ladder, pairs, fix.as_ref()));
+    notes.extend(notes::about(&wish, &ladder, pairs, fix.as_ref().ok_or(reason)));
     let connection = Connection {
         source: side(&engines, &question.source, &flow.source),
         destination: side(&engines, &question.destination, &flow.destination),
@@ -55,7 +60,7 @@ fn most_telling<'q>(engines: &Engines<'_>, question: &'q Question, request: Opti
     let mut pairs = Pairs { total: question.pairs, asked: 0, allowed: 0 };
     let (mut denied, mut would_be) = (None, None);
     for flow in question.flows() {
-        let rulings = engines.rulings(engines.pair(flow), flow.protocol, flow.port, request);
+        let rulings = engines.rulings(pair_of(engines.snapshot, flow), flow.protocol, flow.port, request);
         pairs.asked += 1;
         if rulings.verdict().is_allow() {
             pairs.allowed += 1;
@@ -72,7 +77,7 @@ fn most_telling<'q>(engines: &Engines<'_>, question: &'q Question, request: Opti
 /// The request to judge: the one that was asked about, or one that stands for it on a port where each request is judged.
 fn asked_request(engines: &Engines<'_>, question: &Question) -> (Option<RequestAsk>, Vec<Note>) {
     let flow = &question.flow;
-    let Some(pod) = engines.pod(&flow.destination) else { return (question.request.clone(), Vec::new()) };
+    let Some(pod) = pod_of(engines.snapshot, &flow.destination) else { return (question.request.clone(), Vec::new()) };
     match &question.request {
         Some(_) if AppProtocol::of(engines.snapshot, pod, flow.port) == AppProtocol::Other => {
             let text = format!(
@@ -96,7 +101,7 @@ fn asked_request(engines: &Engines<'_>, question: &Question) -> (Option<RequestA
 }
 
 fn side(engines: &Engines<'_>, end: &End, peer: &Peer) -> Side {
-    let pod = engines.pod(peer);
+    let pod = pod_of(engines.snapshot, peer);
     Side {
         name: end.text.clone(),
         kind: end.kind,
@@ -111,6 +116,5 @@ fn rungs(engines: &Engines<'_>, pair: Pair<'_>, ladder: Trace) -> Vec<Rung> {
     use lictor_model::Layer;
     let snapshot = engines.snapshot;
     let subject = |layer| if layer == Layer::Egress { pair.source } else { pair.destination };
-    let stance = |layer| subject(layer).and_then(|pod| snapshot.mode(pod, layer).1);
-    ladder.steps.into_iter().map(|step| Rung::of(snapshot, stance(step.layer), step)).collect()
+    ladder.steps.into_iter().map(|step| Rung::of(snapshot, subject(step.layer).map(|pod| &**pod), step)).collect()
 }

@@ -4,18 +4,22 @@
 //! only a change after which they allow the connection is told. What else it opens or closes is told with it.
 
 mod authorization;
+mod cilium;
+mod cilium_deny;
 mod network;
 mod tier;
 mod transport;
 
 use crate::answer::place;
-use crate::effect::{Effect, For, Touched, compare};
-use crate::engines::Engines;
+use crate::effect::{Effect, Touch, effect};
+use crate::ladder::ladder;
 use crate::question::RequestAsk;
 use crate::samples::speaks_for;
 use crate::tree::Tree;
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{AuthorizationPolicy, ClusterNetworkPolicy, NetworkPolicy, Object, PeerAuthentication, Position};
+use lictor_manifest::{
+    AuthorizationPolicy, CiliumNetworkPolicy, ClusterNetworkPolicy, NetworkPolicy, Object, PeerAuthentication, Position,
+};
 use lictor_model::{Flow, Layer, Name, PolicyKind, PolicyRef, Step};
 use serde::Serialize;
 use std::sync::Arc;
@@ -57,6 +61,8 @@ pub enum Change {
 /// A connection that should be allowed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wish<'a> {
+    /// The cluster with all of its pods.
+    pub cluster: &'a Snapshot,
     pub flow: &'a Flow,
     pub request: Option<&'a RequestAsk>,
     pub source: Option<&'a Arc<Pod>>,
@@ -73,6 +79,7 @@ pub(crate) struct Patch {
 /// A policy that is new or edited.
 pub(crate) enum Changed {
     Network(Arc<NetworkPolicy>),
+    Cilium(Arc<CiliumNetworkPolicy>),
     Tiered(Arc<ClusterNetworkPolicy>),
     PeerAuthentication(Arc<PeerAuthentication>),
     Authorization(Arc<AuthorizationPolicy>),
@@ -81,48 +88,53 @@ pub(crate) enum Changed {
 /// More layers than there are cannot deny, and a layer needs at most a few changes.
 const MAX_CHANGES: usize = 8;
 
-/// Looks for the smallest change that makes every layer allow the wish.
-pub(crate) fn find(engines: &Engines<'_>, wish: &Wish<'_>) -> Option<Fix> {
-    let mut snapshot = engines.snapshot.clone();
+/// Looks for the smallest change that makes every layer allow the wish; `near` is the cluster with the wish's pods, and
+/// others or none.
+///
+/// # Errors
+/// When there is none, with the reason where there is one to tell.
+pub(crate) fn find(near: &Snapshot, wish: &Wish<'_>) -> Result<Fix, Option<String>> {
+    let mut changed = near.clone();
     let mut changes = Vec::new();
-    let mut touched = Touched::default();
+    let mut policies = Vec::new();
     loop {
-        let changed = Engines::new(&snapshot);
-        let ladder = changed.ladder(wish.flow, wish.request);
-        let Some(step) = ladder.would_be_denied_at() else { break };
+        let trace = ladder(&changed, wish.flow, wish.request);
+        let Some(step) = trace.would_be_denied_at() else { break };
         if changes.len() == MAX_CHANGES {
-            return None;
+            return Err(None);
         }
         // A layer whose change did not help has no better one.
         if changes.iter().filter(|change: &&Change| change.layer() == step.layer).count() > 2 {
-            return None;
+            return Err(None);
         }
-        let patch = patch(&snapshot, wish, step)?;
-        patch.policy.touch(&snapshot, &mut touched);
-        patch.policy.put(&mut snapshot);
+        let patch = patch(&changed, wish, step)?;
+        patch.policy.put(&mut changed);
+        policies.push(patch.policy);
         changes.push(patch.change);
     }
-    let after = Engines::new(&snapshot);
-    let wanted = For {
-        source: wish.source.map(|pod| &pod.name),
-        source_address: wish.flow.source.address,
-        destination: wish.destination.map(|pod| &pod.name),
-        destination_address: wish.flow.destination.address,
-        protocol: wish.flow.protocol,
-        port: wish.flow.port,
-        request: wish.request,
-    };
-    let effect = compare(engines, &after, &touched, &wanted);
-    Some(Fix { changes, effect })
+    let effect = effect(wish, &changed, &|pod| {
+        policies.iter().fold(Touch::default(), |touch, policy| touch.or(policy.touch(wish.cluster, pod)))
+    });
+    Ok(Fix { changes, effect })
 }
 
-/// The change that one denying layer offers.
-fn patch(snapshot: &Snapshot, wish: &Wish<'_>, step: &Step) -> Option<Patch> {
+/// The change that one denying layer offers; otherwise the reason why it has none, where there is one to tell.
+fn patch(snapshot: &Snapshot, wish: &Wish<'_>, step: &Step) -> Result<Patch, Option<String>> {
+    let segment = |network: fn(&Snapshot, &Wish<'_>, &Step) -> Option<Patch>| {
+        if cilium::denies_request_alone(snapshot, wish, step) {
+            return cilium::request(snapshot, wish, step).ok_or(None);
+        }
+        let patch = cilium::connection(snapshot, wish, step).or_else(|| network(snapshot, wish, step));
+        match patch.or_else(|| tier::exempt(snapshot, wish, step)) {
+            Some(patch) => Ok(patch),
+            None => cilium_deny::spare(snapshot, wish, step),
+        }
+    };
     match step.layer {
-        Layer::Egress => network::egress(snapshot, wish, step).or_else(|| tier::exempt(snapshot, wish, step)),
-        Layer::Ingress => network::ingress(snapshot, wish, step).or_else(|| tier::exempt(snapshot, wish, step)),
-        Layer::Transport => transport::permissive(snapshot, wish, step),
-        Layer::Authorization => authorization::allow(snapshot, wish, step),
+        Layer::Egress => segment(network::egress),
+        Layer::Ingress => segment(network::ingress),
+        Layer::Transport => transport::permissive(snapshot, wish, step).ok_or(None),
+        Layer::Authorization => authorization::allow(snapshot, wish, step).ok_or(None),
     }
 }
 
@@ -141,6 +153,7 @@ impl Patch {
         let reading = lictor_manifest::read("fix.yaml", &document.to_yaml());
         let policy = match reading.objects.into_iter().next()? {
             Object::NetworkPolicy(policy) => Changed::Network(policy),
+            Object::CiliumNetworkPolicy(policy) => Changed::Cilium(policy),
             Object::ClusterNetworkPolicy(policy) => Changed::Tiered(policy),
             Object::PeerAuthentication(policy) => Changed::PeerAuthentication(policy),
             Object::AuthorizationPolicy(policy) => Changed::Authorization(policy),
@@ -157,51 +170,46 @@ impl Patch {
 }
 
 impl Changed {
-    fn put(self, snapshot: &mut Snapshot) {
+    fn put(&self, snapshot: &mut Snapshot) {
         let policies = &mut snapshot.policies;
         match self {
-            Self::Network(policy) => drop(policies.network.insert(policy.meta.name.clone(), policy)),
-            Self::Tiered(policy) => policies.add_cluster_network(policy),
+            Self::Network(policy) => drop(policies.network.insert(policy.meta.name.clone(), Arc::clone(policy))),
+            Self::Cilium(policy) => drop(policies.cilium.insert(policy.meta.name.clone(), Arc::clone(policy))),
+            Self::Tiered(policy) => policies.add_cluster_network(Arc::clone(policy)),
             Self::PeerAuthentication(policy) => {
-                drop(policies.peer_authentication.insert(policy.meta.name.clone(), policy));
+                drop(policies.peer_authentication.insert(policy.meta.name.clone(), Arc::clone(policy)));
             }
-            Self::Authorization(policy) => drop(policies.authorization.insert(policy.meta.name.clone(), policy)),
+            Self::Authorization(policy) => {
+                drop(policies.authorization.insert(policy.meta.name.clone(), Arc::clone(policy)));
+            }
         }
     }
 
-    /// The pods whose verdicts this policy has a part in.
-    fn touch(&self, snapshot: &Snapshot, touched: &mut Touched) {
-        let pods = snapshot.pods.values();
+    /// The layers in which this policy has a part in a pod's verdicts.
+    fn touch(&self, snapshot: &Snapshot, pod: &Pod) -> Touch {
+        let speaks = |name, selector| speaks_for(snapshot, name, selector, pod);
         match self {
             Self::Network(policy) => {
-                let own = |pod: &&Arc<Pod>| {
-                    pod.name.namespace == policy.meta.name.namespace && policy.pod_selector.matches(&pod.labels)
-                };
-                let names: Vec<Name> = pods.filter(own).map(|pod| pod.name.clone()).collect();
-                if policy.egress.is_some() {
-                    touched.as_source.extend(names.iter().cloned());
-                }
-                if policy.ingress.is_some() {
-                    touched.as_destination.extend(names);
-                }
+                let own = pod.name.namespace == policy.meta.name.namespace && policy.pod_selector.matches(&pod.labels);
+                Touch { egress: own && policy.egress.is_some(), ingress: own && policy.ingress.is_some(), mesh: false }
+            }
+            Self::Cilium(policy) => {
+                let own = policy.specs.iter().any(|spec| snapshot.is_endpoint(policy, &spec.subject, pod));
+                Touch { egress: own, ingress: own, mesh: false }
             }
             Self::Tiered(policy) => {
-                let own = |pod: &&Arc<Pod>| snapshot.selects(&policy.subject, pod);
-                let names: Vec<Name> = pods.filter(own).map(|pod| pod.name.clone()).collect();
-                if !policy.egress.is_empty() {
-                    touched.as_source.extend(names.iter().cloned());
-                }
-                if !policy.ingress.is_empty() {
-                    touched.as_destination.extend(names);
+                let own = snapshot.selects(&policy.subject, pod);
+                Touch {
+                    egress: own && !policy.egress.is_empty(),
+                    ingress: own && !policy.ingress.is_empty(),
+                    mesh: false,
                 }
             }
             Self::PeerAuthentication(policy) => {
-                let own = |pod: &&Arc<Pod>| speaks_for(snapshot, &policy.meta.name, policy.selector.as_ref(), pod);
-                touched.as_destination.extend(pods.filter(own).map(|pod| pod.name.clone()));
+                Touch { mesh: speaks(&policy.meta.name, policy.selector.as_ref()), ..Touch::default() }
             }
             Self::Authorization(policy) => {
-                let own = |pod: &&Arc<Pod>| speaks_for(snapshot, &policy.meta.name, policy.selector.as_ref(), pod);
-                touched.as_destination.extend(pods.filter(own).map(|pod| pod.name.clone()));
+                Touch { mesh: speaks(&policy.meta.name, policy.selector.as_ref()), ..Touch::default() }
             }
         }
     }

@@ -23,11 +23,8 @@ pub(crate) fn of(snapshot: &Snapshot, pod: &Arc<Pod>) -> Vec<(String, String)> {
     let mut labels: Vec<(&str, &str)> = pod.labels.iter().filter(|(key, _)| !PER_POD.contains(key)).collect();
     let rank = |key: &str| NAMING.iter().position(|naming| *naming == key).unwrap_or(NAMING.len());
     labels.sort_by_key(|(key, _)| (rank(key), *key));
-    let others: Vec<&Arc<Pod>> = snapshot
-        .pods
-        .values()
-        .filter(|other| other.name.namespace == pod.name.namespace && other.workload != pod.workload)
-        .collect();
+    let others: Vec<&Arc<Pod>> =
+        snapshot.pods_in(&pod.name.namespace).filter(|other| other.workload != pod.workload).collect();
     let unique = |set: &[(&str, &str)]| {
         !others.iter().any(|other| set.iter().all(|(key, value)| other.labels.get(key) == Some(value)))
     };

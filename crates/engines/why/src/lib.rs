@@ -13,6 +13,7 @@
 //! **Not here.** No rendering (`lictor-report`), no file, no connection.
 
 mod answer;
+mod blocks;
 mod diff;
 mod edges;
 mod effect;
@@ -22,23 +23,28 @@ mod exposure;
 mod fix;
 mod inventory;
 mod labels;
+mod ladder;
 mod lookup;
 mod notes;
 mod np_guard;
+mod port_ranges;
 mod predict;
 mod question;
 mod quick;
 mod resolve;
 mod samples;
+mod scope;
 mod seen;
+mod sight;
 mod simulate;
 mod sites;
+mod spans;
 mod suggest;
 mod tree;
 
-pub use answer::{Answer, Connection, Note, Pairs, Rung, Side, place};
+pub use answer::{Answer, Connection, Note, Pairs, Remark, Rung, Side, place};
 pub use diff::{Became, Difference, EdgeChange, diff};
-pub use edges::{Edge, EdgeLayer, Edges, Reach, Scope, Show, edges};
+pub use edges::{Edge, EdgeLayer, Edges, Reach, Show, edges};
 pub use effect::{Effect, Opening};
 pub use engines::findings;
 pub use explain::answer;
@@ -49,6 +55,7 @@ pub use np_guard::{GuardChange, GuardLine, guard_diff, guard_list};
 pub use predict::{Check, CheckEnd, Denial, predict};
 pub use question::{Ask, End, EndKind, Question, RequestAsk};
 pub use resolve::{Unclear, pods_named};
+pub use scope::{Scope, TooMany};
 pub use seen::{Seen, SeenEnd, seen};
 pub use simulate::{Outcome, Replay, simulate};
 pub use suggest::{Beyond, Dialect, Suggestion, suggest};

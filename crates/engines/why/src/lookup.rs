@@ -7,7 +7,7 @@ use lictor_authz::AppProtocol;
 use lictor_cluster::Pod;
 use lictor_model::{By, Direction, Http, Layer, Mode, Name, PortRange, Protocol, Request, Verdict};
 use lictor_network::{Asked, Program, SaidId, Sayable};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -59,7 +59,23 @@ pub(crate) struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    /// The pair of two sites; of one site, two different pods of it.
+    /// The pairs of two sites between which verdicts can differ: one; of a pod and a host-network pod one that is on
+    /// the same node and one that is not, as far as there are such. Of one site, they are two different pods of it.
+    pub(crate) fn all(source: &'a Site, destination: &'a Site) -> impl Iterator<Item = Self> {
+        let own_node = |site: &Site| site.pod().is_some_and(|pod| pod.host_network);
+        let ends = match (own_node(source), own_node(destination)) {
+            (true, false) => by_node(&destination.pods, &source.pods).map(|pair| pair.map(|(pod, host)| (host, pod))),
+            (false, true) => by_node(&source.pods, &destination.pods),
+            _ => [None, None],
+        };
+        let first = || Self::of(source, destination);
+        let whole = ends.iter().all(Option::is_none).then(first).flatten();
+        let ends = ends.into_iter().flatten();
+        ends.filter_map(|(from, to)| Self::between((Some(from), from.addresses.as_slice()), (Some(to), &to.addresses)))
+            .chain(whole)
+    }
+
+    /// One pair of two sites; of one site, two different pods of it.
     pub(crate) fn of(source: &'a Site, destination: &'a Site) -> Option<Self> {
         let same = source.pod().zip(destination.pod()).is_some_and(|(a, b)| a.name == b.name);
         if same && destination.pods.len() < 2 {
@@ -69,13 +85,32 @@ impl<'a> Pair<'a> {
         let own = |pod: Option<&'a Arc<Pod>>, outside: &'a IpAddr| -> &'a [IpAddr] {
             pod.map_or(std::slice::from_ref(outside), |pod| &pod.addresses)
         };
-        let destinations = own(other, &destination.address);
-        let (from, to) = own(source.pod(), &source.address).iter().find_map(|from| {
-            let like = destinations.iter().find(|to| to.is_ipv4() == from.is_ipv4())?;
+        let ends = (own(source.pod(), &source.address), own(other, &destination.address));
+        Self::between((source.pod(), ends.0), (other, ends.1))
+    }
+
+    /// Two ends at the first family that they have in common.
+    fn between(
+        source: (Option<&'a Arc<Pod>>, &[IpAddr]),
+        destination: (Option<&'a Arc<Pod>>, &[IpAddr]),
+    ) -> Option<Self> {
+        let (from, to) = source.1.iter().find_map(|from| {
+            let like = destination.1.iter().find(|to| to.is_ipv4() == from.is_ipv4())?;
             Some((*from, *like))
         })?;
-        Some(Self { source: source.pod(), destination: other, from, to })
+        Some(Self { source: source.0, destination: destination.0, from, to })
     }
+}
+
+/// A pod and a host-network pod on one node, and two that are on different ones.
+fn by_node<'a>(pods: &'a [Arc<Pod>], hosts: &'a [Arc<Pod>]) -> [Option<(&'a Arc<Pod>, &'a Arc<Pod>)>; 2] {
+    let nodes: HashMap<&str, &Arc<Pod>> = hosts.iter().map(|host| (&*host.node, host)).collect();
+    let together = pods.iter().find_map(|pod| Some((pod, *nodes.get(&*pod.node)?)));
+    let apart = pods.first().zip(hosts.first()).and_then(|(pod, host)| {
+        let elsewhere = hosts.iter().find(|host| host.node != pod.node).map(|host| (pod, host));
+        elsewhere.or_else(|| pods.iter().find(|pod| pod.node != host.node).map(|pod| (pod, host)))
+    });
+    [together, apart]
 }
 
 impl Engines<'_> {
@@ -106,14 +141,26 @@ impl Engines<'_> {
         Rulings([egress, transport, ingress, authorization])
     }
 
+    /// Whether the destination's proxy would let it pass: by its transport, and by what authorization says.
+    pub(crate) fn mesh(
+        &self,
+        pair: Pair<'_>,
+        protocol: Protocol,
+        port: u16,
+        request: Option<&RequestAsk>,
+    ) -> [bool; 2] {
+        let transport = self.transport_ruling(pair, protocol, port);
+        [transport, self.authorization_ruling(pair, protocol, port, request)].map(|ruling| ruling.verdict.is_allow())
+    }
+
     fn transport_ruling(&self, pair: Pair<'_>, protocol: Protocol, port: u16) -> Ruling {
         let ruling = |verdict, mode, by| Ruling { layer: Layer::Transport, verdict, mode, by };
-        let pod = match self.beyond(pair, protocol) {
+        let pod = match pair.beyond(protocol) {
             Ok(pod) => pod,
             Err(by) => return ruling(Verdict::Allow, Mode::Enforce, by),
         };
         let wanted = self.authorization.transport(&pod.name, port);
-        ruling(wanted.verdict(self.encrypted(pair, protocol)), wanted.stance, wanted.by)
+        ruling(wanted.verdict(pair.encrypted(protocol)), wanted.stance, wanted.by)
     }
 
     fn authorization_ruling(
@@ -124,14 +171,14 @@ impl Engines<'_> {
         request: Option<&RequestAsk>,
     ) -> Ruling {
         let ruling = |verdict, mode, by| Ruling { layer: Layer::Authorization, verdict, mode, by };
-        let pod = match self.beyond(pair, protocol) {
+        let pod = match pair.beyond(protocol) {
             Ok(pod) => pod,
             Err(by) => return ruling(Verdict::Allow, Mode::Enforce, by),
         };
         let Some(workload) = self.authorization.workload(&pod.name) else {
             return ruling(Verdict::Allow, Mode::Enforce, By::NoPolicy);
         };
-        let principal = pair.source.filter(|_| self.encrypted(pair, protocol)).map(|pod| &pod.identity);
+        let principal = pair.source.filter(|_| pair.encrypted(protocol)).map(|pod| &pod.identity);
         let outcome = with_request(Some(pod), request, |http| {
             workload.decide(&Request {
                 principal,

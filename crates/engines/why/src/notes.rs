@@ -1,20 +1,14 @@
 //! What a reader should know beside the ladder.
 
 use crate::answer::{Note, Pairs};
-use crate::engines::Engines;
 use crate::fix::{Change, Fix, Wish};
+use crate::ladder::ladder;
 use lictor_cluster::{BUILT_IN_ANNOTATION, ClusterService, ENROLL_ANNOTATION, Pod, Snapshot};
 use lictor_manifest::Code;
 use lictor_model::{By, Cidr, Direction, Flow, Layer, Peer, Protocol, Trace};
 use std::sync::Arc;
 
-pub(crate) fn about(
-    engines: &Engines<'_>,
-    wish: &Wish<'_>,
-    ladder: &Trace,
-    pairs: Pairs,
-    fix: Option<&Fix>,
-) -> Vec<Note> {
+pub(crate) fn about(wish: &Wish<'_>, ladder: &Trace, pairs: Pairs, fix: Result<&Fix, Option<String>>) -> Vec<Note> {
     let mut notes = Vec::new();
     if pairs.allowed > 0 && pairs.allowed < pairs.asked {
         let text = format!(
@@ -26,24 +20,26 @@ pub(crate) fn about(
     if pairs.total > pairs.asked {
         notes.push(Note::plain(format!("{} of {} pairs of pods were looked at", pairs.asked, pairs.total)));
     }
-    notes.extend(enrolment(engines, wish, ladder));
-    if ladder.would_be_denied_at().is_some() && fix.is_none() {
-        notes.push(Note::plain("no change of policies was found that allows this"));
+    notes.extend(enrolment(wish, ladder));
+    match fix {
+        Ok(fix) => notes.extend(passing_address(wish, fix)),
+        Err(reason) if ladder.would_be_denied_at().is_some() => {
+            let because = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            notes.push(Note::plain(format!("no change of policies was found that allows this{because}")));
+        }
+        Err(_) => {}
     }
-    notes.extend(fix.and_then(|fix| passing_address(wish, fix)));
-    notes.extend(dns(engines.snapshot, wish, ladder));
+    notes.extend(dns(wish, ladder));
     notes
 }
 
 /// What enrolling the source would do, where the transport refuses it for being outside the mesh.
-fn enrolment(engines: &Engines<'_>, wish: &Wish<'_>, ladder: &Trace) -> Option<Note> {
-    let refused = ladder.steps.iter().any(|step| step.layer == Layer::Transport && !step.verdict.is_allow());
+fn enrolment(wish: &Wish<'_>, trace: &Trace) -> Option<Note> {
+    let refused = trace.steps.iter().any(|step| step.layer == Layer::Transport && !step.verdict.is_allow());
     let source = wish.source.filter(|pod| refused && !pod.enrolled && !pod.host_network)?;
-    let mut snapshot = engines.snapshot.clone();
-    for pod in snapshot.pods.values_mut().filter(|pod| pod.workload == source.workload) {
-        Arc::make_mut(pod).enrolled = true;
-    }
-    let enrolled = Engines::new(&snapshot).ladder(wish.flow, wish.request);
+    let enrolled = Arc::new(Pod { enrolled: true, ..(**source).clone() });
+    let others = wish.destination.filter(|pod| pod.name != source.name).cloned();
+    let enrolled = ladder(&wish.cluster.with_pods(others.into_iter().chain([enrolled])), wish.flow, wish.request);
     let then = match enrolled.would_be_denied_at() {
         None => "then it is allowed as it is".to_owned(),
         Some(step) => format!("{} would still deny it, to {}", step.layer, source.identity),
@@ -76,7 +72,8 @@ fn passing_address(wish: &Wish<'_>, fix: &Fix) -> Option<Note> {
 }
 
 /// Whether the source, isolated for egress, reaches the cluster's DNS.
-fn dns(snapshot: &Snapshot, wish: &Wish<'_>, ladder: &Trace) -> Option<Note> {
+fn dns(wish: &Wish<'_>, ladder: &Trace) -> Option<Note> {
+    let snapshot = wish.cluster;
     let egress = ladder.steps.iter().find(|step| step.layer == Layer::Egress)?;
     let source = wish.source.filter(|_| !egress.applied.is_empty())?;
     let (address, pod, port) = cluster_dns(snapshot)?;

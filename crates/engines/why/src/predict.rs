@@ -1,10 +1,10 @@
 //! What real connections are expected to show.
 
 use crate::answer::place;
-use crate::edges::Scope;
 use crate::engines::Engines;
 use crate::lookup::{Pair, default_host};
 use crate::question::RequestAsk;
+use crate::scope::Scope;
 use crate::sites::Site;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::Position;
@@ -142,7 +142,7 @@ impl Engines<'_> {
             expected: rulings.verdict(),
             would: rulings.would(),
             denial,
-            encrypted: self.encrypted(pair, protocol),
+            encrypted: pair.encrypted(protocol),
             layer: deciding.layer,
             mode: deciding.mode,
             at: deciding.by.policies().first().and_then(|policy| place(self.snapshot, policy)),

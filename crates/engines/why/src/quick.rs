@@ -136,8 +136,8 @@ impl Engines<'_> {
                 return quick;
             }
         }
-        if self.beyond(pair, protocol).is_ok() {
-            quick.meet(door.transport.verdict(self.encrypted(pair, protocol)), door.transport.stance);
+        if pair.beyond(protocol).is_ok() {
+            quick.meet(door.transport.verdict(pair.encrypted(protocol)), door.transport.stance);
         }
         quick
     }
@@ -158,8 +158,8 @@ impl Engines<'_> {
         if quick.is_settled() {
             return quick;
         }
-        let (Some(workload), Ok(pod)) = (&destination.authorization, self.beyond(pair, protocol)) else { return quick };
-        let principal = pair.source.filter(|_| self.encrypted(pair, protocol)).map(|pod| &pod.identity);
+        let (Some(workload), Ok(pod)) = (&destination.authorization, pair.beyond(protocol)) else { return quick };
+        let principal = pair.source.filter(|_| pair.encrypted(protocol)).map(|pod| &pod.identity);
         let outcome = with_request(Some(pod), request, |http| {
             workload.decide(&Request {
                 principal,

@@ -11,7 +11,7 @@ use lictor_cluster::{ClusterService, Pod, Snapshot};
 use lictor_manifest::{ServiceType, WorkloadKind};
 use lictor_model::{Flow, Name, Peer, Protocol, SpiffeId};
 use place::{Place, PortWord};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -257,28 +257,49 @@ impl<'a> Lookup<'a> {
     /// The flows between the two ends, and how many there are in all: pairs of one family, a pod's traffic with itself
     /// only where there is no other.
     fn flows(&self, source: &End, backends: &[(Peer, u16)], protocol: Protocol) -> (Vec<Flow>, usize) {
-        let pair = |from: &Peer, to: &Peer| -> Option<(Peer, Peer)> {
-            let (sources, destinations) = (self.addresses(from), self.addresses(to));
-            sources.iter().find_map(|source| {
-                let destination = destinations.iter().find(|address| address.is_ipv4() == source.is_ipv4())?;
-                let at = |peer: &Peer, address: IpAddr| Peer { address, pod: peer.pod.clone() };
-                Some((at(from, *source), at(to, *destination)))
+        let sources: Vec<(&Peer, Vec<IpAddr>)> = source.peers.iter().map(|peer| (peer, self.addresses(peer))).collect();
+        let destinations: Vec<(&Peer, Vec<IpAddr>, u16)> =
+            backends.iter().map(|(peer, port)| (peer, self.addresses(peer), *port)).collect();
+        let flow = |from: &(&Peer, Vec<IpAddr>), to: &(&Peer, Vec<IpAddr>, u16)| {
+            let (source, destination) = from.1.iter().find_map(|source| {
+                Some((*source, *to.1.iter().find(|address| address.is_ipv4() == source.is_ipv4())?))
+            })?;
+            let at = |peer: &Peer, address: IpAddr| Peer { address, pod: peer.pod.clone() };
+            Some(Flow { source: at(from.0, source), destination: at(to.0, destination), protocol, port: to.2 })
+        };
+        let all = || sources.iter().flat_map(|from| destinations.iter().filter_map(|to| flow(from, to)));
+        let is_own = |flow: &Flow| flow.source.address == flow.destination.address;
+        let others: Vec<Flow> = all().filter(|flow| !is_own(flow)).take(Question::MAX_FLOWS).collect();
+        if others.is_empty() {
+            let mut own: Vec<Flow> = all().collect();
+            let pairs = own.len();
+            own.truncate(Question::MAX_FLOWS);
+            return (own, pairs);
+        }
+        // Of the pairs that could be, those without a common family and those of a pod with itself are none.
+        let mut by_address: HashMap<IpAddr, Vec<usize>> = HashMap::new();
+        for (at, address) in destinations.iter().enumerate().flat_map(|(at, to)| to.1.iter().map(move |one| (at, *one)))
+        {
+            by_address.entry(address).or_default().push(at);
+        }
+        let with_itself = |from: &(&Peer, Vec<IpAddr>)| {
+            let same = from.1.iter().filter_map(|address| by_address.get(address)).flatten();
+            let same: BTreeSet<usize> = same.copied().collect();
+            same.into_iter().filter(|at| flow(from, &destinations[*at]).is_some_and(|flow| is_own(&flow))).count()
+        };
+        let own: usize = sources.iter().map(with_itself).sum();
+        let ends = |all: &mut dyn Iterator<Item = &Vec<IpAddr>>| {
+            all.fold(HashMap::<[bool; 2], usize>::new(), |mut counts, addresses| {
+                let families = [true, false].map(|v4| addresses.iter().any(|address| address.is_ipv4() == v4));
+                *counts.entry(families).or_default() += 1;
+                counts
             })
         };
-        let all = source.peers.iter().flat_map(|from| {
-            backends.iter().filter_map(move |(to, port)| {
-                let (source, destination) = pair(from, to)?;
-                Some(Flow { source, destination, protocol, port: *port })
-            })
-        });
-        let (own, mut others): (Vec<Flow>, Vec<Flow>) =
-            all.partition(|flow| flow.source.address == flow.destination.address);
-        if others.is_empty() {
-            others = own;
-        }
-        let pairs = others.len();
-        others.truncate(Question::MAX_FLOWS);
-        (others, pairs)
+        let (from, to) =
+            (ends(&mut sources.iter().map(|one| &one.1)), ends(&mut destinations.iter().map(|one| &one.1)));
+        let common = |a: &[bool; 2], b: &[bool; 2]| a.iter().zip(b).any(|(a, b)| *a && *b);
+        let pairs = from.iter().flat_map(|(a, n)| to.iter().map(move |(b, m)| if common(a, b) { n * m } else { 0 }));
+        (others, pairs.sum::<usize>() - own)
     }
 
     fn addresses(&self, peer: &Peer) -> Vec<IpAddr> {

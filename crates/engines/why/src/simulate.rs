@@ -1,7 +1,7 @@
 //! What was seen, under other policies.
 
 use crate::answer::place;
-use crate::engines::Engines;
+use crate::ladder::ladder;
 use crate::seen::{Seen, SeenEnd};
 use lictor_cluster::Snapshot;
 use lictor_manifest::Position;
@@ -56,17 +56,15 @@ impl Outcome {
 
 /// Judges everything that was seen by the policies of a snapshot; what changes comes first.
 pub fn simulate(snapshot: &Snapshot, seen: &[Seen]) -> Vec<Replay> {
-    let engines = Engines::new(snapshot);
-    let mut replays: Vec<Replay> = seen.iter().map(|seen| replay(&engines, seen)).collect();
+    let mut replays: Vec<Replay> = seen.iter().map(|seen| replay(snapshot, seen)).collect();
     replays.sort_by_key(|replay| replay.outcome);
     replays
 }
 
-fn replay(engines: &Engines<'_>, seen: &Seen) -> Replay {
-    let snapshot = engines.snapshot;
+fn replay(snapshot: &Snapshot, seen: &Seen) -> Replay {
     let gone = Replay { seen: seen.clone(), outcome: Outcome::Gone, layer: None, by: None, at: None };
     let Some(flow) = flow(snapshot, seen) else { return gone };
-    let ladder = engines.ladder(&flow, seen.request.as_ref());
+    let ladder = ladder(snapshot, &flow, seen.request.as_ref());
     let by_policy = || ladder.steps.iter().rev().find(|step| step.by.policy().is_some());
     let ingress = || ladder.steps.iter().find(|step| step.layer == Layer::Ingress);
     let deciding = ladder.denied_at().or_else(by_policy).or_else(ingress);

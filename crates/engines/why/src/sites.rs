@@ -1,20 +1,22 @@
-//! Pods that behave alike, and one address for each kind of outside.
+//! Pods that are looked at as one, and addresses outside.
 //!
-//! A cluster of a thousand pods has a few hundred workloads. What a policy can see of a pod is its labels, namespace,
-//! addresses, identity, ports and enrolment; pods of one workload that agree in these are one *site*, and one of them
-//! speaks for all.
+//! A cluster of ten thousand pods has a few hundred workloads, and pods of one workload that look alike to every policy
+//! are one *site*: one of them speaks for all. So are pods without an owner that look alike.
 
-use lictor_cluster::{Answers, NamedPort, Names, Pod, Snapshot, WorkloadRef};
-use lictor_manifest::Condition;
-use lictor_model::{Cidr, Labels, Name, SpiffeId};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::sight::Sight;
+use lictor_cluster::{Pod, WorkloadRef};
+use lictor_manifest::WorkloadKind;
+use lictor_model::Name;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Pods that behave alike, or an address outside that stands for others.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
-    /// The workload of the pods; nothing outside the cluster.
+    /// The workload of the first pod; nothing outside the cluster.
     pub workload: Option<WorkloadRef>,
     /// The pods; empty outside the cluster.
     pub pods: Vec<Arc<Pod>>,
@@ -23,7 +25,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// What a person calls it.
+    /// What a person calls it: of pods without an owner, the first one's name.
     pub(crate) fn label(&self) -> Arc<str> {
         match &self.workload {
             Some(workload) => workload.name.to_string().into(),
@@ -31,14 +33,17 @@ impl Site {
         }
     }
 
+    /// How many pods it speaks for that its name does not say.
+    pub(crate) fn alike(&self) -> usize {
+        match &self.workload {
+            Some(workload) if workload.kind == WorkloadKind::Pod => self.pods.len().saturating_sub(1),
+            _ => 0,
+        }
+    }
+
     /// The pod that speaks for it.
     pub(crate) fn pod(&self) -> Option<&Arc<Pod>> {
         self.pods.first()
-    }
-
-    /// Whether a pod belongs to it.
-    pub(crate) fn has(&self, pod: &Name) -> bool {
-        self.pods.iter().any(|own| own.name == *pod)
     }
 }
 
@@ -51,139 +56,51 @@ pub(crate) fn one_of_each<'a>(pods: impl IntoIterator<Item = &'a Arc<Pod>>) -> B
     one_of_each
 }
 
-/// What policies can see of a pod.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Looks<'a> {
-    workload: &'a WorkloadRef,
-    labels: &'a Labels,
-    identity: &'a SpiffeId,
-    enrolled: bool,
-    host_network: bool,
-    node: &'a str,
-    ports: &'a [NamedPort],
-    families: Vec<bool>,
-    blocks: BTreeSet<usize>,
-    learnt: Option<&'a Answers>,
+/// The workload of a pod; nothing where it has no owner, so that its name alone tells it from those that look alike.
+pub(crate) fn owner(pod: &Pod) -> Option<&WorkloadRef> {
+    Some(&pod.workload).filter(|workload| workload.kind != WorkloadKind::Pod)
 }
 
-/// The sites of the pods that a filter takes; addresses are told apart by the blocks that policies of any of these
-/// snapshots name, and pods by the names that they have learnt, where these count.
-pub(crate) fn sites<'a>(
+/// A site for each key, in the order of their first pods.
+pub(crate) fn sites<'a, K: Eq + Hash>(
     pods: impl IntoIterator<Item = &'a Arc<Pod>>,
-    blocks: &BTreeSet<Cidr>,
-    names: Option<&'a Names>,
+    key: impl Fn(&'a Arc<Pod>) -> K,
 ) -> Vec<Site> {
-    let mut sites: BTreeMap<Looks<'a>, Vec<Arc<Pod>>> = BTreeMap::new();
+    let mut places: HashMap<Rc<K>, usize> = HashMap::new();
+    let mut sites: Vec<Site> = Vec::new();
+    let mut last: Option<(Rc<K>, usize)> = None;
     for pod in pods {
-        let holds = |(at, block): (usize, &Cidr)| pod.addresses.iter().any(|own| block.contains(*own)).then_some(at);
-        let looks = Looks {
-            workload: &pod.workload,
-            labels: &pod.labels,
-            identity: &pod.identity,
-            enrolled: pod.enrolled,
-            host_network: pod.host_network,
-            node: &pod.node,
-            ports: &pod.ports,
-            families: pod.addresses.iter().map(IpAddr::is_ipv4).collect(),
-            blocks: blocks.iter().enumerate().filter_map(holds).collect(),
-            learnt: names.and_then(|names| names.learnt_by(&pod.name)),
+        // Nothing connects to or from a pod without an address.
+        let Some(address) = pod.addresses.first() else { continue };
+        let own = key(pod);
+        let place = match &last {
+            // Most stand beside one that is like them.
+            Some((known, place)) if **known == own => *place,
+            _ => {
+                let own = Rc::new(own);
+                let place = *places.entry(Rc::clone(&own)).or_insert(sites.len());
+                last = Some((own, place));
+                place
+            }
         };
-        sites.entry(looks).or_default().push(Arc::clone(pod));
-    }
-    let site = |pods: Vec<Arc<Pod>>| {
-        let first = pods.first()?;
-        Some(Site { workload: Some(first.workload.clone()), address: *first.addresses.first()?, pods })
-    };
-    sites.into_values().filter_map(site).collect()
-}
-
-/// Every address block that a policy of the snapshot names.
-pub(crate) fn blocks(snapshot: &Snapshot) -> BTreeSet<Cidr> {
-    use lictor_manifest::{CiliumPeer, PeerTerm, TierPeer};
-    let mut blocks = BTreeSet::new();
-    let hosts = |pattern| snapshot.names.addresses(pattern).into_iter().map(Cidr::host).collect::<Vec<_>>();
-    for policy in snapshot.policies.network.values() {
-        let rules = policy.ingress.iter().chain(&policy.egress).flatten();
-        for peer in rules.flat_map(|rule| &rule.peers) {
-            if let PeerTerm::Block(block) = peer {
-                blocks.insert(block.cidr);
-                blocks.extend(&block.except);
+        match sites.get_mut(place) {
+            Some(site) => site.pods.push(Arc::clone(pod)),
+            None => {
+                let pods = vec![Arc::clone(pod)];
+                sites.push(Site { workload: Some(pod.workload.clone()), pods, address: *address });
             }
         }
     }
-    let tiered = snapshot.policies.cluster_network.iter().flat_map(|policy| &policy.egress);
-    blocks.extend(tiered.flat_map(|rule| &rule.peers).flat_map(|peer| match peer {
-        TierPeer::Network(block) => vec![*block],
-        TierPeer::Domain(pattern) => hosts(pattern),
-        _ => Vec::new(),
-    }));
-    for spec in snapshot.policies.cilium.values().flat_map(|policy| &policy.specs) {
-        let rules = [&spec.ingress, &spec.egress].into_iter().flat_map(|side| side.allow.iter().chain(&side.deny));
-        for peer in rules.flat_map(|rule| rule.peers.iter().flatten()) {
-            match peer {
-                CiliumPeer::Block(block) => {
-                    blocks.insert(block.cidr);
-                    blocks.extend(&block.except);
-                }
-                CiliumPeer::Group(_, except) => blocks.extend(except),
-                CiliumPeer::Domain(pattern) => blocks.extend(hosts(pattern)),
-                _ => {}
-            }
-        }
-    }
-    blocks.extend(snapshot.policies.cidr_groups.values().flat_map(|group| &group.blocks));
-    let conditions = |condition: &Condition| -> Vec<Cidr> {
-        let values = condition.values.iter().chain(&condition.not_values);
-        values.filter_map(|text| text.parse().ok().or_else(|| Some(Cidr::host(text.parse().ok()?)))).collect()
-    };
-    for rule in snapshot.policies.authorization.values().flat_map(|policy| &policy.rules) {
-        for source in &rule.from {
-            let lists =
-                [&source.ip_blocks, &source.not_ip_blocks, &source.remote_ip_blocks, &source.not_remote_ip_blocks];
-            blocks.extend(lists.into_iter().flatten());
-        }
-        blocks.extend(rule.when.iter().flat_map(conditions));
-    }
-    blocks
+    sites
 }
 
-/// An address outside the cluster for each kind that these blocks tell apart: one in each block that is not a pod's
-/// or node's, and one in none.
-pub(crate) fn outside(snapshot: &Snapshot, blocks: &BTreeSet<Cidr>) -> Vec<Site> {
-    // TEST-NET-3 and the documentation prefix: nobody's addresses (RFC 5737, RFC 3849).
-    let nowhere: [IpAddr; 2] = [[203, 0, 113, 77].into(), [0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0x77].into()];
-    let free = |address: &IpAddr| snapshot.pod_at(*address).is_none() && snapshot.node_at(*address).is_none();
-    let families: BTreeSet<bool> = snapshot.pods.values().flat_map(|pod| &pod.addresses).map(IpAddr::is_ipv4).collect();
-    let in_block = |block: &Cidr| {
-        // The deepest block that holds an address decides about it: take one that no deeper block holds.
-        let deeper =
-            |address: &IpAddr| blocks.iter().any(|other| other.prefix() > block.prefix() && other.contains(*address));
-        candidates(block).into_iter().find(|address| free(address) && !deeper(address))
-    };
-    let none = nowhere
-        .into_iter()
-        .filter(|address| !blocks.iter().any(|block| block.prefix() > 0 && block.contains(*address)));
-    let addresses: BTreeSet<IpAddr> = blocks.iter().filter_map(in_block).chain(none).collect();
-    addresses
-        .into_iter()
-        .filter(|address| families.contains(&address.is_ipv4()))
-        .map(|address| Site { workload: None, pods: Vec::new(), address })
-        .collect()
+/// The pods of a site by what a list calls them: a workload each, the pods without an owner that look alike together.
+pub(crate) fn rows(site: &Site, sight: &Sight<'_>) -> Vec<Site> {
+    let looks = |pod| if owner(pod).is_none() { Some(sight.looks(pod)) } else { None };
+    if site.workload.is_none() { vec![site.clone()] } else { sites(&site.pods, |pod| (owner(pod), looks(pod))) }
 }
 
-/// A few addresses of a block: its ends, and some between.
-fn candidates(block: &Cidr) -> Vec<IpAddr> {
-    let (first, last) = (block.network(), block.last());
-    let between = |at: u32| match (first, last) {
-        (IpAddr::V4(first), IpAddr::V4(last)) => {
-            let (first, last) = (u32::from(first), u32::from(last));
-            IpAddr::from((first + ((u64::from(last - first) * u64::from(at)) >> 4) as u32).to_be_bytes())
-        }
-        (IpAddr::V6(first), IpAddr::V6(last)) => {
-            let (first, last) = (u128::from(first), u128::from(last));
-            IpAddr::from((first + ((last - first) >> 4) * u128::from(at)).to_be_bytes())
-        }
-        (first, _) => first,
-    };
-    (0..16).map(between).chain([last]).collect()
+/// Whether some of a site's pods are among these.
+pub(crate) fn has_any(site: &Site, names: &std::collections::BTreeSet<Name>) -> bool {
+    site.pods.iter().any(|pod| names.contains(&pod.name))
 }

@@ -203,3 +203,132 @@ fn an_end_outside_is_named_by_its_address() {
     assert!(changes(&out).concat().contains(r#""to":[{"ipBlock":{"cidr":"198.51.100.7/32"}}]"#));
     assert_eq!(opens(&out), Vec::<String>::new());
 }
+
+fn cilium(spec: &str) -> String {
+    format!(
+        "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: p, namespace: ns}}\nspec: {spec}\n"
+    )
+}
+
+#[test]
+fn what_cilium_isolates_is_allowed_by_a_policy_that_isolates_nobody() {
+    let pods = [pod("ns", "a", "app: a", ""), pod("ns", "b", "app: b", HTTP), pod("m", "c", "app: c", "")].concat();
+    let closed = snapshot(&format!("{pods}{}", cilium("{endpointSelector: {}, ingress: [{}], egress: [{}]}")));
+    let answer = why(&closed, "ns/a", "ns/b:80");
+    let ports = r#""toPorts":[{"ports":[{"port":"80","protocol":"TCP"}]}]"#;
+    let told = changes(&answer);
+    assert_eq!(told.len(), 2, "{told:?}");
+    let rule = |rules: &str, list: &str, app: &str| {
+        format!(
+            r#""enableDefaultDeny":{{"{rules}":false}},"{rules}":[{{"{list}":[{{"matchLabels":{{"app":"{app}"}}}}],{ports}}}]"#
+        )
+    };
+    assert!(told[0].contains(&rule("egress", "toEndpoints", "b")), "{told:?}");
+    assert!(told[1].contains(&rule("ingress", "fromEndpoints", "a")), "{told:?}");
+    assert_eq!(opens(&answer), Vec::<String>::new());
+    let other = changes(&why(&closed, "m/c", "ns/b:80")).concat();
+    assert!(other.contains(r#""matchLabels":{"app":"c","k8s:io.kubernetes.pod.namespace":"m"}"#), "{other}");
+    let outside = changes(&why(&closed, "ns/a", "198.51.100.7:443")).concat();
+    assert!(outside.contains(r#""toCIDR":["198.51.100.7/32"]"#), "{outside}");
+}
+
+#[test]
+fn a_request_that_no_http_rule_means_gets_one_of_its_own() {
+    let pods = [pod("ns", "a", "app: a", ""), pod("ns", "b", "app: b", HTTP)].concat();
+    let public = "{endpointSelector: {matchLabels: {app: b}}, ingress: [{toPorts: [{ports: [{port: '80', protocol: TCP}], \
+                  rules: {http: [{method: GET, path: /public}]}}]}]}";
+    let cluster = snapshot(&format!("{pods}{}", cilium(public)));
+    assert_eq!(why_request(&cluster, "ns/a", "ns/b", "GET", "/public").verdict, Verdict::Allow);
+    let answer = why_request(&cluster, "ns/a", "ns/b", "POST", "/v1.0/orders?all");
+    assert_eq!(answer.denied_at, Some(Layer::Ingress));
+    let told = changes(&answer).concat();
+    let rules = r#""rules":{"http":[{"method":"^POST$","path":"^/v1\\.0/orders\\?all$"}]}"#;
+    assert!(told.contains(rules), "{told}");
+    assert_eq!(opens(&answer), Vec::<String>::new());
+}
+
+#[test]
+fn what_cilium_denies_loses_the_one_end_or_has_no_fix() {
+    let pods = [
+        pod("ns", "a", "app: a", ""),
+        pod("ns", "b", "app: b", HTTP),
+        pod("ns", "c", "app: c, team: x", ""),
+        pod("ns", "d", "app: d, team: x", ""),
+    ]
+    .concat();
+    let spec = |from: &str| {
+        format!(
+            "{{endpointSelector: {{matchLabels: {{app: b}}}}, enableDefaultDeny: {{ingress: false}}, ingressDeny: [{{{from}}}]}}"
+        )
+    };
+    let ask = |source: &str, from: &str| why(&snapshot(&format!("{pods}{}", cilium(&spec(from)))), source, "ns/b:80");
+    let (a, team) = ("{matchLabels: {app: a}}", "{matchLabels: {team: x}}");
+    for (source, from, edit) in [
+        ("ns/a", format!("fromEndpoints: [{a}]"), "remove this rule: it names nobody else"),
+        ("ns/a", format!("fromEndpoints: [{a}, {team}]"), "remove the entry for pods app=a, which means no others"),
+        (
+            "ns/c",
+            format!("fromEndpoints: [{a}, {team}]"),
+            "add `{key: app, operator: NotIn, values: [\"c\"]}` to matchExpressions of the entry for pods team=x",
+        ),
+        ("198.51.100.7", "fromCIDR: [198.51.100.7/32]".to_owned(), "remove this rule: it names nobody else"),
+        (
+            "198.51.100.7",
+            "fromCIDR: [198.51.100.0/24]".to_owned(),
+            "add 198.51.100.7/32 to `except` of 198.51.100.0/24 in a CIDR set",
+        ),
+    ] {
+        let answer = ask(source, &from);
+        assert_eq!(answer.denied_at, Some(Layer::Ingress), "{from}");
+        let whole = format!("CiliumNetworkPolicy ns/p spec.ingressDeny[0] (line 25): {edit}");
+        assert_eq!(changes(&answer), [whole], "{from}");
+        let own = format!("{source} -> ns/b");
+        let told = opens(&answer);
+        assert!(told.iter().all(|told| told.replace("outside, such as ", "").starts_with(&own)), "{told:?}");
+    }
+    for (from, reason) in [
+        ("fromEntities: [cluster]", "its rule means the whole of `cluster`"),
+        ("toPorts: [{ports: [{port: '80', protocol: TCP}]}]", "its rule means everybody"),
+    ] {
+        let answer = ask("ns/a", from);
+        assert_eq!((answer.verdict, &answer.fix), (Verdict::Deny, &None), "{from}");
+        let told = format!(
+            "no change of policies was found that allows this: CiliumNetworkPolicy ns/p spec.ingressDeny[0] denies \
+             before anything allows, and {reason}"
+        );
+        assert!(answer.notes.iter().any(|note| note.text == told), "{:?}", answer.notes);
+    }
+}
+
+#[test]
+fn a_policy_that_loses_its_last_rule_goes_on_isolating() {
+    let pods = [pod("ns", "a", "app: a", ""), pod("ns", "b", "app: b", HTTP), pod("ns", "c", "app: c", "")].concat();
+    let deny = "{endpointSelector: {matchLabels: {app: b}}, ingressDeny: [{fromEndpoints: [{matchLabels: {app: a}}]}]}";
+    let answer = why(&snapshot(&format!("{pods}{}", cilium(deny))), "ns/a", "ns/b:80");
+    let told = changes(&answer);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].ends_with("and put `ingress: [{}]` in its place, so that the policy goes on isolating"),
+        "{told:?}"
+    );
+    assert!(told[1].contains(r#""kind":"CiliumNetworkPolicy""#), "{told:?}");
+    assert_eq!(opens(&answer), Vec::<String>::new());
+}
+
+#[test]
+fn what_its_author_says_about_a_deciding_spec_is_told() {
+    let pods = [pod("ns", "a", "app: a", ""), pod("ns", "b", "app: b", HTTP)].concat();
+    let closed = "{description: Nobody comes in., log: {value: closed}, endpointSelector: {matchLabels: {app: b}}, ingress: [{}]}";
+    let remarks = |spec: &str| {
+        let answer = why(&snapshot(&format!("{pods}{}", cilium(spec))), "ns/a", "ns/b:80");
+        let told = |layer| answer.rung(layer).expect("four layers").remarks.clone();
+        assert_eq!(told(Layer::Egress), []);
+        let said =
+            told(Layer::Ingress).into_iter().map(|remark| (remark.policy.to_string(), remark.description, remark.log));
+        said.collect::<Vec<_>>()
+    };
+    let whole = ("CiliumNetworkPolicy ns/p spec".to_owned(), Some("Nobody comes in.".into()), Some("closed".into()));
+    assert_eq!(remarks(closed), std::slice::from_ref(&whole));
+    assert_eq!(remarks(&closed.replace("[{}]", "[{fromEntities: [all]}]")), [whole]);
+    assert_eq!(remarks("{endpointSelector: {matchLabels: {app: b}}, ingress: [{}]}"), []);
+}

@@ -315,20 +315,26 @@ fn check_tells_what_it_looked_at() {
 
 #[test]
 fn more_pairs_than_can_be_listed_are_refused_with_what_narrows_them() {
-    let pod = |at: usize| {
-        let namespace = if at < 4 { "few" } else { "many" };
-        format!(
-            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: pod{at}, namespace: {namespace}}}\nspec: {{containers: [{{name: c, image: i}}]}}\n"
-        )
+    let pods = |kinds: usize| -> String {
+        let pod = |at: usize| {
+            let (namespace, app) = (if at < 4 { "few" } else { "many" }, at % kinds);
+            format!(
+                "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: pod{at}, namespace: {namespace}, labels: {{app: a{app}}}}}\n\
+                 spec: {{containers: [{{name: c, image: i}}]}}\n"
+            )
+        };
+        (0..3_200).map(pod).collect()
     };
-    let pods: String = (0..3_200).map(pod).collect();
+    // Pods that look alike are one row.
+    assert_eq!(lictor_with(&["edges", "-f", "-"], &pods(100)).code, 0);
+    let pods = pods(3_200);
     let run = lictor_with(&["edges", "-f", "-"], &pods);
     assert_eq!((run.code, run.out.as_str()), (2, ""));
     assert_snapshot!(run.err, @r"
     2 notes about the manifests; -v shows them
 
     error: 10240000 pairs of workloads are more than can be listed (10000000)
-      help: narrow them with --namespace, --focus, --from or --to; a pod without an owner is a workload of its own
+      help: narrow them with --namespace, --focus, --from or --to; pods without an owner are one workload only where no policy can tell them apart, by labels, service account, ports or address
     ");
     let run = lictor_with(&["edges", "-f", "-", "--namespace", "few"], &pods);
     assert_eq!(run.code, 0, "{}", run.err);

@@ -28,7 +28,7 @@ fn principal<'a>(wish: &Wish<'a>) -> Option<&'a str> {
 fn allow_policy(snapshot: &Snapshot, wish: &Wish<'_>, step: &Step) -> Option<Patch> {
     let destination = wish.destination?;
     let flow = wish.flow;
-    let selector = labels::of(snapshot, destination);
+    let selector = labels::of(wish.cluster, destination);
     let one = |text: &str| Tree::list([text.into()]);
     let source = match principal(wish) {
         Some(principal) => Tree::map([("principals", one(principal))]),

@@ -37,7 +37,7 @@ fn policy(
     }
     let flow = wish.flow;
     let address = if step.layer == Layer::Egress { flow.destination.address } else { flow.source.address };
-    let mut rule = vec![(peers, Tree::list([peer_term(snapshot, subject, peer, address)]))];
+    let mut rule = vec![(peers, Tree::list([peer_term(wish.cluster, subject, peer, address)]))];
     // A protocol without ports is allowed by no rule that names ports.
     if Protocol::WITH_PORTS.contains(&flow.protocol) {
         let port = Tree::map([("protocol", Tree::text(flow.protocol)), ("port", Tree::number(flow.port))]);
@@ -52,7 +52,7 @@ fn policy(
         (
             "spec",
             Tree::map([
-                ("podSelector", labels::selector(&labels::of(snapshot, subject))),
+                ("podSelector", labels::selector(&labels::of(wish.cluster, subject))),
                 ("policyTypes", Tree::list([policy_type.into()])),
                 (rules, Tree::list([Tree::map(rule)])),
             ]),
@@ -62,11 +62,11 @@ fn policy(
 }
 
 /// The other end as a peer of a rule in the subject's namespace.
-fn peer_term(snapshot: &Snapshot, subject: &Pod, peer: Option<&Arc<Pod>>, address: IpAddr) -> Tree {
+fn peer_term(cluster: &Snapshot, subject: &Pod, peer: Option<&Arc<Pod>>, address: IpAddr) -> Tree {
     let Some(peer) = peer.filter(|pod| !pod.host_network) else {
         return Tree::map([("ipBlock", Tree::map([("cidr", Tree::text(Cidr::host(address)))]))]);
     };
-    let pods = ("podSelector", labels::selector(&labels::of(snapshot, peer)));
+    let pods = ("podSelector", labels::selector(&labels::of(cluster, peer)));
     if peer.name.namespace == subject.name.namespace {
         return Tree::map([pods]);
     }

@@ -23,7 +23,7 @@ pub(super) fn exempt(snapshot: &Snapshot, wish: &Wish<'_>, step: &Step) -> Optio
         _ => ("ingress", "from", wish.destination?, wish.source, wish.flow.source.address),
     };
     let peer = match peer.filter(|pod| !pod.host_network) {
-        Some(peer) => Tree::map([("pods", pods(snapshot, peer))]),
+        Some(peer) => Tree::map([("pods", pods(wish.cluster, peer))]),
         None => Tree::map([("networks", Tree::list([Tree::text(Cidr::host(address))]))]),
     };
     let mut exempting = vec![("action", action.into()), (peers, Tree::list([peer]))];
@@ -48,7 +48,7 @@ pub(super) fn exempt(snapshot: &Snapshot, wish: &Wish<'_>, step: &Step) -> Optio
             Tree::map([
                 ("tier", tier.into()),
                 ("priority", Tree::number(priority)),
-                ("subject", Tree::map([("pods", pods(snapshot, subject))])),
+                ("subject", Tree::map([("pods", pods(wish.cluster, subject))])),
                 (rules, Tree::list([Tree::map(exempting)])),
             ]),
         ),
@@ -57,10 +57,10 @@ pub(super) fn exempt(snapshot: &Snapshot, wish: &Wish<'_>, step: &Step) -> Optio
 }
 
 /// The pods of a pod's workload.
-fn pods(snapshot: &Snapshot, pod: &Arc<Pod>) -> Tree {
+fn pods(cluster: &Snapshot, pod: &Arc<Pod>) -> Tree {
     let name = Tree::map([("kubernetes.io/metadata.name", Tree::text(&pod.name.namespace))]);
     Tree::map([
         ("namespaceSelector", Tree::map([("matchLabels", name)])),
-        ("podSelector", labels::selector(&labels::of(snapshot, pod))),
+        ("podSelector", labels::selector(&labels::of(cluster, pod))),
     ])
 }

@@ -26,7 +26,7 @@ pub(super) fn permissive(snapshot: &Snapshot, wish: &Wish<'_>, step: &Step) -> O
     }
     let namespace = &destination.name.namespace;
     let name = format!("permissive-{}-{port}", word(wish.destination, wish.flow.destination.address));
-    let selector = labels::of(snapshot, destination);
+    let selector = labels::of(wish.cluster, destination);
     if selector.is_empty() {
         return None;
     }

@@ -8,24 +8,38 @@ pub(crate) const PORTS: [u16; 3] = [80, 443, 8080];
 
 /// A cluster as a text.
 pub(crate) fn cluster() -> impl Strategy<Value = String> {
-    let pods = prop::collection::vec((0..2usize, 0..3usize, 0..2usize, any::<bool>(), 1..3u32), 2..5);
+    let pods = prop::collection::vec((0..2usize, 0..3usize, 0..2usize, any::<bool>(), 1..3u32, any::<bool>()), 2..5);
     let network = prop::collection::vec(network_policy(), 0..4);
+    let cilium = prop::collection::vec(cilium_policy(), 0..3);
     let authorization = prop::collection::vec(authorization_policy(), 0..3);
     let peers = prop::collection::vec(peer_authentication(), 0..3);
     let stances = prop::collection::vec((0..2usize, prop::sample::select(vec!["Observe", "Audit", "Enforce"])), 0..2);
-    (pods, network, authorization, peers, stances).prop_map(|(pods, network, authorization, peers, stances)| {
+    (pods, network, cilium, authorization, peers, stances).prop_map(|(pods, network, cilium, authorization, peers, stances)| {
         let mut text = String::new();
-        for (at, (namespace, app, tier, enrolled, replicas)) in pods.into_iter().enumerate() {
-            let _ = write!(
-                text,
-                "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: w{at}, namespace: n{namespace}}}\n\
-                 spec: {{replicas: {replicas}, selector: {{matchLabels: {{app: a{app}}}}}, template: {{metadata: {{labels: \
-                 {{app: a{app}, tier: t{tier}}}, annotations: {{lictor.dev/enroll: '{enrolled}'}}}}, spec: \
-                 {{serviceAccountName: w{at}, containers: [{{name: c, image: i, ports: [{{name: web, containerPort: 80}}, \
-                 {{containerPort: 8080}}, {{containerPort: 443, protocol: UDP}}]}}]}}}}}}\n"
+        for (at, (namespace, app, tier, enrolled, replicas, owned)) in pods.into_iter().enumerate() {
+            let labels = format!("{{app: a{app}, tier: t{tier}}}, annotations: {{lictor.dev/enroll: '{enrolled}'}}");
+            let spec = format!(
+                "{{serviceAccountName: w{at}, containers: [{{name: c, image: i, ports: [{{name: web, containerPort: 80}}, \
+                 {{containerPort: 8080}}, {{containerPort: 443, protocol: UDP}}]}}]}}"
             );
+            if owned {
+                let _ = write!(
+                    text,
+                    "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: w{at}, namespace: n{namespace}}}\n\
+                     spec: {{replicas: {replicas}, selector: {{matchLabels: {{app: a{app}}}}}, template: {{metadata: {{labels: \
+                     {labels}}}, spec: {spec}}}}}\n"
+                );
+                continue;
+            }
+            for one in 0..=replicas {
+                let _ = write!(
+                    text,
+                    "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: w{at}-{one}, namespace: n{namespace}, labels: {labels}}}\n\
+                     spec: {spec}\n"
+                );
+            }
         }
-        for (at, policy) in network.iter().chain(&authorization).chain(&peers).enumerate() {
+        for (at, policy) in network.iter().chain(&cilium).chain(&authorization).chain(&peers).enumerate() {
             let _ = write!(text, "---\n{}", policy.replace("NAME", &format!("p{at}")));
         }
         for (at, (namespace, mode)) in stances.into_iter().enumerate() {
@@ -89,6 +103,45 @@ fn network_policy() -> impl Strategy<Value = String> {
                 "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: NAME, namespace: n{namespace}}}\n\
                  spec: {{{spec}, policyTypes: [{}]}}\n",
                 types.join(", ")
+            )
+        },
+    )
+}
+
+fn cilium_policy() -> impl Strategy<Value = String> {
+    let peer = prop_oneof![
+        selector().prop_map(|pods| ("Endpoints", pods)),
+        (0..2usize).prop_map(|namespace| {
+            ("Endpoints", format!("{{matchLabels: {{'k8s:io.kubernetes.pod.namespace': n{namespace}}}}}"))
+        }),
+        Just(("CIDR", "10.244.0.0/30".to_owned())),
+        Just(("CIDRSet", "{cidr: 10.244.0.0/24, except: [10.244.0.2/32]}".to_owned())),
+        prop::sample::select(vec!["cluster", "world", "all"]).prop_map(|entity| ("Entities", entity.to_owned())),
+    ];
+    let port = prop::option::of(prop::sample::select(PORTS.to_vec()));
+    let rule = (peer, port).prop_map(|((kind, peer), port)| {
+        let ports = port.map(|port| format!(", toPorts: [{{ports: [{{port: '{port}', protocol: TCP}}]}}]"));
+        (kind, peer, ports.unwrap_or_default())
+    });
+    let rules = prop::option::weighted(0.6, prop::collection::vec(rule.clone(), 1..3));
+    let deny = prop::option::weighted(0.3, prop::collection::vec(rule, 1..2));
+    (0..2usize, selector(), any::<[bool; 2]>(), [rules.clone(), rules], deny).prop_map(
+        |(namespace, pods, default_deny, [into, out], deny)| {
+            let mut spec = format!("endpointSelector: {pods}");
+            for (field, peers, rules) in [("ingress", "from", into), ("egress", "to", out), ("ingressDeny", "from", deny)] {
+                let rule = |(kind, peer, ports): &(&str, String, String)| format!("{{{peers}{kind}: [{peer}]{ports}}}");
+                let rules: Vec<String> = rules.iter().flatten().map(rule).collect();
+                // A spec without a rule is refused.
+                if !rules.is_empty() || field == "ingress" {
+                    let rules = if rules.is_empty() { "{}".to_owned() } else { rules.join(", ") };
+                    let _ = write!(spec, ", {field}: [{rules}]");
+                }
+            }
+            if default_deny[0] {
+                let _ = write!(spec, ", enableDefaultDeny: {{ingress: {}}}", default_deny[1]);
+            }
+            format!(
+                "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: NAME, namespace: n{namespace}}}\nspec: {{{spec}}}\n"
             )
         },
     )

@@ -2,6 +2,7 @@
 
 use crate::cli::{Compat, Files, Globals, gathering_format};
 use crate::client::{Client, Query};
+use crate::commands::edges::too_many;
 use crate::{offline, output, records};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -64,12 +65,9 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
     }
     let (old, new) = (read(old)?, read(new_folder)?);
     let scope = Scope { namespace: words.namespace.as_deref().map(Into::into), ..Scope::default() };
-    let mut difference = lictor_why::diff(&old, &new, &scope);
-    if words.only_observed.is_some() {
-        let records = records::read(words.only_observed.as_ref(), None, &globals.lab)?;
-        let seen = lictor_why::seen(&new, &records);
-        difference = difference.only_observed(&old, &new, &seen);
-    }
+    let observed = words.only_observed.as_ref();
+    let records = observed.map(|file| records::read(Some(file), None, &globals.lab)).transpose()?;
+    let mut difference = lictor_why::diff(&old, &new, &scope, records.as_deref()).map_err(too_many)?;
     if matches!(words.output, Format::Sarif | Format::Github | Format::Junit) {
         let places = difference.changes.iter_mut().filter_map(|change| change.after.as_mut()?.at.as_mut());
         places.for_each(|place| offline::root(place, std::slice::from_ref(new_folder)));

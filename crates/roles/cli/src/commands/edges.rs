@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use http::Method;
 use lictor_report::Format;
-use lictor_why::{Scope, Show, Unclear, pods_named};
+use lictor_why::{Scope, Show, TooMany, Unclear, pods_named};
 use std::process::ExitCode;
 
 /// List who may talk to whom, by workload and declared port.
@@ -55,9 +55,6 @@ fn format(text: &str) -> Result<Format, String> {
         Ok(format) => Ok(format),
     }
 }
-
-/// As many are listed: 3,000 workloads with each other, in half a minute and a few gigabytes where all are open.
-const MOST_PAIRS: usize = 10_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum ShowWord {
@@ -124,16 +121,14 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
         namespace: namespace.map(Into::into),
         built_in: words.all,
     };
-    let pairs = scope.pairs(&snapshot);
-    if pairs > MOST_PAIRS {
-        bail!(
-            "{pairs} pairs of workloads are more than can be listed ({MOST_PAIRS})\n  \
-             help: narrow them with --namespace, --focus, --from or --to; a pod without an owner is a workload of its own"
-        );
-    }
-    let edges = lictor_why::edges(&snapshot, &scope, show);
+    let edges = lictor_why::edges(&snapshot, &scope, show).map_err(too_many)?;
     output::print(&lictor_report::edges(&edges, words.output, style)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// More than can be listed, with what to do about it.
+pub(crate) fn too_many(error: TooMany) -> anyhow::Error {
+    anyhow::anyhow!("{error}\n  help: {}", TooMany::HINT)
 }
 
 /// A name that names nothing, with what may have been meant.

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt, stream};
 use http::{Method, StatusCode};
 use lictor_model::{Name, Protocol, Record, Verdict};
 use lictor_report::{Format, PodStatus, PolicyStatus, ProbeReport, Status, Style, WorkloadStatus};
-use lictor_why::{Ask, RequestAsk, Scope, Show, place, pods_named, workloads};
+use lictor_why::{Ask, RequestAsk, Scope, Show, TooMany, place, pods_named, workloads};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::broadcast::error::RecvError;
@@ -171,7 +171,10 @@ fn edges(lab: &Lab, query: &Query) -> Answer {
         _ => Show::Allowed,
     };
     let (format, style) = form(query);
-    rendered(lictor_report::edges(&lictor_why::edges(&lab.snapshot(), &scope, show), format, style), 0)
+    match lictor_why::edges(&lab.snapshot(), &scope, show) {
+        Ok(edges) => rendered(lictor_report::edges(&edges, format, style), 0),
+        Err(error) => too_many(error),
+    }
 }
 
 /// What would change if the manifests of a folder were put in force.
@@ -183,19 +186,26 @@ fn diff(lab: &Lab, query: &Query) -> Answer {
     };
     let old = lab.snapshot();
     let scope = Scope { namespace: query.text("namespace").map(Arc::from), ..Scope::default() };
-    let mut difference = lictor_why::diff(&old, &new, &scope);
-    if let Some(file) = query.text("observed") {
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
-            Err(error) => return Answer::refused(format!("cannot read {file}: {error}")),
-        };
-        match lictor_sources::records(file, &text) {
-            Ok(records) => difference = difference.only_observed(&old, &new, &lictor_why::seen(&new, &records)),
-            Err(error) => return Answer::refused(error.to_string()),
-        }
-    }
+    let records = match query.text("observed").map(records).transpose() {
+        Ok(records) => records,
+        Err(error) => return Answer::refused(error),
+    };
+    let difference = match lictor_why::diff(&old, &new, &scope, records.as_deref()) {
+        Ok(difference) => difference,
+        Err(error) => return too_many(error),
+    };
     let (format, style) = form(query);
     rendered(lictor_report::diff(&difference, format, style), u8::from(!difference.changes.is_empty()))
+}
+
+/// The decisions of a file.
+fn records(file: &str) -> Result<Vec<Record>, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))?;
+    lictor_sources::records(file, &text).map_err(|error| error.to_string())
+}
+
+fn too_many(error: TooMany) -> Answer {
+    Answer::refused(format!("{error}\n  help: {}", TooMany::HINT))
 }
 
 async fn probe(lab: &Lab, query: &Query) -> Answer {
