@@ -53,7 +53,7 @@ pub struct Lab {
     pub(crate) history: Mutex<History>,
     settings: Settings,
     pool: Mutex<AddressPool>,
-    snapshots: watch::Sender<Arc<Snapshot>>,
+    pub(crate) snapshots: watch::Sender<Arc<Snapshot>>,
     prober: Prober,
     zones: watch::Sender<Arc<Zone>>,
     pub(crate) stop: watch::Sender<bool>,
@@ -192,13 +192,14 @@ impl Lab {
         let new = Arc::new(new);
         let delta = Delta::between(&old, &new);
 
-        let applied = match self.put(Arc::clone(&new)) {
+        let applied = match self.node.apply(Arc::clone(&new)) {
             Ok(applied) => applied,
             Err(refused) => {
                 self.said().waiting = delta.policies;
                 return Err(refused);
             }
         };
+        self.snapshots.send_replace(Arc::clone(&new));
         *self.history() = history;
         *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
         let found: Vec<Finding> = built.into_iter().chain(applied.findings.iter().cloned()).collect();
@@ -311,13 +312,6 @@ impl Lab {
     /// The pods that have probes and are not ready.
     pub(crate) fn unready(&self) -> BTreeSet<Name> {
         readiness::unready(&self.prober.health().borrow())
-    }
-
-    /// Puts a snapshot in force. When the kernel refuses it, nothing changes.
-    pub(crate) fn put(&self, snapshot: Arc<Snapshot>) -> Result<Applied> {
-        let applied = self.node.apply(Arc::clone(&snapshot))?;
-        self.snapshots.send_replace(snapshot);
-        Ok(applied)
     }
 
     /// The snapshot in force.

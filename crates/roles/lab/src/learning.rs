@@ -68,7 +68,9 @@ impl Lab {
         if names != old.names {
             let mut new = (*old).clone();
             (new.names, new.revision) = (names, old.revision.next());
-            self.put(Arc::new(new))?;
+            let new = Arc::new(new);
+            self.node.apply_names(Arc::clone(&new))?;
+            self.snapshots.send_replace(new);
         }
         *self.history() = history;
         Ok(())

@@ -167,18 +167,32 @@ impl Node {
 
     /// Puts a snapshot in force, in the kernel and then in the proxy. When the kernel refuses it, nothing changes.
     pub fn apply(&self, snapshot: Arc<Snapshot>) -> Result<Applied> {
+        let (authorization, mut findings) = lictor_authz::Program::compile(&snapshot, Capabilities::default());
+        findings.extend(lictor_network::findings(&snapshot));
+        let authorization = Arc::new(authorization);
+        let network = self.put(Arc::clone(&snapshot), Arc::clone(&authorization))?;
+        let policies = standing::policies(&snapshot, &network, &authorization.status);
+        Ok(Applied { findings, policies })
+    }
+
+    /// Puts a snapshot in force that differs from the last one in what pods have learnt of names alone. When the kernel
+    /// refuses it, nothing changes.
+    pub fn apply_names(&self, snapshot: Arc<Snapshot>) -> Result<()> {
+        let authorization = Arc::clone(&self.view.borrow().authorization);
+        self.put(snapshot, authorization)?;
+        Ok(())
+    }
+
+    fn put(&self, snapshot: Arc<Snapshot>, authorization: Arc<lictor_authz::Program>) -> Result<Arc<Program>> {
         let mut compiler = self.compiler.lock().unwrap_or_else(PoisonError::into_inner);
         let before = Arc::clone(&self.view.borrow());
         let network = Arc::new(compiler.next(&before.network, &before.snapshot, &snapshot));
-        let (authorization, mut findings) = lictor_authz::Program::compile(&snapshot, Capabilities::default());
-        findings.extend(lictor_network::findings(&snapshot));
-        let policies = standing::policies(&snapshot, &network, &authorization.status);
         if let Err(refused) = self.kernel().apply(&network) {
             compiler.forget();
             return Err(refused.into());
         }
-        self.view.send_replace(Arc::new(View { snapshot, network, authorization: Arc::new(authorization) }));
-        Ok(Applied { findings, policies })
+        self.view.send_replace(Arc::new(View { snapshot, network: Arc::clone(&network), authorization }));
+        Ok(network)
     }
 
     /// Puts the services of a snapshot in force: their virtual addresses lead to these backends from now on.
