@@ -8,7 +8,7 @@ use crate::gates::place;
 use crate::groups::side;
 use crate::policy_rules::PolicyRules;
 use crate::program::{Endpoint, Program};
-use crate::terms::Terms;
+use crate::terms::{Extended, Terms};
 use lictor_cluster::{Pod, Policies, Snapshot};
 use lictor_manifest::{CiliumNetworkPolicy, ClusterNetworkPolicy, NetworkPolicy};
 use lictor_model::{Direction, Name};
@@ -22,8 +22,8 @@ pub(crate) struct Edits<'a> {
     old: Vec<Subjects>,
     /// What they are.
     new: Vec<Subjects>,
-    /// The pods that meet a term which is new.
-    pub(crate) meeting: Vec<&'a Arc<Pod>>,
+    /// What terms that are new change.
+    pub(crate) extended: Extended<'a>,
 }
 
 /// Whom a policy speaks of.
@@ -46,7 +46,7 @@ impl Compiler {
         let mut edits = Edits {
             old: Subjects::named(&last.policies, difference),
             new: Subjects::named(&snapshot.policies, difference),
-            meeting: Vec::new(),
+            extended: Extended::default(),
         };
         if edits.old.is_empty() && edits.new.is_empty() {
             return Some(edits);
@@ -89,7 +89,7 @@ impl Compiler {
         }
         last.replaced.extend(edits.old.iter().cloned());
         follow(&mut last.policies, &snapshot.policies, difference);
-        edits.meeting = last.terms.extend_pods(terms, snapshot)?;
+        edits.extended = last.terms.extend(terms, snapshot)?;
         Some(edits)
     }
 

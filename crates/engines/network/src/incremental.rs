@@ -14,7 +14,7 @@ use crate::rules::PortName;
 use crate::terms::TermId;
 use foldhash::HashMap;
 use lictor_cluster::{Pod, Snapshot};
-use lictor_model::{Direction, Name};
+use lictor_model::{Cidr, Direction, Name};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -86,7 +86,7 @@ impl Compiler {
         }
         let mut patch = Patch { revision: snapshot.revision, ..Patch::default() };
         let edits = self.edit(last, snapshot, difference)?;
-        let mut moved: BTreeMap<&Name, &Arc<Pod>> = edits.meeting.iter().map(|pod| (&pod.name, *pod)).collect();
+        let mut moved: BTreeMap<&Name, &Arc<Pod>> = edits.extended.pods.iter().map(|pod| (&pod.name, *pod)).collect();
         for name in &difference.pods {
             let pod = snapshot.pods.get_key_value(name).filter(|(_, pod)| !pod.host_network);
             moved.extend(pod);
@@ -98,7 +98,8 @@ impl Compiler {
                 patch.addresses.insert(*address, None);
             }
         }
-        let met = self.learn(last, snapshot, difference, &mut patch);
+        let mut met = self.learn(last, snapshot, difference, &mut patch);
+        met.extend(self.reclassify(last, &edits.extended.prefixes, &mut patch));
         self.classify(last, program, snapshot, &moved, met, &mut patch)?;
         self.gates(last, program, snapshot, difference, &edits, &mut patch)?;
         for id in std::mem::take(&mut last.sets.changed) {
@@ -113,6 +114,25 @@ impl Compiler {
         }
         patch.rules = self.rules.refs.get(program.rules.len()..)?.to_vec();
         Some(patch)
+    }
+
+    /// Gives blocks the classes of what they meet now; the terms that classes meet which are new.
+    fn reclassify(
+        &mut self,
+        last: &mut Last,
+        prefixes: &[(Cidr, Arc<[TermId]>)],
+        patch: &mut Patch,
+    ) -> BTreeSet<TermId> {
+        let mut terms = BTreeSet::new();
+        for (prefix, met) in prefixes {
+            let before = last.classes.len();
+            let class = last.classes.of(Meaning { terms: met.to_vec(), ports: Vec::new() }, &mut self.classes);
+            if last.classes.len() > before {
+                terms.extend(met.iter().copied());
+            }
+            patch.prefixes.entry(*prefix).or_insert(Some(class));
+        }
+        terms
     }
 
     /// Gives the addresses of these pods their classes. Some terms are met by classes that are new already.

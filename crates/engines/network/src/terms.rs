@@ -1,5 +1,9 @@
 //! What peers of live policies ask of an address, each question once.
 
+mod extend;
+
+pub(crate) use extend::Extended;
+
 use crate::numbers::Numbers;
 use crate::selector_index::SelectorIndex;
 use foldhash::HashMap;
@@ -89,7 +93,7 @@ impl Term {
 }
 
 /// The terms that the addresses of a prefix meet, ascending.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Met {
     /// Those of a pod or node there.
     known: Arc<[TermId]>,
@@ -182,9 +186,12 @@ impl Terms {
                 self.by_host.entry(*address).or_default().push(*id);
             }
         }
-        let known = |address: &IpAddr| !snapshot.is_outside(*address);
-        let strangers: Vec<IpAddr> = self.by_host.keys().filter(|address| !known(address)).copied().collect();
-        self.index_blocks(&strangers);
+        self.index_blocks(&self.strangers(snapshot));
+    }
+
+    /// The single addresses that are no pod's and no node's.
+    fn strangers(&self, snapshot: &Snapshot) -> Vec<IpAddr> {
+        self.by_host.keys().filter(|address| snapshot.is_outside(**address)).copied().collect()
     }
 
     /// Whether some term is for single addresses.
@@ -236,38 +243,6 @@ impl Terms {
         let met = self.by_prefix.get_mut(&alone)?;
         met.outside = met.outside.iter().copied().filter(|known| *known != id).collect();
         Some(Arc::clone(&met.outside))
-    }
-
-    /// Takes in the terms of others that this has not, and the pods that meet one of them. Nothing, and nothing taken,
-    /// when some of them is not of pods.
-    pub(crate) fn extend_pods<'a>(&mut self, others: Self, snapshot: &'a Snapshot) -> Option<Vec<&'a Arc<Pod>>> {
-        let is_known = others.blocks.keys().all(|id| self.blocks.contains_key(id))
-            && others.outside.keys().all(|id| self.outside.contains_key(id))
-            && others.nodes.keys().all(|id| self.nodes.contains_key(id));
-        if !is_known || !others.hosts.is_empty() {
-            return None;
-        }
-        let mut meeting = Vec::new();
-        for (id, (scope, pods, accounts)) in others.pods {
-            if self.pods.contains_key(&id) {
-                continue;
-            }
-            let all = || snapshot.namespaces.iter();
-            let namespaces: Vec<&Arc<str>> = match &scope {
-                Scope::Any => all().map(|(name, _)| name).collect(),
-                Scope::Own(own) => snapshot.namespaces.get_key_value(own).map(|(name, _)| name).into_iter().collect(),
-                Scope::Selected(selector) => {
-                    all().filter(|(_, state)| selector.matches(&state.labels)).map(|(name, _)| name).collect()
-                }
-            };
-            for namespace in namespaces {
-                self.by_namespace.entry(Arc::clone(namespace)).or_default().insert(&pods, id);
-                meeting
-                    .extend(snapshot.pods_in(namespace).filter(|pod| !pod.host_network && pods.matches(&pod.labels)));
-            }
-            self.pods.insert(id, (scope, pods, accounts));
-        }
-        Some(meeting)
     }
 
     /// Makes the prefixes; these addresses are of hosts that are no pod and no node.
