@@ -23,6 +23,7 @@ mod nodes;
 mod notice;
 mod placement;
 mod pod;
+pub mod registration;
 mod service;
 mod services;
 mod snapshot;

@@ -99,6 +99,7 @@ fn meta(namespace: &str, name: &str) -> Meta {
         labels: Labels::default(),
         annotations: BTreeMap::new(),
         created: None,
+        uid: None,
         origin: Origin::none(),
     }
 }

@@ -106,6 +106,7 @@ fn meta(namespace: &str, name: impl Into<Arc<str>>) -> Meta {
         labels: Labels::default(),
         annotations: BTreeMap::new(),
         created: None,
+        uid: None,
         origin: Origin::none(),
     }
 }
