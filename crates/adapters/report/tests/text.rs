@@ -64,6 +64,7 @@ fn shop() -> Snapshot {
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
         cidr_excludes_pods: false,
+        registration: lictor_cluster::RegistrationSettings::default(),
     };
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(4)).0
 }

@@ -34,5 +34,6 @@ pub use build::{BUILT_IN_ANNOTATION, ENROLL_ANNOTATION, RUN_ANNOTATION, Settings
 pub use delta::Delta;
 pub use names::{Answers, Names};
 pub use pod::{NamedPort, Node, Pod, WorkloadRef};
+pub use registration::RegistrationSettings;
 pub use service::{Backend, ClusterService, ServiceBackends};
 pub use snapshot::{NamespaceState, Policies, Snapshot};

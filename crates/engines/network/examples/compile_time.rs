@@ -31,6 +31,7 @@ fn measure(pods: usize) {
         nodes: Vec::new(),
         unknown_nodes: UnknownNodes::Made,
         cidr_excludes_pods: false,
+        registration: lictor_cluster::RegistrationSettings::default(),
     };
     let block = |text: &str| [text.parse::<Cidr>().expect("a block")];
     let mut pool = AddressPool::new(&block("10.0.0.0/12"), &block("10.96.0.0/16"));
