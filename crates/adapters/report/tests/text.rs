@@ -424,6 +424,7 @@ fn a_status() {
         ready: &*pod.name != "old",
         pid: Some(4711),
         restarts: 0,
+        identities: Vec::new(),
         svid_expires: Some(OffsetDateTime::UNIX_EPOCH),
     };
     let workloads = workloads(&snapshot).into_iter().map(|view| {

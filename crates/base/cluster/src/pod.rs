@@ -67,6 +67,11 @@ impl Pod {
         self.ports.iter().find(|port| &*port.name == name && port.protocol == protocol).map(|port| port.port)
     }
 
+    /// Every identity that it can prove, its default one first.
+    pub fn identities(&self) -> impl Iterator<Item = &SpiffeId> {
+        [&self.identity].into_iter().chain(self.entries.iter().skip(1).map(|entry| &entry.id))
+    }
+
     /// Its address in the family of another one.
     pub fn address_like(&self, other: IpAddr) -> Option<IpAddr> {
         self.addresses.iter().copied().find(|address| address.is_ipv4() == other.is_ipv4())
