@@ -7,9 +7,12 @@ use std::path::Path;
 const FLOORS: [&str; 5] = ["base", "engines", "adapters", "services", "roles"];
 
 /// Edges within a floor that the design allows.
-const WITHIN: [(&str, &str); 14] = [
+const WITHIN: [(&str, &str); 17] = [
+    ("lictor-template", "lictor-model"),
     ("lictor-manifest", "lictor-model"),
+    ("lictor-manifest", "lictor-template"),
     ("lictor-cluster", "lictor-model"),
+    ("lictor-cluster", "lictor-template"),
     ("lictor-cluster", "lictor-manifest"),
     ("lictor-lint", "lictor-network"),
     ("lictor-why", "lictor-network"),

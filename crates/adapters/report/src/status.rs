@@ -5,7 +5,7 @@ use crate::format::Format;
 use crate::style::{Style, Tone};
 use crate::table::{Cell, Table};
 use lictor_manifest::{Finding, Level, Position};
-use lictor_model::{Name, PolicyRef, Revision, TrustDomain};
+use lictor_model::{Name, PolicyRef, Revision, SpiffeId, TrustDomain};
 use lictor_why::WorkloadView;
 use serde::Serialize;
 use std::fmt::Write;
@@ -75,7 +75,10 @@ pub struct PodStatus {
     pub pid: Option<u32>,
     /// How often its process was started again.
     pub restarts: u32,
-    /// When its SVID ends.
+    /// Its identities, the default one first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<SpiffeId>,
+    /// When the SVID of the default one ends.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub svid_expires: Option<OffsetDateTime>,
 }
@@ -161,12 +164,20 @@ fn workloads(status: &Status, style: Style) -> String {
         table.row(vec![
             view.workload.to_string().into(),
             Cell::toned(tone, ready),
-            view.identity.to_string().into(),
+            identity(view).into(),
             transport(view).into(),
             named(&view.policies, &view.workload, style.wide).into(),
         ]);
     }
     table.render(style)
+}
+
+/// The identity, and how many others there are by registration.
+fn identity(view: &WorkloadView) -> String {
+    match view.other_identities.len() {
+        0 => view.identity.to_string(),
+        others => format!("{} +{others}", view.identity),
+    }
 }
 
 fn transport(view: &WorkloadView) -> String {

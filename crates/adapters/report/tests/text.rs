@@ -68,6 +68,7 @@ fn cluster(text: &str) -> Snapshot {
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
         cidr_excludes_pods: false,
+        registration: lictor_cluster::RegistrationSettings::default(),
     };
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(4)).0
 }
@@ -528,6 +529,7 @@ fn a_status() {
         ready: &*pod.name != "old",
         pid: Some(4711),
         restarts: 0,
+        identities: Vec::new(),
         svid_expires: Some(OffsetDateTime::UNIX_EPOCH),
     };
     let workloads = workloads(&snapshot).into_iter().map(|view| {

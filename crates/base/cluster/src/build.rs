@@ -8,6 +8,7 @@ use crate::namespaces::namespaces;
 use crate::nodes::Nodes;
 use crate::placement::place;
 use crate::pod::{Node, Pod};
+use crate::registration::{Registrar, RegistrationSettings};
 use crate::services::services;
 use crate::snapshot::Snapshot;
 use lictor_manifest::{Finding, Object};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub unknown_nodes: UnknownNodes,
     /// Whether address blocks of policies leave pods and nodes out, as Cilium's do; Kubernetes' match them.
     pub cidr_excludes_pods: bool,
+    /// How registration names the cluster, and which of its resources count.
+    pub registration: RegistrationSettings,
 }
 
 /// What becomes of a node that a pod names and the settings do not.
@@ -68,7 +71,7 @@ impl Snapshot {
     /// stay the addresses that they had; keep a copy of it where a snapshot may be thrown away.
     ///
     /// Findings: two objects of one name (the first is kept), a service account that does not exist, a Service
-    /// that selects nothing, a Stance that decides nothing, no address left. A pod that cannot be made is left out, with an error.
+    /// that selects nothing, a Stance that decides nothing, a ClusterSPIFFEID that gives a pod nothing, no address left. A pod that cannot be made is left out, with an error.
     pub fn build(
         objects: &[Object],
         settings: &Settings,
@@ -80,8 +83,14 @@ impl Snapshot {
         let namespaces = namespaces(&inventory, &mut findings);
         let nodes = Nodes::of(settings, &inventory, &mut findings);
         let Expansion { drafts, suspended } = expand(&inventory, &nodes.names(), &mut findings);
-        let placement = place(drafts, &inventory, &nodes, settings, pool, &mut findings);
+        let mut placement = place(drafts, &inventory, &nodes, settings, pool, &mut findings);
         let services = services(&inventory, &placement, pool, &mut findings);
+        let mut registrar = Registrar::new(settings.trust_domain.clone(), settings.registration.clone());
+        for (name, node) in &nodes.by_name {
+            registrar.set_node(name, Some(node));
+        }
+        let registrations =
+            inventory.registration.register(registrar, &namespaces, &mut placement.pods, &services, &mut findings);
         let resolvers = resolvers(&placement.pods);
         let snapshot = Self {
             revision,
@@ -93,6 +102,7 @@ impl Snapshot {
             suspended,
             services,
             policies: inventory.policies,
+            registrations,
             names: Names::default(),
             resolvers,
             cidr_excludes_pods: settings.cidr_excludes_pods,

@@ -23,6 +23,8 @@ pub struct Delta {
     pub suspended: bool,
     /// Whether any service or backend changed.
     pub services: bool,
+    /// Whether the status of registration or the other trust domains changed; what pods get is told of the pods.
+    pub registrations: bool,
     /// Whether DNS said anything new.
     pub names: bool,
     /// Policies that are new, gone or changed, the whole policy each.
@@ -43,6 +45,7 @@ impl Delta {
             nodes: old.nodes != new.nodes,
             suspended: old.suspended != new.suspended,
             services: old.services != new.services,
+            registrations: old.registrations != new.registrations,
             names: old.names != new.names,
             policies: policies(&old.policies, &new.policies),
             cidr_groups: old.policies.cidr_groups != new.policies.cidr_groups,

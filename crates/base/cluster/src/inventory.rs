@@ -1,6 +1,7 @@
 //! The objects of a build, sorted by kind, each name once.
 
 use crate::notice;
+use crate::registration::Resources;
 use crate::snapshot::Policies;
 use lictor_manifest::{Endpoints, Finding, Meta, Namespace, Object, Service, Workload, WorkloadKind};
 use lictor_model::Name;
@@ -17,6 +18,7 @@ pub(crate) struct Inventory {
     /// By the Service that they belong to.
     pub(crate) endpoints: BTreeMap<Name, Vec<Arc<Endpoints>>>,
     pub(crate) policies: Policies,
+    pub(crate) registration: Resources,
     /// The namespaces that something is in, with the first object there by kind and name.
     pub(crate) used: BTreeMap<Arc<str>, Meta>,
 }
@@ -31,7 +33,13 @@ impl Inventory {
             let namespace = meta.name.namespace.is_empty().then_some(default_namespace);
             let name = match (object, namespace) {
                 (
-                    Object::Namespace(_) | Object::ClusterNetworkPolicy(_) | Object::CidrGroup(_) | Object::Other(..),
+                    Object::Namespace(_)
+                    | Object::ClusterNetworkPolicy(_)
+                    | Object::CidrGroup(_)
+                    | Object::ClusterSpiffeId(_)
+                    | Object::ClusterStaticEntry(_)
+                    | Object::ClusterFederatedTrustDomain(_)
+                    | Object::Other(..),
                     _,
                 )
                 | (_, None) => meta.name.clone(),
@@ -93,6 +101,13 @@ impl Inventory {
             Object::Stance(object) => {
                 self.policies.stances.insert(name, placed(object, |object| &mut object.meta, namespace));
             }
+            Object::ClusterSpiffeId(object) => drop(self.registration.ids.insert(name.name, Arc::clone(object))),
+            Object::ClusterStaticEntry(object) => {
+                self.registration.static_entries.insert(name.name, Arc::clone(object));
+            }
+            Object::ClusterFederatedTrustDomain(object) => {
+                self.registration.federated.insert(name.name, Arc::clone(object));
+            }
             Object::Entrance(_) | Object::Stored(_) | Object::Other(..) => {}
         }
     }
@@ -142,6 +157,9 @@ fn kind(object: &Object) -> &str {
         Object::PeerAuthentication(_) => "PeerAuthentication",
         Object::AuthorizationPolicy(_) => "AuthorizationPolicy",
         Object::Stance(_) => "Stance",
+        Object::ClusterSpiffeId(_) => "ClusterSPIFFEID",
+        Object::ClusterStaticEntry(_) => "ClusterStaticEntry",
+        Object::ClusterFederatedTrustDomain(_) => "ClusterFederatedTrustDomain",
         Object::Other(kind, _) => kind,
     }
 }

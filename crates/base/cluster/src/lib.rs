@@ -23,6 +23,7 @@ mod nodes;
 mod notice;
 mod placement;
 mod pod;
+pub mod registration;
 mod service;
 mod services;
 mod snapshot;
@@ -33,5 +34,6 @@ pub use build::{BUILT_IN_ANNOTATION, ENROLL_ANNOTATION, RUN_ANNOTATION, Settings
 pub use delta::Delta;
 pub use names::{Answers, Names};
 pub use pod::{NamedPort, Node, Pod, WorkloadRef};
+pub use registration::RegistrationSettings;
 pub use service::{Backend, ClusterService, ServiceBackends};
 pub use snapshot::{NamespaceState, Policies, Snapshot};

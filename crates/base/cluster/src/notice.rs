@@ -1,7 +1,8 @@
 //! What a build finds, in words.
 
 use crate::addresses::Exhausted;
-use lictor_manifest::{Code, Finding, Meta, WorkloadKind};
+use crate::registration::Troubled;
+use lictor_manifest::{ClusterFederatedTrustDomain, Code, Finding, Meta, WorkloadKind};
 use lictor_model::{InvalidSpiffeId, Name};
 use std::net::IpAddr;
 
@@ -102,4 +103,30 @@ pub(crate) fn stance_idle(meta: &Meta) -> Finding {
         format!("Stance {} decides nothing: it selects no pod, or a narrower or stricter one does", meta.name);
     finding(Code::IneffectiveStance, meta, "spec", message)
         .with_hint("remove it, or give it the selector that it is meant for")
+}
+
+/// A ClusterSPIFFEID that gives pods nothing which it selects.
+pub(crate) fn registration_fails(troubled: &Troubled) -> Finding {
+    let Troubled { resource, pod, reason, pods } = troubled;
+    let others = match pods.saturating_sub(1) {
+        0 => String::new(),
+        1 => " and another pod".to_owned(),
+        others => format!(" and {others} other pods"),
+    };
+    let message = format!("ClusterSPIFFEID {} gives {pod}{others} no identity: {reason}", resource.meta.name);
+    finding(Code::RegistrationFails, &resource.meta, "spec.spiffeIDTemplate", message)
+}
+
+/// A resource that is another controller's.
+pub(crate) fn other_class(kind: &str, meta: &Meta, class: &str) -> Finding {
+    let class = if class.is_empty() { "no class".to_owned() } else { format!("class `{class}`") };
+    let message = format!("{kind} {} is of {class}, which another controller acts on", meta.name);
+    finding(Code::OtherClass, meta, "spec.className", message)
+}
+
+/// A second resource for one trust domain.
+pub(crate) fn federated_twice(second: &ClusterFederatedTrustDomain, first: &ClusterFederatedTrustDomain) -> Finding {
+    let place = first.meta.origin.position("spec.trustDomain");
+    let message = format!("trust domain {} is declared twice; the one at {place} counts", second.trust_domain);
+    finding(Code::DuplicateObject, &second.meta, "spec.trustDomain", message).with_hint("remove one of them")
 }

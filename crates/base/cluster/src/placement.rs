@@ -7,6 +7,7 @@ use crate::inventory::Inventory;
 use crate::nodes::Nodes;
 use crate::notice;
 use crate::pod::{NamedPort, Pod};
+use crate::registration::made_uid;
 use lictor_manifest::{Finding, PodSpec, WorkloadKind};
 use lictor_model::{Cidr, Name, SpiffeId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -62,6 +63,8 @@ pub(crate) fn place(
             host_network,
             enrolled: !host_network && enrolled(&draft, inventory),
             identity,
+            entries: Vec::new(),
+            uid: uid(&name, &draft),
             service_account,
             spec: specs.of(&name, &draft),
             workload: draft.workload,
@@ -200,6 +203,12 @@ fn path(draft: &Draft) -> String {
         _ => "spec.template.spec",
     };
     format!("{spec}.serviceAccountName")
+}
+
+/// The uid that a dumped pod has; for any other one, always the same one for its name.
+fn uid(name: &Name, draft: &Draft) -> Arc<str> {
+    let stated = draft.object.meta.uid.as_ref().filter(|_| draft.object.kind == WorkloadKind::Pod);
+    stated.map_or_else(|| Arc::from(made_uid(&["pod", &name.namespace, &name.name])), Arc::clone)
 }
 
 /// Whether neither the pod nor its namespace opts out of the mesh.

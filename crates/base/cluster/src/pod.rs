@@ -1,5 +1,6 @@
 //! Pods as engines see them, and the nodes that they are on.
 
+use crate::registration::Entry;
 use lictor_manifest::{PodSpec, WorkloadKind};
 use lictor_model::{Labels, Name, Protocol, SpiffeId};
 use std::collections::BTreeMap;
@@ -28,8 +29,12 @@ pub struct Pod {
     /// Whether its traffic goes through the mesh: not host-network, and neither it nor its namespace
     /// says `lictor.dev/enroll: "false"`.
     pub enrolled: bool,
-    /// The identity that it can prove.
+    /// The identity that it can prove: the first of its entries', or that of its service account when it has none.
     pub identity: SpiffeId,
+    /// The entries that registration gives it, its default one first; none where nothing applies.
+    pub entries: Vec<Arc<Entry>>,
+    /// Its uid: the one that a dump has, or one made of its name.
+    pub uid: Arc<str>,
     /// Its service account's name.
     pub service_account: Arc<str>,
     /// What runs in it.
@@ -60,6 +65,11 @@ impl Pod {
     /// The number of a named port, by protocol.
     pub fn named_port(&self, name: &str, protocol: Protocol) -> Option<u16> {
         self.ports.iter().find(|port| &*port.name == name && port.protocol == protocol).map(|port| port.port)
+    }
+
+    /// Every identity that it can prove, its default one first.
+    pub fn identities(&self) -> impl Iterator<Item = &SpiffeId> {
+        [&self.identity].into_iter().chain(self.entries.iter().skip(1).map(|entry| &entry.id))
     }
 
     /// Its address in the family of another one.

@@ -2,6 +2,7 @@
 
 use crate::names::Names;
 use crate::pod::{Node, Pod, WorkloadRef};
+use crate::registration::Registrations;
 use crate::service::ClusterService;
 use lictor_manifest::{
     AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, CiliumPeer, ClusterNetworkPolicy, EndpointSelector,
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub services: BTreeMap<Name, Arc<ClusterService>>,
     /// The policies.
     pub policies: Policies,
+    /// What registration makes of its resources, beside the entries of the pods.
+    pub registrations: Registrations,
     /// What DNS says of names that policies may speak of.
     pub names: Names,
     /// The addresses of the cluster's own DNS, which asks the policies about names.

@@ -20,14 +20,16 @@ pub struct Meta {
     pub annotations: BTreeMap<String, String>,
     /// When it was created, where the manifest says so; Istio prefers the oldest PeerAuthentication.
     pub created: Option<OffsetDateTime>,
+    /// The API server's own name for it, where the manifest is a dump that has it.
+    pub uid: Option<Arc<str>>,
     /// Where it was read.
     pub origin: Arc<Origin>,
 }
 
 impl PartialEq for Meta {
     fn eq(&self, other: &Self) -> bool {
-        let parts = |meta: &Self| (meta.name.clone(), meta.labels.clone(), meta.annotations.clone(), meta.created);
-        parts(self) == parts(other)
+        (&self.name, &self.labels, &self.annotations, self.created, &self.uid)
+            == (&other.name, &other.labels, &other.annotations, other.created, &other.uid)
     }
 }
 

@@ -1,8 +1,9 @@
 //! The closed set of objects.
 
 use crate::kinds::{
-    AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, Endpoints, Entrance, Namespace,
-    NetworkPolicy, PeerAuthentication, Service, ServiceAccount, Stance, Stored, Workload,
+    AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, ClusterFederatedTrustDomain, ClusterNetworkPolicy,
+    ClusterSpiffeId, ClusterStaticEntry, Endpoints, Entrance, Namespace, NetworkPolicy, PeerAuthentication, Service,
+    ServiceAccount, Stance, Stored, Workload,
 };
 use crate::meta::Meta;
 use lictor_model::Name;
@@ -26,6 +27,9 @@ pub enum Object {
     PeerAuthentication(Arc<PeerAuthentication>),
     AuthorizationPolicy(Arc<AuthorizationPolicy>),
     Stance(Arc<Stance>),
+    ClusterSpiffeId(Arc<ClusterSpiffeId>),
+    ClusterStaticEntry(Arc<ClusterStaticEntry>),
+    ClusterFederatedTrustDomain(Arc<ClusterFederatedTrustDomain>),
     /// A kind that is read, not acted on.
     Other(Arc<str>, Meta),
 }
@@ -57,6 +61,9 @@ impl Object {
             Self::PeerAuthentication(object) => &object.meta,
             Self::AuthorizationPolicy(object) => &object.meta,
             Self::Stance(object) => &object.meta,
+            Self::ClusterSpiffeId(object) => &object.meta,
+            Self::ClusterStaticEntry(object) => &object.meta,
+            Self::ClusterFederatedTrustDomain(object) => &object.meta,
             Self::Other(_, meta) => meta,
         }
     }

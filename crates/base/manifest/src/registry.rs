@@ -60,6 +60,9 @@ pub(crate) enum Kind {
     PeerAuthentication,
     AuthorizationPolicy,
     Stance,
+    ClusterSpiffeId,
+    ClusterStaticEntry,
+    ClusterFederatedTrustDomain,
     /// Read, not acted on.
     Other,
 }
@@ -76,6 +79,9 @@ impl Kind {
                 | Self::PeerAuthentication
                 | Self::AuthorizationPolicy
                 | Self::Stance
+                | Self::ClusterSpiffeId
+                | Self::ClusterStaticEntry
+                | Self::ClusterFederatedTrustDomain
         )
     }
 
@@ -183,6 +189,14 @@ const KINDS: &[(&str, &[&str], &[&str], Kind)] = &[
         Kind::AuthorizationPolicy,
     ),
     ("Stance", &["lictor.dev"], &["lictor.dev/v1alpha1"], Kind::Stance),
+    ("ClusterSPIFFEID", &["spire.spiffe.io"], &["spire.spiffe.io/v1alpha1"], Kind::ClusterSpiffeId),
+    ("ClusterStaticEntry", &["spire.spiffe.io"], &["spire.spiffe.io/v1alpha1"], Kind::ClusterStaticEntry),
+    (
+        "ClusterFederatedTrustDomain",
+        &["spire.spiffe.io"],
+        &["spire.spiffe.io/v1alpha1"],
+        Kind::ClusterFederatedTrustDomain,
+    ),
 ];
 
 /// Kinds of others that have a policy's name.
@@ -201,6 +215,10 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("policy.networking.k8s.io", &["ClusterNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"]),
     ("security.istio.io", &["PeerAuthentication", "AuthorizationPolicy", "RequestAuthentication"]),
     ("lictor.dev", &["Stance"]),
+    (
+        "spire.spiffe.io",
+        &["ClusterSPIFFEID", "ClusterStaticEntry", "ClusterFederatedTrustDomain", "ControllerManagerConfig"],
+    ),
 ];
 
 /// Reads an object of a kind; what is wrong is reported to the field's context.
@@ -214,7 +232,10 @@ pub(crate) fn decode_object(
         Kind::Namespace => Scope::ClusterLabel,
         Kind::ClusterNetworkPolicy(_)
         | Kind::CiliumNetworkPolicy(PolicyKind::CiliumClusterwideNetworkPolicy)
-        | Kind::CidrGroup => Scope::Cluster,
+        | Kind::CidrGroup
+        | Kind::ClusterSpiffeId
+        | Kind::ClusterStaticEntry
+        | Kind::ClusterFederatedTrustDomain => Scope::Cluster,
         Kind::Service => Scope::NamespacedLabel,
         Kind::Other => Scope::Unknown,
         _ => Scope::Namespaced,
@@ -255,6 +276,13 @@ pub(crate) fn decode_object(
             Object::AuthorizationPolicy(Arc::new(decode::authorization_policy(object, metadata)?))
         }
         Kind::Stance => Object::Stance(Arc::new(decode::stance(object, metadata)?)),
+        Kind::ClusterSpiffeId => Object::ClusterSpiffeId(Arc::new(decode::cluster_spiffe_id(object, metadata)?)),
+        Kind::ClusterStaticEntry => {
+            Object::ClusterStaticEntry(Arc::new(decode::cluster_static_entry(object, metadata)?))
+        }
+        Kind::ClusterFederatedTrustDomain => {
+            Object::ClusterFederatedTrustDomain(Arc::new(decode::cluster_federated_trust_domain(object, metadata)?))
+        }
         Kind::Other => {
             let group = typed.group();
             let kind = if group.is_empty() { typed.kind.to_owned() } else { format!("{}.{group}", typed.kind) };

@@ -14,6 +14,7 @@
 
 mod address;
 mod decision;
+mod dns_name;
 mod domain;
 mod flow;
 mod identity;
@@ -28,6 +29,7 @@ mod trace;
 
 pub use address::{Cidr, InvalidCidr, IpBlock};
 pub use decision::{By, Close, Decision, DecisionIds, Party, Point, Record, SCHEMA};
+pub use dns_name::{DnsName, InvalidDnsName};
 pub use domain::{DomainPattern, InvalidDomain};
 pub use flow::{Direction, Flow, Peer};
 pub use identity::{InvalidSpiffeId, SpiffeId, TrustDomain};

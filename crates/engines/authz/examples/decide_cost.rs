@@ -84,6 +84,7 @@ fn snapshot(policies: u32) -> Result<Snapshot, Box<dyn Error>> {
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
         cidr_excludes_pods: false,
+        registration: lictor_cluster::RegistrationSettings::default(),
     };
     let objects = read("bench", &text).objects;
     Ok(Snapshot::build(&objects, &settings, &mut AddressPool::default(), Revision(1)).0)

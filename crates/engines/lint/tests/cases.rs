@@ -32,6 +32,7 @@ fn snapshot(policies: &str) -> Snapshot {
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
         cidr_excludes_pods: false,
+        registration: lictor_cluster::RegistrationSettings::default(),
     };
     Snapshot::build(&objects, &settings, &mut AddressPool::default(), Revision(1)).0
 }

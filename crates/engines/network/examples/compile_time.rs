@@ -31,6 +31,7 @@ fn measure(pods: usize) {
         nodes: Vec::new(),
         unknown_nodes: UnknownNodes::Made,
         cidr_excludes_pods: false,
+        registration: lictor_cluster::RegistrationSettings::default(),
     };
     let block = |text: &str| [text.parse::<Cidr>().expect("a block")];
     let mut pool = AddressPool::new(&block("10.0.0.0/12"), &block("10.96.0.0/16"));
@@ -99,6 +100,7 @@ fn meta(namespace: &str, name: &str) -> Meta {
         labels: Labels::default(),
         annotations: BTreeMap::new(),
         created: None,
+        uid: None,
         origin: Origin::none(),
     }
 }

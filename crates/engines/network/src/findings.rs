@@ -187,6 +187,7 @@ spec:
             nodes: Vec::new(),
             unknown_nodes: UnknownNodes::Made,
             cidr_excludes_pods: false,
+            registration: lictor_cluster::RegistrationSettings::default(),
         };
         let (snapshot, _) = Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(1));
         let said: Vec<String> = findings(&snapshot).iter().map(ToString::to_string).collect();

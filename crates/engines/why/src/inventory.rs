@@ -20,8 +20,11 @@ pub struct WorkloadView {
     pub kind: &'static str,
     /// Its pods.
     pub pods: Vec<Name>,
-    /// The identity that they can prove.
+    /// The identity that they can prove: the first one's default.
     pub identity: SpiffeId,
+    /// The other identities that one of them has by registration.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub other_identities: BTreeSet<SpiffeId>,
     /// Whether their traffic goes through the mesh.
     pub enrolled: bool,
     /// The mutual-TLS mode that connections to it meet, as policies write it; none outside the mesh.
@@ -54,11 +57,14 @@ impl Engines<'_> {
         let transport = first.enrolled.then(|| mode(0));
         let other = |port: u16| Some(mode(port)).filter(|mode| transport.is_some_and(|whole| whole != *mode));
         let port_transports = first.ports.iter().filter_map(|port| Some((port.port, other(port.port)?))).collect();
+        let all = pods.iter().flat_map(|pod| pod.identities());
+        let other_identities = all.filter(|id| **id != first.identity).cloned().collect();
         Some(WorkloadView {
             workload: first.workload.name.clone(),
             kind: first.workload.kind.as_str(),
             pods: pods.iter().map(|pod| pod.name.clone()).collect(),
             identity: first.identity.clone(),
+            other_identities,
             enrolled: first.enrolled,
             transport,
             port_transports,

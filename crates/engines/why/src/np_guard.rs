@@ -79,6 +79,7 @@ impl Guard {
             nodes: Vec::new(),
             unknown_nodes: UnknownNodes::Absent,
             cidr_excludes_pods: true,
+            registration: lictor_cluster::RegistrationSettings::default(),
         };
         // No rule of theirs has such an address.
         let blocks = ["fd00:1::/64", "fd00:2::/112"].map(|text| text.parse::<Cidr>().into_iter().collect::<Vec<_>>());

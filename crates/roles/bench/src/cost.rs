@@ -92,6 +92,7 @@ fn settings() -> Result<Settings> {
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
         cidr_excludes_pods: false,
+        registration: lictor_cluster::RegistrationSettings::default(),
     })
 }
 

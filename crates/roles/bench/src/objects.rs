@@ -14,6 +14,7 @@ pub(crate) fn meta(namespace: &str, name: &str, key: &str, value: &str) -> Meta 
         labels: [(key, value)].into_iter().collect(),
         annotations: BTreeMap::new(),
         created: None,
+        uid: None,
         origin: Origin::none(),
     }
 }

@@ -96,6 +96,7 @@ pub fn snapshot(step: &Step, cidr_excludes_pods: bool) -> Snapshot {
         nodes: step.nodes.clone(),
         unknown_nodes: UnknownNodes::Made,
         cidr_excludes_pods,
+        registration: lictor_cluster::RegistrationSettings::default(),
     };
     let mut snapshot = Snapshot::build(&step.objects, &settings, &mut AddressPool::default(), Revision(1)).0;
     for (name, addresses) in &step.names {

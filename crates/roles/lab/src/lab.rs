@@ -348,9 +348,12 @@ impl Lab {
 /// Whether a pod is another one than before, as far as its processes and what they have learnt go.
 fn is_restarted(before: &Pod, after: &Pod) -> bool {
     let run = |pod: &Pod| pod.annotations.get(lictor_cluster::RUN_ANNOTATION).cloned();
+    let ids =
+        |pod: &Pod| -> Vec<_> { pod.entries.iter().map(|entry| (entry.id.clone(), entry.issuance.clone())).collect() };
     before.spec != after.spec
         || before.addresses != after.addresses
         || before.enrolled != after.enrolled
         || before.identity != after.identity
+        || ids(before) != ids(after)
         || run(before) != run(after)
 }

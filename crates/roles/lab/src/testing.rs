@@ -47,6 +47,7 @@ pub(crate) fn snapshot(manifests: &str) -> lictor_cluster::Snapshot {
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
         cidr_excludes_pods: false,
+        registration: lictor_cluster::RegistrationSettings::default(),
     };
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), lictor_model::Revision(1)).0
 }

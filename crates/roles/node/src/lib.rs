@@ -11,6 +11,7 @@
 //!
 //! **Not here.** Where objects and pods come from: the lab and the cluster role each bring their own.
 
+mod identities;
 mod kernel_record;
 mod open_flows;
 mod services;
@@ -146,7 +147,8 @@ impl Node {
     /// The snapshot that holds it has to be in force already.
     pub async fn add(&self, place: PodPlace<'_>) -> Result<()> {
         let PodPlace { pod, namespace, link, cgroup } = place;
-        self.registry.add(Registration { pod: pod.name.clone(), id: pod.identity.clone(), cgroups: vec![cgroup] })?;
+        let registration = Registration { pod: pod.name.clone(), ids: identities::of(pod), cgroups: vec![cgroup] };
+        self.registry.add(registration)?;
         self.kernel().attach_pod(&pod.name, link, namespace)?;
         if pod.enrolled {
             capture::install(namespace)?;

@@ -1,7 +1,7 @@
 //! What a snapshot needs to know beside objects, and what every cluster of ours has.
 
 use crate::built_in;
-use lictor_cluster::{AddressPool, Addresses, Node, Settings, Snapshot, UnknownNodes};
+use lictor_cluster::{AddressPool, Addresses, Node, RegistrationSettings, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{Finding, Object};
 use lictor_model::{Cidr, Labels, Revision, TrustDomain};
 use std::net::IpAddr;
@@ -20,6 +20,8 @@ pub struct Cluster {
     pub node: Arc<str>,
     /// Whether address blocks of policies leave pods and nodes out, as Cilium's do.
     pub cidr_excludes_pods: bool,
+    /// How registration names the cluster, and which of its resources count.
+    pub registration: RegistrationSettings,
     /// The addresses of the DNS service: the eleventh of each service block.
     dns: Vec<IpAddr>,
 }
@@ -42,7 +44,8 @@ impl Cluster {
     pub fn new(trust_domain: TrustDomain, pods: Vec<Cidr>, services: Vec<Cidr>) -> Result<Self, NoAddress> {
         let dns = |block: &Cidr| eleventh(block).ok_or(NoAddress(*block));
         let dns = services.iter().map(dns).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { trust_domain, pods, services, node: "lab".into(), cidr_excludes_pods: false, dns })
+        let registration = RegistrationSettings::default();
+        Ok(Self { trust_domain, pods, services, node: "lab".into(), cidr_excludes_pods: false, registration, dns })
     }
 
     /// The addresses of the DNS service, one a family.
@@ -71,6 +74,7 @@ impl Cluster {
             nodes: vec![node],
             unknown_nodes: UnknownNodes::Made,
             cidr_excludes_pods: self.cidr_excludes_pods,
+            registration: self.registration.clone(),
         }
     }
 

@@ -102,7 +102,8 @@ impl Issuer {
 
     /// Makes the next SVID of `id` and returns when the one after it is due.
     fn renew(&mut self, id: &SpiffeId, now: OffsetDateTime) -> OffsetDateTime {
-        match self.authority.issue(id, now, self.lifetime) {
+        let lifetime = self.registry.lifetime_limit(id).map_or(self.lifetime, |limit| limit.min(self.lifetime));
+        match self.authority.issue(id, now, lifetime) {
             Ok(svid) => {
                 let life = svid.not_after - now;
                 tracing::debug!(%id, not_after = %svid.not_after, "issued an SVID");

@@ -22,6 +22,7 @@
 mod attestation;
 mod cgroup;
 mod issuer;
+mod needs;
 mod process;
 mod registry;
 pub mod workload_api;
@@ -29,5 +30,6 @@ pub mod workload_api;
 pub use attestation::{AttestError, Attestor, Caller};
 pub use cgroup::{Cgroup, CgroupPath, InvalidCgroupPath, NoCgroup2, Tree};
 pub use issuer::{Clock, Fraction, Issuer, random_fraction, system_clock};
+pub use needs::Identity;
 pub use process::{Process, ProcessError};
 pub use registry::{Conflict, Pod, Registration, Registry};

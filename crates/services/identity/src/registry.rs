@@ -1,10 +1,12 @@
 //! The pods of this node, by name and by cgroup.
 
 use crate::cgroup::{Cgroup, CgroupPath};
+use crate::needs::{Identity, Needs};
 use lictor_model::{Name, SpiffeId};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use time::Duration;
 use tokio::sync::watch;
 
 /// A pod as the runtime started it.
@@ -12,8 +14,8 @@ use tokio::sync::watch;
 pub struct Registration {
     /// The pod.
     pub pod: Name,
-    /// The identity that its processes get.
-    pub id: SpiffeId,
+    /// The identities that its processes get, the default one first; without one they get nothing.
+    pub ids: Vec<Identity>,
     /// The cgroups that hold all of its processes, and nobody else's.
     pub cgroups: Vec<Cgroup>,
 }
@@ -21,7 +23,7 @@ pub struct Registration {
 /// A pod that is, or was, registered.
 pub struct Pod {
     name: Name,
-    id: SpiffeId,
+    ids: Vec<Identity>,
     cgroups: Vec<Cgroup>,
     /// Closed when the pod is removed.
     presence: watch::Receiver<()>,
@@ -64,8 +66,7 @@ struct Index {
     pods: HashMap<Name, Entry>,
     paths: BTreeMap<String, Arc<Pod>>,
     ids: HashMap<u64, Arc<Pod>>,
-    /// How many pods have each identity.
-    identities: BTreeMap<SpiffeId, usize>,
+    needs: Needs,
 }
 
 struct Entry {
@@ -86,8 +87,8 @@ impl Registry {
     /// A cgroup overlaps with another pod's; then nothing has changed.
     pub fn add(&self, registration: Registration) -> Result<Arc<Pod>, Conflict> {
         let (sender, presence) = watch::channel(());
-        let Registration { pod: name, id, cgroups } = registration;
-        let pod = Arc::new(Pod { name, id, cgroups, presence });
+        let Registration { pod: name, ids, cgroups } = registration;
+        let pod = Arc::new(Pod { name, ids, cgroups, presence });
         {
             let mut index = self.0.index.write().unwrap_or_else(PoisonError::into_inner);
             for cgroup in &pod.cgroups {
@@ -132,7 +133,12 @@ impl Registry {
 
     /// The identities of the pods, each once, in order.
     pub fn identities(&self) -> Vec<SpiffeId> {
-        self.read().identities.keys().cloned().collect()
+        self.read().needs.identities()
+    }
+
+    /// The most that an X509-SVID of an identity lives, if a pod sets a limit: the strictest of them.
+    pub fn lifetime_limit(&self, id: &SpiffeId) -> Option<Duration> {
+        self.read().needs.lifetime_limit(id)
     }
 
     /// How many pods there are.
@@ -186,7 +192,7 @@ impl Index {
             self.paths.insert(cgroup.path.as_str().to_owned(), Arc::clone(&pod));
             self.ids.insert(cgroup.id, Arc::clone(&pod));
         }
-        *self.identities.entry(pod.id.clone()).or_default() += 1;
+        pod.ids.iter().for_each(|identity| self.needs.add(identity));
         self.pods.insert(pod.name.clone(), Entry { pod, _presence: presence });
     }
 
@@ -196,12 +202,7 @@ impl Index {
             self.paths.remove(cgroup.path.as_str());
             self.ids.remove(&cgroup.id);
         }
-        if let Some(count) = self.identities.get_mut(&pod.id) {
-            *count -= 1;
-            if *count == 0 {
-                self.identities.remove(&pod.id);
-            }
-        }
+        pod.ids.iter().for_each(|identity| self.needs.remove(identity));
         true
     }
 }
@@ -212,9 +213,9 @@ impl Pod {
         &self.name
     }
 
-    /// The identity that its processes get.
-    pub fn id(&self) -> &SpiffeId {
-        &self.id
+    /// The identities that its processes get, the default one first.
+    pub fn identities(&self) -> &[Identity] {
+        &self.ids
     }
 
     /// Its cgroups.
@@ -236,7 +237,7 @@ impl Pod {
 
 impl fmt::Debug for Pod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pod").field("name", &self.name).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Pod").field("name", &self.name).field("ids", &self.ids).finish_non_exhaustive()
     }
 }
 
@@ -250,15 +251,21 @@ impl fmt::Debug for Registry {
 mod tests {
     use super::{Conflict, Registration, Registry};
     use crate::cgroup::{Cgroup, CgroupPath};
-    use lictor_model::Name;
+    use crate::needs::Identity;
+    use lictor_model::{Name, SpiffeId};
+    use time::Duration;
 
     fn pod(name: &str, account: &str, cgroups: &[(&str, u64)]) -> Registration {
         let cgroup = |&(path, id): &(&str, u64)| Cgroup { path: path.parse().expect("a path"), id };
         Registration {
             pod: Name::parse(name, "shop"),
-            id: format!("spiffe://td/ns/shop/sa/{account}").parse().expect("an identity"),
+            ids: vec![id(account).into()],
             cgroups: cgroups.iter().map(cgroup).collect(),
         }
+    }
+
+    fn id(account: &str) -> SpiffeId {
+        format!("spiffe://td/ns/shop/sa/{account}").parse().expect("an identity")
     }
 
     fn path(text: &str) -> CgroupPath {
@@ -325,5 +332,31 @@ mod tests {
         assert_eq!(accounts().len(), 2);
         registry.remove(&Name::new("shop", "a-1"));
         assert_eq!(accounts(), ["/ns/shop/sa/b"]);
+    }
+
+    #[test]
+    fn a_pod_has_several_identities_and_the_strictest_limit_counts() {
+        let registry = Registry::new();
+        let limited = |account: &str, minutes: i64| Identity {
+            x509_lifetime: Some(Duration::minutes(minutes)),
+            ..Identity::from(id(account))
+        };
+        let with = |name: &str, ids: Vec<Identity>| {
+            let plain = pod(name, "a", &[(&format!("/lab/{name}"), 0)]);
+            registry.add(Registration { ids, ..plain }).expect("a place");
+        };
+        with("a", vec![id("a").into(), limited("b", 30)]);
+        with("b", vec![limited("b", 10)]);
+        with("c", vec![limited("b", 10)]);
+        with("none", vec![]);
+        let limit = |account: &str| registry.lifetime_limit(&id(account));
+        assert_eq!(registry.identities(), [id("a"), id("b")]);
+        assert_eq!((limit("a"), limit("b"), limit("x")), (None, Some(Duration::minutes(10)), None));
+        registry.remove(&Name::new("shop", "b"));
+        assert_eq!(limit("b"), Some(Duration::minutes(10)), "another pod sets it as well");
+        registry.remove(&Name::new("shop", "c"));
+        assert_eq!(limit("b"), Some(Duration::minutes(30)));
+        with("a", vec![id("c").into()]);
+        assert_eq!(registry.identities(), [id("c")], "those that it had are gone");
     }
 }

@@ -34,6 +34,7 @@ fn settings() -> Settings {
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
         cidr_excludes_pods: false,
+        registration: lictor_cluster::RegistrationSettings::default(),
     }
 }
 

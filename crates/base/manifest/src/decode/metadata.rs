@@ -63,8 +63,10 @@ pub(crate) fn metadata(object: &Field<'_>, scope: Scope, default_namespace: &str
             }
             time
         });
+        let uid = record.text("uid").filter(|uid| !uid.is_empty()).map(Arc::from);
         let owner = owner(record);
-        Some(Metadata { meta: Meta { name: Name::new(namespace, name), labels, annotations, created, origin }, owner })
+        let name = Name::new(namespace, name);
+        Some(Metadata { meta: Meta { name, labels, annotations, created, uid, origin }, owner })
     })
 }
 

@@ -65,6 +65,7 @@ codes! {
     Unreadable = 1025, Error, "a file could not be read";
     UnknownKind = 1026, Error, "a group of policies does not have the kind";
     UnknownPeerForm = 1027, Warning, "a peer or protocol of a form that is not known";
+    InvalidTemplate = 1028, Error, "a template is not one that is known";
 
     // Objects among each other.
     DuplicateObject = 1101, Error, "an object is declared twice";
@@ -79,6 +80,8 @@ codes! {
     TargetPortUnresolved = 1110, Warning, "a Service's target port has no container port";
     UnknownNode = 1111, Note, "a pod names a node that is not there";
     TooManyPods = 1112, Error, "the workloads make more pods than a snapshot holds";
+    RegistrationFails = 1113, Warning, "a registration gives a pod no identity";
+    OtherClass = 1114, Note, "a registration is for another controller";
 
     // Segmentation.
     RulesWithoutType = 1201, Warning, "rules of a direction that the policy does not isolate";

@@ -8,6 +8,7 @@ mod discovery;
 mod entrance;
 mod network_policy;
 mod peer_authentication;
+mod registration;
 mod stance;
 mod workload;
 
@@ -24,5 +25,9 @@ pub use discovery::{BackendPort, Endpoints, Subset};
 pub use entrance::{Entrance, EntranceBackend};
 pub use network_policy::{NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
+pub use registration::{
+    BundleProfile, ClusterFederatedTrustDomain, ClusterSpiffeId, ClusterStaticEntry, EntrySelector,
+    InvalidEntrySelector, Issuance,
+};
 pub use stance::{Stance, StanceLayer};
 pub use workload::{Container, ContainerPort, PodSpec, PodTemplate, Probe, ProbeAction, Workload, WorkloadKind};

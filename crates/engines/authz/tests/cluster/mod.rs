@@ -38,6 +38,7 @@ pub(crate) fn snapshot_in(trust_domain: &str, manifests: &str) -> Snapshot {
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
         cidr_excludes_pods: false,
+        registration: lictor_cluster::RegistrationSettings::default(),
     };
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(1)).0
 }

@@ -76,6 +76,7 @@ impl Cluster {
             nodes: vec![node("node1", "a", ["192.168.0.1", "fd01::1"]), node("node2", "b", ["192.168.0.2", "fd01::2"])],
             unknown_nodes: UnknownNodes::Made,
             cidr_excludes_pods: self.cidr_excludes_pods,
+            registration: lictor_cluster::RegistrationSettings::default(),
         };
         let mut pool = AddressPool::new(&[block("10.244.0.0/16"), block("fd00::/112")], &[block("10.96.0.0/16")]);
         let mut snapshot = Snapshot::build(&objects, &settings, &mut pool, Revision(1)).0;
@@ -106,6 +107,7 @@ fn meta(namespace: &str, name: impl Into<Arc<str>>) -> Meta {
         labels: Labels::default(),
         annotations: BTreeMap::new(),
         created: None,
+        uid: None,
         origin: Origin::none(),
     }
 }

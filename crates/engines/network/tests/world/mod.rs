@@ -86,6 +86,7 @@ pub(crate) fn world(documents: &str) -> World {
         nodes: vec![node("n1", ["192.168.0.1", "fd00:9::1"]), node("n2", ["192.168.0.2", "fd00:9::2"])],
         unknown_nodes: UnknownNodes::Made,
         cidr_excludes_pods: false,
+        registration: lictor_cluster::RegistrationSettings::default(),
     };
     let mut pool = AddressPool::new(&[block("10.244.0.0/16"), block("fd00::/16")], &[block("10.96.0.0/16")]);
     let (snapshot, _) = Snapshot::build(&objects, &settings, &mut pool, Revision(1));

@@ -30,6 +30,7 @@ pub(crate) fn snapshot_of(objects: &[Object]) -> Snapshot {
         nodes: vec![Node { name: "lab".into(), labels: Labels::default(), addresses: vec![[10, 244, 0, 1].into()] }],
         unknown_nodes: UnknownNodes::Made,
         cidr_excludes_pods: false,
+        registration: lictor_cluster::RegistrationSettings::default(),
     };
     let mut pool = AddressPool::new(&[block([10, 244, 0, 0])], &[block([10, 96, 0, 0])]);
     Snapshot::build(objects, &settings, &mut pool, Revision(1)).0

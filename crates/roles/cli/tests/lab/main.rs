@@ -8,4 +8,5 @@ mod mesh;
 mod names;
 mod predictions;
 mod readiness;
+mod registration;
 mod workload_client;

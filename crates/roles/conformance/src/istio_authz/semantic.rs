@@ -172,6 +172,7 @@ impl Case {
             nodes: Vec::new(),
             unknown_nodes: UnknownNodes::Made,
             cidr_excludes_pods: false,
+            registration: lictor_cluster::RegistrationSettings::default(),
         };
         let (snapshot, findings) = Snapshot::build(&objects, &settings, &mut AddressPool::default(), Revision(1));
         findings.iter().find(|finding| finding.is_error()).map_or(Ok(snapshot), |error| Err(Finding::to_string(error)))

@@ -81,6 +81,7 @@ impl MergeConfig {
             labels: Labels::default(),
             annotations: BTreeMap::new(),
             created: Some(OffsetDateTime::UNIX_EPOCH + Duration::seconds(self.creation_offset_s)),
+            uid: None,
             origin: Origin::none(),
         };
         Ok(PeerAuthentication { meta, selector, mode: mode(self.spec.get("mtls").unwrap_or(&Value::Null))?, ports })

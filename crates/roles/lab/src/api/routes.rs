@@ -59,6 +59,7 @@ async fn status(lab: &Lab, query: &Query) -> Answer {
             ready: phase == "Running" && !unready.contains(name),
             pid: live.and_then(crate::pods::LivePod::pid),
             restarts,
+            identities: pod.identities().cloned().collect(),
             svid_expires: lab.node.keyring().svid(&pod.identity).map(|(svid, _)| svid.not_after),
         })
     };

@@ -34,7 +34,7 @@ impl World {
 
     fn add(&self, pod: &str, account: &str) {
         let cgroup = Cgroup { path: format!("/{pod}").parse().expect("a path"), id: 0 };
-        let pod = Registration { pod: Name::new("shop", pod), id: id(account), cgroups: vec![cgroup] };
+        let pod = Registration { pod: Name::new("shop", pod), ids: vec![id(account).into()], cgroups: vec![cgroup] };
         self.registry.add(pod).expect("a place");
     }
 
@@ -141,7 +141,8 @@ async fn a_pod_that_is_added_has_its_svid_at_once() {
     let running = tokio::spawn(world.issuer.run(async move { drop(stopped.await) }));
     for account in ["a", "b"] {
         let cgroup = Cgroup { path: format!("/{account}").parse().expect("a path"), id: 0 };
-        let pod = Registration { pod: Name::new("shop", account), id: id(account), cgroups: vec![cgroup] };
+        let pod =
+            Registration { pod: Name::new("shop", account), ids: vec![id(account).into()], cgroups: vec![cgroup] };
         registry.add(pod).expect("a place");
         let change = tokio::time::timeout(std::time::Duration::from_secs(5), news.recv()).await.expect("news in time");
         assert_eq!(change, Some(lictor_pki::Change::Inserted(id(account))));

@@ -11,6 +11,28 @@ pub(super) struct Feed {
     _subscription: Subscription,
 }
 
+/// What tells a stream that one of its identities, or the bundle, has changed.
+pub(super) struct Updates(Vec<watch::Receiver<()>>);
+
+impl Updates {
+    /// Everything so far is known.
+    pub(super) fn mark_unchanged(&mut self) {
+        self.0.iter_mut().for_each(watch::Receiver::mark_unchanged);
+    }
+
+    /// Waits for the next change; never returns without an identity.
+    ///
+    /// # Errors
+    /// Nobody will tell of any more.
+    pub(super) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        let changes: Vec<_> = self.0.iter_mut().map(|one| Box::pin(one.changed())).collect();
+        match changes.is_empty() {
+            true => std::future::pending().await,
+            false => futures::future::select_all(changes).await.0,
+        }
+    }
+}
+
 #[derive(Clone, Default)]
 struct Streams(Arc<Mutex<HashMap<SpiffeId, watch::Sender<()>>>>);
 
@@ -24,10 +46,11 @@ impl Feed {
         Self { streams, _subscription: subscription }
     }
 
-    /// Told of every later change that concerns `id`; the bundle concerns everyone.
-    pub(super) fn subscribe(&self, id: &SpiffeId) -> watch::Receiver<()> {
+    /// Told of every later change that concerns one of `ids`; the bundle concerns everyone.
+    pub(super) fn subscribe<'i>(&self, ids: impl Iterator<Item = &'i SpiffeId>) -> Updates {
         let mut streams = self.streams.lock();
-        streams.entry(id.clone()).or_insert_with(|| watch::Sender::new(())).subscribe()
+        let mut one = |id: &SpiffeId| streams.entry(id.clone()).or_insert_with(|| watch::Sender::new(())).subscribe();
+        Updates(ids.map(&mut one).collect())
     }
 }
 

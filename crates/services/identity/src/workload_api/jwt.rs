@@ -1,6 +1,7 @@
 //! The messages of the JWT-SVID profile (SPIFFE Workload API, section 6).
 
 use super::states::{State, denied};
+use crate::needs::Identity;
 use lictor_model::SpiffeId;
 use lictor_pki::{Bundle, TokenAuthority, unix_time, verify_token};
 use lictor_wire::workload::{
@@ -14,7 +15,7 @@ use tonic::Status;
 /// How long a token lives; whoever sees it can show it to its audience until then (JWT-SVID, section 7.1).
 const LIFETIME: Duration = Duration::minutes(5);
 
-/// A token for the caller, whose one identity is `own`.
+/// A token for each of the caller's identities, or for the one that is asked for.
 ///
 /// Source: section 6.2.1.
 ///
@@ -22,26 +23,27 @@ const LIFETIME: Duration = Duration::minutes(5);
 /// `InvalidArgument` without an audience or for what is no SPIFFE ID, `PermissionDenied` for another one's.
 pub(super) fn svids(
     request: &JwtsvidRequest,
-    own: &SpiffeId,
+    own: &[Identity],
     tokens: &TokenAuthority,
 ) -> Result<JwtsvidResponse, Status> {
     if request.audience.is_empty() || request.audience.iter().any(String::is_empty) {
         return Err(Status::invalid_argument("expected one audience or more, none of them empty"));
     }
-    if !request.spiffe_id.is_empty() {
-        let wanted: SpiffeId = request.spiffe_id.parse().map_err(|error: lictor_model::InvalidSpiffeId| {
-            Status::invalid_argument(format!("the requested SPIFFE ID is none: {error}"))
+    let wanted = (!request.spiffe_id.is_empty()).then(|| request.spiffe_id.parse::<SpiffeId>()).transpose();
+    let wanted =
+        wanted.map_err(|error| Status::invalid_argument(format!("the requested SPIFFE ID is none: {error}")))?;
+    let svid = |identity: &Identity| {
+        let Identity { id, hint, jwt_lifetime, .. } = identity;
+        let lifetime = jwt_lifetime.unwrap_or(LIFETIME);
+        let token = tokens.issue(id, &request.audience, OffsetDateTime::now_utc(), lifetime).map_err(|error| {
+            tracing::error!(%id, %error, "no token was issued");
+            Status::internal("no token could be issued")
         })?;
-        if wanted != *own {
-            return Err(denied());
-        }
-    }
-    let token = tokens.issue(own, &request.audience, OffsetDateTime::now_utc(), LIFETIME).map_err(|error| {
-        tracing::error!(id = %own, %error, "no token was issued");
-        Status::internal("no token could be issued")
-    })?;
-    let svid = Jwtsvid { spiffe_id: own.to_string(), svid: token, hint: String::new() };
-    Ok(JwtsvidResponse { svids: vec![svid] })
+        Ok(Jwtsvid { spiffe_id: id.to_string(), svid: token, hint: hint.to_string() })
+    };
+    let asked = own.iter().filter(|identity| wanted.as_ref().is_none_or(|wanted| *wanted == identity.id));
+    let svids = asked.map(svid).collect::<Result<Vec<_>, Status>>()?;
+    if svids.is_empty() { Err(denied()) } else { Ok(JwtsvidResponse { svids }) }
 }
 
 /// The keys that tokens are verified with, and no others (section 6.2.2).

@@ -7,7 +7,7 @@ use super::states::{Recipient, State, denied, states};
 use crate::attestation::Attestor;
 use crate::registry::Pod;
 use futures::stream::BoxStream;
-use lictor_pki::Keyring;
+use lictor_pki::{Keyring, Svid};
 use lictor_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApi;
 use lictor_wire::workload::{
     JwtBundlesRequest, JwtBundlesResponse, JwtsvidRequest, JwtsvidResponse, ValidateJwtsvidRequest,
@@ -41,6 +41,10 @@ impl WorkloadApi {
         let peer = request.extensions().get::<Peer>().cloned().ok_or_else(denied)?;
         let caller = peer.caller().ok_or_else(denied)?;
         match self.attestor.pod_of(caller) {
+            Ok(pod) if pod.identities().is_empty() => {
+                tracing::info!(pod = %pod.name(), "a caller of the Workload API belongs to a pod without an identity");
+                Err(denied())
+            }
             Ok(pod) => Ok((pod, peer)),
             Err(error) => {
                 tracing::info!(%error, "no identity issued to a caller of the Workload API");
@@ -56,7 +60,7 @@ impl WorkloadApi {
     ) -> Result<Response<BoxStream<'static, Result<M, Status>>>, Status> {
         let (pod, peer) = self.authorize(request)?;
         let recipient = Recipient {
-            updates: self.feed.subscribe(pod.id()),
+            updates: self.feed.subscribe(pod.identities().iter().map(|identity| &identity.id)),
             keyring: self.keyring.clone(),
             stopped: self.stopped.clone(),
             pod,
@@ -89,7 +93,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
     async fn fetch_jwtsvid(&self, request: Request<JwtsvidRequest>) -> Result<Response<JwtsvidResponse>, Status> {
         let (pod, _) = self.authorize(&request)?;
         let tokens = self.keyring.tokens().ok_or_else(no_tokens)?;
-        jwt::svids(&request.into_inner(), pod.id(), &tokens).map(Response::new)
+        jwt::svids(&request.into_inner(), pod.identities(), &tokens).map(Response::new)
     }
 
     async fn fetch_jwt_bundles(
@@ -123,15 +127,15 @@ fn no_tokens() -> Status {
 }
 
 fn svid_message(state: &State) -> Option<X509svidResponse> {
-    let svid = state.svid.as_ref()?;
-    let svid = X509svid {
+    let svid = |(svid, hint): &(Arc<Svid>, Arc<str>)| X509svid {
         spiffe_id: svid.id.to_string(),
         x509_svid: svid.chain.iter().flat_map(|der| der.iter().copied()).collect(),
         x509_svid_key: svid.key.pkcs8().to_vec(),
         bundle: state.bundle.concatenated_der(),
-        hint: String::new(),
+        hint: hint.to_string(),
     };
-    Some(X509svidResponse { svids: vec![svid], ..X509svidResponse::default() })
+    let svids = state.svids.as_ref()?.iter().map(svid).collect();
+    Some(X509svidResponse { svids, ..X509svidResponse::default() })
 }
 
 fn bundles_message(state: &State) -> Option<X509BundlesResponse> {

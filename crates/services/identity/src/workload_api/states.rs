@@ -1,6 +1,8 @@
 //! A stream of complete states for one caller.
 
 use super::connection::Peer;
+use super::feed::Updates;
+use crate::needs::Identity;
 use crate::registry::Pod;
 use futures::Stream;
 use lictor_pki::{Bundle, Keyring, Svid};
@@ -16,8 +18,8 @@ const FIRST: Duration = Duration::from_secs(5);
 /// Everything that a caller may know at one moment.
 #[derive(Clone)]
 pub(super) struct State {
-    /// Missing until the first one is issued.
-    pub(super) svid: Option<Arc<Svid>>,
+    /// One for each identity of the pod, in their order, with its hint; missing until all of them are issued.
+    pub(super) svids: Option<Vec<(Arc<Svid>, Arc<str>)>>,
     pub(super) bundle: Arc<Bundle>,
 }
 
@@ -26,8 +28,8 @@ pub(super) struct Recipient {
     pub(super) pod: Arc<Pod>,
     pub(super) peer: Peer,
     pub(super) keyring: Keyring,
-    /// Told when the pod's SVID or the bundle changes.
-    pub(super) updates: watch::Receiver<()>,
+    /// Told when an SVID of the pod or the bundle changes.
+    pub(super) updates: Updates,
     /// Closed when the server stops.
     pub(super) stopped: watch::Receiver<()>,
 }
@@ -102,7 +104,7 @@ impl<M: PartialEq> Sending<M> {
 
 impl Recipient {
     fn state(&self) -> State {
-        let svid = self.keyring.svid(self.pod.id()).map(|(svid, _)| svid);
-        State { svid, bundle: self.keyring.bundle() }
+        let issued = |identity: &Identity| Some((self.keyring.svid(&identity.id)?.0, Arc::clone(&identity.hint)));
+        State { svids: self.pod.identities().iter().map(issued).collect(), bundle: self.keyring.bundle() }
     }
 }

@@ -7,6 +7,7 @@
 mod client;
 mod jwt;
 mod node;
+mod several;
 
 use node::Node;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A node: cgroups, a registry, a keyring, the server, and the processes of its pods.
 
 use crate::client::{ANSWER, SOCKET};
-use lictor_identity::{Attestor, Cgroup, Registration, Registry, Tree, workload_api};
+use lictor_identity::{Attestor, Cgroup, Identity, Registration, Registry, Tree, workload_api};
 use lictor_model::{Name, SpiffeId, TrustDomain};
 use lictor_pki::{Bundle, CertificateAuthority, Keyring, PrivateKey, Svid, Usage, tls, unix_time, verify};
 use lictor_wire::workload::{X509BundlesResponse, X509svid, X509svidResponse};
@@ -67,8 +67,15 @@ impl Node {
 
     pub(crate) fn pod_without_svid(&self, name: &str, id: &str) -> Cgroup {
         let cgroup = self.cgroup(name);
-        let (pod, id) = (Name::new("shop", name), id.parse().unwrap());
-        self.registry.add(Registration { pod, id, cgroups: vec![cgroup.clone()] }).unwrap();
+        let (pod, id) = (Name::new("shop", name), id.parse::<SpiffeId>().unwrap());
+        self.registry.add(Registration { pod, ids: vec![id.into()], cgroups: vec![cgroup.clone()] }).unwrap();
+        cgroup
+    }
+
+    /// A pod with several identities; none of their SVIDs is issued.
+    pub(crate) fn pod_with(&self, name: &str, ids: Vec<Identity>) -> Cgroup {
+        let cgroup = self.cgroup(name);
+        self.registry.add(Registration { pod: Name::new("shop", name), ids, cgroups: vec![cgroup.clone()] }).unwrap();
         cgroup
     }
 
@@ -291,6 +298,11 @@ impl Process {
 pub(crate) struct State(X509svidResponse);
 
 impl State {
+    /// Every identity and its hint, in their order.
+    pub(crate) fn hinted(&self) -> Vec<(&str, &str)> {
+        self.0.svids.iter().map(|svid| (svid.spiffe_id.as_str(), svid.hint.as_str())).collect()
+    }
+
     pub(crate) fn only_id(&self) -> &str {
         &self.only().spiffe_id
     }

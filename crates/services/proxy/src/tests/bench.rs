@@ -104,6 +104,7 @@ pub(crate) fn view(policies: &str, revision: u64) -> Arc<View> {
         nodes: vec![node],
         unknown_nodes: UnknownNodes::Made,
         cidr_excludes_pods: false,
+        registration: lictor_cluster::RegistrationSettings::default(),
     };
     let (snapshot, _) = Snapshot::build(&reading.objects, &cluster, &mut addresses, Revision(revision));
     let (authorization, _) = lictor_authz::Program::compile(&snapshot, Capabilities::default());

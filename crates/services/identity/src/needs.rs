@@ -1,0 +1,69 @@
+//! The identities that pods need, and how what is issued for them is made.
+
+use lictor_model::SpiffeId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use time::Duration;
+
+/// An identity of a pod, and how what is issued for it is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The identity.
+    pub id: SpiffeId,
+    /// What tells it from the pod's others; empty when nothing does.
+    pub hint: Arc<str>,
+    /// The most that an X509-SVID lives; the issuer's own limit when nothing is said.
+    pub x509_lifetime: Option<Duration>,
+    /// How long a JWT-SVID lives; the default when nothing is said.
+    pub jwt_lifetime: Option<Duration>,
+}
+
+impl From<SpiffeId> for Identity {
+    /// An identity of which nothing else is said.
+    fn from(id: SpiffeId) -> Self {
+        Self { id, hint: Arc::from(""), x509_lifetime: None, jwt_lifetime: None }
+    }
+}
+
+/// What pods need: each identity with how many have it, and for how long its X509-SVIDs may live at most.
+#[derive(Default)]
+pub(crate) struct Needs(BTreeMap<SpiffeId, Needed>);
+
+#[derive(Default)]
+struct Needed {
+    pods: usize,
+    /// The limits that pods set, each with how many do.
+    limits: BTreeMap<Duration, usize>,
+}
+
+impl Needs {
+    pub(crate) fn add(&mut self, identity: &Identity) {
+        let needed = self.0.entry(identity.id.clone()).or_default();
+        needed.pods += 1;
+        if let Some(limit) = identity.x509_lifetime {
+            *needed.limits.entry(limit).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, identity: &Identity) {
+        let Some(needed) = self.0.get_mut(&identity.id) else { return };
+        needed.pods -= 1;
+        if let Some(count) = identity.x509_lifetime.and_then(|limit| needed.limits.get_mut(&limit)) {
+            *count -= 1;
+            needed.limits.retain(|_, count| *count > 0);
+        }
+        if needed.pods == 0 {
+            self.0.remove(&identity.id);
+        }
+    }
+
+    /// Each once, in order.
+    pub(crate) fn identities(&self) -> Vec<SpiffeId> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// The strictest of the limits that pods set.
+    pub(crate) fn lifetime_limit(&self, id: &SpiffeId) -> Option<Duration> {
+        self.0.get(id)?.limits.keys().next().copied()
+    }
+}
