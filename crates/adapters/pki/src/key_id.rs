@@ -1,4 +1,4 @@
-//! What an authority's key is called in certificates.
+//! What certificates are told apart by: their serial number, and the name of the key that signed them.
 
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::ParsedExtension;
@@ -31,6 +31,12 @@ pub fn authority_key_id(certificate: &CertificateDer<'_>) -> Option<String> {
         ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| hex(id.0)),
         _ => None,
     })
+}
+
+/// The serial number of a certificate in lower-case hex, as its signer counts it.
+pub fn serial_number(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(hex(parsed.raw_serial()))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -52,7 +52,7 @@ pub use jwk::{Curve, PublicJwk};
 pub use jwks::{IgnoredKey, InvalidBundle, NoJwk, ReadBundle, Unusable};
 pub use jws::{Algorithm, JwsError};
 pub use jwt::{JwtSvid, LEEWAY, TokenError, verify_token};
-pub use key_id::{authority_key_id, subject_key_id};
+pub use key_id::{authority_key_id, serial_number, subject_key_id};
 pub use keyring::{Change, Keyring, Subscription};
 pub use pem::InvalidAuthorityFile;
 pub use signing::SigningFault;
