@@ -2,6 +2,7 @@
 
 use crate::bundle::{Bundle, InvalidAuthority};
 use crate::svid::{PrivateKey, Svid};
+use crate::tally::Tally;
 use crate::tokens::{TokenAuthority, TokenIssueError};
 use lictor_model::{InvalidSpiffeId, SpiffeId, TrustDomain};
 use rcgen::{
@@ -86,6 +87,7 @@ pub struct CertificateAuthority {
     not_before: OffsetDateTime,
     /// The earliest end in `certificates`; nothing signed here outlives it.
     not_after: OffsetDateTime,
+    tally: Tally,
 }
 
 /// What an authority is made of when it comes from a file.
@@ -93,7 +95,7 @@ pub(crate) struct Parts {
     pub(crate) key: KeyPair,
     pub(crate) certificates: Vec<CertificateDer<'static>>,
     pub(crate) root: Bundle,
-    pub(crate) tokens: TokenAuthority,
+    pub(crate) tokens: Arc<TokenAuthority>,
     pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
 }
@@ -106,14 +108,31 @@ impl CertificateAuthority {
     /// # Errors
     /// The lifetime is not positive, or the system has no random numbers.
     pub fn new(trust_domain: TrustDomain, now: OffsetDateTime, lifetime: Duration) -> Result<Self, IssueError> {
+        Self::root(Arc::new(TokenAuthority::new(trust_domain)?), now, lifetime)
+    }
+
+    /// A new root as [`new`](Self::new) makes it, for the trust domain of `tokens`, whose key goes into its bundle.
+    pub(crate) fn root(
+        tokens: Arc<TokenAuthority>,
+        now: OffsetDateTime,
+        lifetime: Duration,
+    ) -> Result<Self, IssueError> {
+        let trust_domain = tokens.trust_domain().clone();
         let key = WipedKey::generate()?;
         let params = ca_params(&trust_domain, "root", BasicConstraints::Unconstrained, now, whole(lifetime)?)?;
         let certificate = params.self_signed(&key)?.der().clone();
         let (not_before, not_after) = (params.not_before, params.not_after);
-        let tokens = Arc::new(TokenAuthority::new(trust_domain.clone())?);
         let root = Bundle::new(trust_domain, vec![certificate.clone()], 0)?;
         let issuer = Issuer::new(params, key);
-        Ok(Self { issuer, certificates: vec![certificate], root, tokens, not_before, not_after })
+        Ok(Self {
+            issuer,
+            certificates: vec![certificate],
+            root,
+            tokens,
+            not_before,
+            not_after,
+            tally: Tally::default(),
+        })
     }
 
     /// A new issuing authority under this one; it can sign leaves only. It signs tokens with the key of this one.
@@ -129,7 +148,7 @@ impl CertificateAuthority {
         let issuer = Issuer::new(params, key);
         let certificates = std::iter::once(certificate).chain(self.certificates.iter().cloned()).collect();
         let (root, tokens) = (self.root.clone(), Arc::clone(&self.tokens));
-        Ok(Self { issuer, certificates, root, tokens, not_before, not_after })
+        Ok(Self { issuer, certificates, root, tokens, not_before, not_after, tally: Tally::default() })
     }
 
     /// An authority whose parts were read and checked against each other by [`pem`](crate::pem).
@@ -137,7 +156,7 @@ impl CertificateAuthority {
         let Parts { key, certificates, root, tokens, not_before, not_after } = parts;
         let own = certificates.first().ok_or(rcgen::Error::CouldNotParseCertificate)?;
         let issuer = Issuer::from_ca_cert_der(own, WipedKey(key))?;
-        Ok(Self { issuer, certificates, root, tokens: Arc::new(tokens), not_before, not_after })
+        Ok(Self { issuer, certificates, root, tokens, not_before, not_after, tally: Tally::default() })
     }
 
     /// Makes a P-256 key on this machine and signs it: a leaf with `id` as its one name, valid from a minute
@@ -149,6 +168,7 @@ impl CertificateAuthority {
         let params = self.leaf_params(id, now, lifetime)?;
         let key = WipedKey::generate()?;
         let leaf = params.signed_by(&key, &self.issuer)?.der().clone();
+        self.tally.note(params.not_after.unix_timestamp());
         Ok(Svid {
             id: id.clone(),
             chain: self.below_root(leaf),
@@ -181,7 +201,9 @@ impl CertificateAuthority {
         if request.public_key.der_bytes().len() != wanted {
             return Err(IssueError::KeyKind);
         }
-        Ok(self.below_root(params.signed_by(&request.public_key, &self.issuer)?.der().clone()))
+        let leaf = params.signed_by(&request.public_key, &self.issuer)?.der().clone();
+        self.tally.note(params.not_after.unix_timestamp());
+        Ok(self.below_root(leaf))
     }
 
     /// The trust domain that it signs for.
@@ -207,6 +229,16 @@ impl CertificateAuthority {
     /// What its trust domain is to be believed by: the root alone, and the key for tokens.
     pub fn bundle(&self, sequence: u64) -> Bundle {
         self.root.clone().with_jwt_keys(vec![self.tokens.public().clone()]).numbered(sequence)
+    }
+
+    /// What it has signed so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The roots that its certificates are believed by.
+    pub(crate) fn roots(&self) -> &[CertificateDer<'static>] {
+        self.root.authorities()
     }
 
     /// Who signs the trust domain's tokens.

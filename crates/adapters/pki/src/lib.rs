@@ -3,7 +3,8 @@
 //! **Purpose.** A [`CertificateAuthority`] signs for one trust domain. An [`Svid`] is what a workload shows, a
 //! [`Bundle`] is what it believes, a [`Keyring`] holds both for every identity of this process and tells when they
 //! change. [`verify()`] reads a peer's chain; [`tls`] makes mutual TLS out of all of it. A [`TokenAuthority`] signs
-//! JWT-SVIDs, [`verify_token`] reads them; a bundle travels as JSON ([`Bundle::from_jwks`]).
+//! JWT-SVIDs, [`verify_token`] reads them; a bundle travels as JSON ([`Bundle::from_jwks`]). [`Authorities`] are those of
+//! a trust domain through their lives, under a root of their own or an [`Upstream`].
 //!
 //! ```text
 //!  CertificateAuthority --issue--> Svid ----+
@@ -23,6 +24,7 @@
 //!
 //! **Not here.** No runtime, no sockets, no schedule: when to issue and whom to hand it to is `lictor-identity`.
 
+mod authorities;
 mod authority;
 mod bundle;
 #[cfg(test)]
@@ -32,23 +34,30 @@ mod jwk;
 mod jwks;
 mod jws;
 mod jwt;
+mod key_id;
 mod keyring;
 mod pem;
 mod signing;
 mod svid;
+mod tally;
 pub mod tls;
 mod tokens;
+mod upstream;
 mod verify;
 
+pub use authorities::{Authorities, AuthorityStatus, Event, Kind, LifecycleError, State};
 pub use authority::{CertificateAuthority, IssueError};
 pub use bundle::{Bundle, InvalidAuthority, JwtKey};
 pub use jwk::{Curve, PublicJwk};
 pub use jwks::{IgnoredKey, InvalidBundle, NoJwk, ReadBundle, Unusable};
 pub use jws::{Algorithm, JwsError};
 pub use jwt::{JwtSvid, LEEWAY, TokenError, verify_token};
+pub use key_id::{authority_key_id, serial_number, subject_key_id};
 pub use keyring::{Change, Keyring, Subscription};
 pub use pem::InvalidAuthorityFile;
 pub use signing::SigningFault;
 pub use svid::{PrivateKey, Svid};
+pub use tally::Tally;
 pub use tokens::{TokenAuthority, TokenIssueError};
+pub use upstream::{InvalidUpstream, Upstream, UpstreamPart, UpstreamPem};
 pub use verify::{PeerError, Usage, identity_of, unix_time, verify};

@@ -12,6 +12,7 @@ use lictor_model::{SpiffeId, TrustDomain};
 use rcgen::{KeyPair, PublicKeyData};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use std::sync::Arc;
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::{Zeroize, Zeroizing};
@@ -110,7 +111,7 @@ impl CertificateAuthority {
         let ends = chain.iter().map(|parsed| parsed.validity().not_after.timestamp()).min().unwrap_or(i64::MIN);
         let not_before = OffsetDateTime::from_unix_timestamp(starts).map_err(malformed)?;
         let not_after = OffsetDateTime::from_unix_timestamp(ends).map_err(malformed)?;
-        let tokens = token_authority(&trust_domain, token_key)?;
+        let tokens = Arc::new(token_authority(&trust_domain, token_key)?);
         let root = Bundle::new(trust_domain, vec![root_der.clone()], 0)?;
         drop(chain);
         Self::from_parts(Parts { key, certificates, root, tokens, not_before, not_after }).map_err(E::Key)

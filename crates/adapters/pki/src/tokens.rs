@@ -4,6 +4,7 @@ use crate::bundle::JwtKey;
 use crate::jwk::{Curve, PublicJwk};
 use crate::jws::{Algorithm, compact, signing_input};
 use crate::svid::PrivateKey;
+use crate::tally::Tally;
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
@@ -43,6 +44,12 @@ pub enum TokenIssueError {
         /// The lifetime that was asked for.
         seen: Duration,
     },
+    /// The key signs no more.
+    #[error("expected a valid key for tokens, this one ended at {not_after}")]
+    Expired {
+        /// Its last second.
+        not_after: OffsetDateTime,
+    },
     /// The key is none that the algorithm can use.
     #[error("expected a private key for {algorithm}")]
     Key {
@@ -61,6 +68,9 @@ pub struct TokenAuthority {
     algorithm: Algorithm,
     key: SigningKey,
     public: JwtKey,
+    /// No token outlives it; without one the key has no end.
+    not_after: Option<OffsetDateTime>,
+    tally: Tally,
 }
 
 enum SigningKey {
@@ -107,16 +117,23 @@ impl TokenAuthority {
         };
         let key_of = public.ok_or(TokenIssueError::Key { algorithm })?;
         let public = JwtKey { id: key_of.thumbprint(), key: key_of, algorithm: None };
-        Ok(Self { trust_domain, algorithm, key, public })
+        Ok(Self { trust_domain, algorithm, key, public, not_after: None, tally: Tally::default() })
     }
 
-    /// A token that says to each of `audience` that whoever shows it is `id`, from now until `now + lifetime`.
+    /// The same key, whose tokens end at `not_after` at the latest.
+    #[must_use]
+    pub fn until(self, not_after: OffsetDateTime) -> Self {
+        Self { not_after: Some(not_after), ..self }
+    }
+
+    /// A token that says to each of `audience` that whoever shows it is `id`, from now until `now + lifetime` or the
+    /// key's own end, whichever is earlier.
     ///
     /// Its claims are `sub`, `aud`, `exp` and `iat`; a single audience is a string, as RFC 7519, section 4.1.3, allows.
     /// JWT-SVID, section 7.2, recommends one audience and, in section 7.1, a short life.
     ///
     /// # Errors
-    /// The identity is not one that this authority may name, or there is no audience.
+    /// The identity is not one that this authority may name, there is no audience, or the key has ended.
     pub fn issue(
         &self,
         id: &SpiffeId,
@@ -136,7 +153,12 @@ impl TokenAuthority {
         if lifetime < Duration::SECOND {
             return Err(TokenIssueError::Lifetime { seen: lifetime });
         }
+        let left = self.not_after.map_or(lifetime, |not_after| not_after - now);
+        if let Some(not_after) = self.not_after.filter(|_| left < Duration::SECOND) {
+            return Err(TokenIssueError::Expired { not_after });
+        }
         let issued_at = now.unix_timestamp();
+        let expires_at = issued_at.saturating_add(lifetime.min(left).whole_seconds());
         let audience = match audience {
             [one] => json!(one),
             several => json!(several),
@@ -144,10 +166,22 @@ impl TokenAuthority {
         let claims = Map::from_iter([
             ("sub".to_owned(), json!(id.as_str())),
             ("aud".to_owned(), audience),
-            ("exp".to_owned(), json!(issued_at.saturating_add(lifetime.whole_seconds()))),
+            ("exp".to_owned(), json!(expires_at)),
             ("iat".to_owned(), json!(issued_at)),
         ]);
-        self.sign(&claims)
+        let token = self.sign(&claims)?;
+        self.tally.note(expires_at);
+        Ok(token)
+    }
+
+    /// When its last token ends at the latest, if the key has an end.
+    pub fn not_after(&self) -> Option<OffsetDateTime> {
+        self.not_after
+    }
+
+    /// What it has signed so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The public key, as the trust domain's bundle has it; its `kid` is the key's thumbprint (RFC 7638).

@@ -11,6 +11,7 @@
 //! **Not here.** No terminal is asked for its width, no file is read.
 
 mod answer;
+mod authorities;
 mod checklist;
 mod diff;
 mod edges;
@@ -31,6 +32,7 @@ mod table;
 mod tests;
 
 pub use answer::answer;
+pub use authorities::{AuthoritiesReport, AuthorityLine, IssuedLine, authorities, issued};
 pub use checklist::{Category, CheckList, CheckRow, CheckState, checklist};
 pub use diff::diff;
 pub use edges::edges;

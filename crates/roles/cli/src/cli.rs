@@ -1,8 +1,8 @@
 //! The words of the command line.
 
 use crate::commands::{
-    completions, diff, down, edges, exec, explain, flows, internal, lint, probe, simulate, status, suggest, test, up,
-    why,
+    completions, diff, down, edges, exec, explain, flows, identity, internal, lint, probe, simulate, status, suggest,
+    test, up, why,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lictor_report::Format;
@@ -91,6 +91,8 @@ pub(crate) enum Verb {
     Flows(flows::Words),
     /// Run a command in a pod
     Exec(exec::Words),
+    /// See and change who signs identities
+    Identity(identity::Words),
     /// Explain a finding's code
     Explain(explain::Words),
     /// Print a shell's completion script

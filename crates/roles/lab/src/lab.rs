@@ -2,6 +2,7 @@
 
 use crate::api;
 use crate::dns::{self, CLUSTER_DOMAIN, History, Upstreams, Zone};
+use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::network::Network;
 use crate::pods::{LivePod, Workshop, dns_pod};
@@ -20,7 +21,6 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
 
@@ -33,8 +33,8 @@ pub struct Options {
     pub sources: Vec<String>,
     /// The trust domain and the address blocks.
     pub cluster: Cluster,
-    /// How long an SVID lives.
-    pub svid_lifetime: Duration,
+    /// Who signs the pods' identities.
+    pub identity: Identity,
     /// Who answers names outside the cluster; this machine's own resolvers if nobody is named.
     pub resolvers: Vec<SocketAddr>,
     /// The program that becomes the pods' processes, and its arguments that make it one.
@@ -129,7 +129,8 @@ impl Lab {
             namespace: &network.node,
             cgroup: cgroups.root(),
             snapshot: Arc::clone(&snapshot),
-            svid_lifetime: options.svid_lifetime.try_into()?,
+            ca: options.identity.ca(&options.cluster.trust_domain)?,
+            svid_lifetime: options.identity.svid_lifetime.try_into()?,
             workload_api,
             sink,
         })

@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod dns;
+mod identity;
 mod journal;
 mod lab;
 mod learning;
@@ -25,6 +26,8 @@ pub mod standin;
 mod testing;
 mod up;
 
+pub use identity::Identity;
 pub use journal::Journal;
 pub use lab::{Change, Lab, Options};
+pub use lictor_identity::UpstreamFiles;
 pub use up::{Audience, Refused, up};

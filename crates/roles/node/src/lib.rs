@@ -21,17 +21,16 @@ use anyhow::{Context, Result};
 use lictor_authz::{Capabilities, PolicyStatus};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_datapath::{Datapath, Limits, capture, netns::Netns};
-use lictor_identity::{Attestor, Cgroup, Issuer, Registration, Registry, random_fraction, system_clock};
+use lictor_identity::{Attestor, Ca, Cgroup, Issuer, Registration, Registry, random_fraction};
 use lictor_manifest::Finding;
 use lictor_model::{DecisionIds, Name, Record};
 use lictor_network::{Compiler, Program};
-use lictor_pki::{CertificateAuthority, Keyring};
+use lictor_pki::Keyring;
 use lictor_proxy::{PodSockets, Proxy, View};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use time::OffsetDateTime;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -47,6 +46,8 @@ pub struct NodeOptions<'a> {
     pub cgroup: &'a Path,
     /// The first snapshot; it may be without pods.
     pub snapshot: Arc<Snapshot>,
+    /// Who signs the pods' identities.
+    pub ca: Ca,
     /// How long an SVID lives.
     pub svid_lifetime: time::Duration,
     /// Where the Workload API is served.
@@ -82,7 +83,7 @@ pub struct Node {
     compiler: Mutex<Compiler>,
     proxy: Proxy,
     registry: Registry,
-    keyring: Keyring,
+    ca: Ca,
     view: watch::Sender<Arc<View>>,
     ids: Arc<DecisionIds>,
     _tasks: JoinSet<()>,
@@ -91,10 +92,8 @@ pub struct Node {
 impl Node {
     /// Starts every service with nothing but the first snapshot in force.
     pub async fn start(options: NodeOptions<'_>) -> Result<Self> {
-        let NodeOptions { namespace, cgroup, snapshot, svid_lifetime, workload_api, sink } = options;
-        let now = OffsetDateTime::now_utc();
-        let authority = CertificateAuthority::new(snapshot.trust_domain.clone(), now, time::Duration::days(30))?;
-        let keyring = Keyring::new(authority.bundle(1));
+        let NodeOptions { namespace, cgroup, snapshot, ca, svid_lifetime, workload_api, sink } = options;
+        let keyring = ca.keyring().clone();
         let registry = Registry::new();
         let attestor = Attestor::new(registry.clone())?;
 
@@ -121,14 +120,7 @@ impl Node {
         )?;
 
         let mut tasks = JoinSet::new();
-        let issuer = Issuer::new(
-            Arc::new(authority),
-            registry.clone(),
-            keyring.clone(),
-            svid_lifetime,
-            system_clock(),
-            random_fraction(),
-        );
+        let issuer = Issuer::new(ca.clone(), registry.clone(), svid_lifetime, random_fraction());
         tasks.spawn(issuer.run(std::future::pending()));
         let serving =
             lictor_identity::workload_api::serve(workload_api, attestor, keyring.clone(), std::future::pending());
@@ -139,7 +131,7 @@ impl Node {
         });
         tasks.spawn(kernel_record::record(events, views, Arc::clone(&ids), sink));
         tasks.spawn(sweep(Arc::clone(&datapath)));
-        Ok(Self { datapath, compiler: Mutex::new(compiler), proxy, registry, keyring, view, ids, _tasks: tasks })
+        Ok(Self { datapath, compiler: Mutex::new(compiler), proxy, registry, ca, view, ids, _tasks: tasks })
     }
 
     /// Takes a pod in: its identity, its gates, and the capture of its traffic if it is enrolled.
@@ -229,7 +221,12 @@ impl Node {
 
     /// The SVIDs of the identities that run here.
     pub fn keyring(&self) -> &Keyring {
-        &self.keyring
+        self.ca.keyring()
+    }
+
+    /// Who signs them.
+    pub fn ca(&self) -> &Ca {
+        &self.ca
     }
 
     fn kernel(&self) -> MutexGuard<'_, Datapath> {

@@ -1,8 +1,8 @@
 //! Keeps a fresh SVID in the keyring for every identity that runs here.
 
+use crate::ca::Ca;
 use crate::registry::Registry;
 use lictor_model::SpiffeId;
-use lictor_pki::{CertificateAuthority, Keyring};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -22,44 +22,43 @@ const BATCH: usize = 32;
 const NAP: Duration = Duration::seconds(10);
 
 /// How long after a failure it tries again.
-const RETRY: Duration = Duration::seconds(1);
+pub(crate) const RETRY: Duration = Duration::seconds(1);
 
-/// Issues, renews at about half of the life, and drops what nobody needs.
+/// Issues, renews at about half of the life or as soon as its signer is tainted, and drops what nobody needs. It keeps the
+/// authorities' schedule as well.
 pub struct Issuer {
-    authority: Arc<CertificateAuthority>,
+    ca: Ca,
     registry: Registry,
-    keyring: Keyring,
     lifetime: Duration,
-    clock: Clock,
     fraction: Fraction,
-    /// When each identity's next SVID is due.
-    due: BTreeMap<SpiffeId, OffsetDateTime>,
+    /// Each identity's next SVID.
+    due: BTreeMap<SpiffeId, Due>,
+}
+
+struct Due {
+    /// When it is due.
+    at: OffsetDateTime,
+    /// Who signed the one that it replaces; `None` if that one could not be replaced the last time.
+    signer: Option<Arc<str>>,
 }
 
 impl Issuer {
-    /// An issuer of SVIDs that live for `lifetime`, for the identities of `registry`, into `keyring`. From now on the
-    /// keyring has the authority's tokens as well.
+    /// An issuer of SVIDs that live for `lifetime`, for the identities of `registry`, into the keyring of `ca`.
     ///
     /// The keyring's other identities are left alone.
-    pub fn new(
-        authority: Arc<CertificateAuthority>,
-        registry: Registry,
-        keyring: Keyring,
-        lifetime: Duration,
-        clock: Clock,
-        fraction: Fraction,
-    ) -> Self {
-        keyring.set_tokens(Arc::clone(authority.tokens()));
-        Self { authority, registry, keyring, lifetime, clock, fraction, due: BTreeMap::new() }
+    pub fn new(ca: Ca, registry: Registry, lifetime: Duration, fraction: Fraction) -> Self {
+        Self { ca, registry, lifetime, fraction, due: BTreeMap::new() }
     }
 
     /// Does what is due now and returns how long there is nothing more to do, at most ten seconds.
     ///
     /// Call it once before the first pod starts and it has its SVID from the beginning; [`run`](Self::run) does the rest.
     pub fn step(&mut self) -> Duration {
-        let now = (self.clock)();
+        let next_event = self.ca.step();
+        let now = self.ca.now();
+        let tainted = self.ca.tainted();
         let wanted = self.registry.identities();
-        let (keyring, due) = (&self.keyring, &mut self.due);
+        let (keyring, due) = (self.ca.keyring(), &mut self.due);
         due.retain(|id, _| {
             let needed = wanted.binary_search(id).is_ok();
             if !needed {
@@ -69,7 +68,7 @@ impl Issuer {
         });
         let mut made = 0;
         for id in wanted {
-            if self.due.get(&id).is_some_and(|&at| now < at) {
+            if self.due.get(&id).is_some_and(|due| due.is_later(now, &tainted)) {
                 continue;
             }
             if made == BATCH {
@@ -79,12 +78,13 @@ impl Issuer {
             let next = self.renew(&id, now);
             self.due.insert(id, next);
         }
-        self.due.values().min().map_or(NAP, |&next| (next - now).clamp(Duration::ZERO, NAP))
+        let next = self.due.values().map(|due| due.at).fold(next_event, OffsetDateTime::min);
+        (next - now).clamp(Duration::ZERO, NAP)
     }
 
     /// Keeps the keyring fresh until `shutdown`; a pod that is added gets its SVID at once.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
-        let mut changes = self.registry.changes();
+        let (mut changes, mut steps) = (self.registry.changes(), self.ca.changes());
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             let nap = self.step().unsigned_abs();
@@ -95,27 +95,34 @@ impl Issuer {
             tokio::select! {
                 () = &mut shutdown => return,
                 _ = changes.changed() => {}
+                _ = steps.changed() => {}
                 () = tokio::time::sleep(nap) => {}
             }
         }
     }
 
     /// Makes the next SVID of `id` and returns when the one after it is due.
-    fn renew(&mut self, id: &SpiffeId, now: OffsetDateTime) -> OffsetDateTime {
+    fn renew(&mut self, id: &SpiffeId, now: OffsetDateTime) -> Due {
         let lifetime = self.registry.lifetime_limit(id).map_or(self.lifetime, |limit| limit.min(self.lifetime));
-        match self.authority.issue(id, now, lifetime) {
-            Ok(svid) => {
-                let life = svid.not_after - now;
-                tracing::debug!(%id, not_after = %svid.not_after, "issued an SVID");
-                self.keyring.insert(svid);
-                now + life * (0.45 + 0.1 * (self.fraction)().clamp(0.0, 1.0))
+        match self.ca.renew(id, lifetime) {
+            Ok((not_after, signer)) => {
+                tracing::debug!(%id, %not_after, %signer, "issued an SVID");
+                let life = not_after - now;
+                let at = now + life * (0.45 + 0.1 * (self.fraction)().clamp(0.0, 1.0));
+                Due { at, signer: Some(signer) }
             }
             Err(error) => {
                 // What was issued before stays and goes on until it expires.
                 tracing::error!(%id, %error, "no SVID was issued");
-                now + RETRY
+                Due { at: now + RETRY, signer: None }
             }
         }
+    }
+}
+
+impl Due {
+    fn is_later(&self, now: OffsetDateTime, tainted: &[Arc<str>]) -> bool {
+        now < self.at && !self.signer.as_ref().is_some_and(|signer| tainted.contains(signer))
     }
 }
 

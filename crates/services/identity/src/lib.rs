@@ -1,12 +1,13 @@
 //! Who runs on this node, and the identity that each of them gets.
 //!
 //! **Purpose.** A [`Registry`] knows the pods of this node by their cgroups. The [`Issuer`] keeps a fresh SVID in the
-//! keyring for each of their identities. [`workload_api`] hands a process the SVID of the pod that it belongs to, as
+//! keyring for each of their identities; the [`Ca`] has the trust domain's authorities, one after the other, and replaces
+//! what a tainted one signed. [`workload_api`] hands a process the SVID of the pod that it belongs to, as
 //! the kernel tells it, and pushes the next one when it comes.
 //!
 //! ```text
 //!  Registry ---identities---> Issuer ---SVIDs---> lictor_pki::Keyring ---> the proxy
-//!      |                                              |
+//!      |                        Ca ----bundle---------^ |
 //!      +--- Attestor <--- connected unix socket --- workload_api ---> the pod's process
 //! ```
 //!
@@ -20,6 +21,7 @@
 //! **Not here.** No certificate is made or read here (`lictor-pki`), no policy is known, no pod is started.
 
 mod attestation;
+mod ca;
 mod cgroup;
 mod issuer;
 mod needs;
@@ -28,6 +30,7 @@ mod registry;
 pub mod workload_api;
 
 pub use attestation::{AttestError, Attestor, Caller};
+pub use ca::{Ca, CaError, CaOptions, CaStatus, Issued, UpstreamError, UpstreamFiles};
 pub use cgroup::{Cgroup, CgroupPath, InvalidCgroupPath, NoCgroup2, Tree};
 pub use issuer::{Clock, Fraction, Issuer, random_fraction, system_clock};
 pub use needs::Identity;

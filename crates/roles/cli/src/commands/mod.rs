@@ -8,6 +8,7 @@ pub(crate) mod edges;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod flows;
+pub(crate) mod identity;
 pub(crate) mod internal;
 pub(crate) mod lint;
 pub(crate) mod probe;
@@ -40,6 +41,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Probe(words) => probe::run(&words, globals),
         Verb::Flows(words) => flows::run(&words, globals),
         Verb::Exec(words) => exec::run(&words, globals),
+        Verb::Identity(words) => identity::run(&words, globals),
         Verb::Explain(words) => explain::run(&words),
         Verb::Completions(words) => completions::run(&words),
         Verb::Zygote => internal::zygote(),

@@ -1,12 +1,14 @@
 //! `lictor up DIR...`.
 
 mod audience;
+mod authority;
 mod detach;
 
 use crate::cli::Globals;
 use crate::output::stderr_colour;
 use anyhow::{Context, Result, bail, ensure};
 use audience::Told;
+use authority::AuthorityWords;
 use clap::Args;
 use lictor_lab::{Options, Refused};
 use lictor_model::{Cidr, TrustDomain};
@@ -43,6 +45,8 @@ pub(crate) struct Words {
     /// How long an SVID lives, such as 1h, 30m or 90s
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
     svid_ttl: Duration,
+    #[command(flatten)]
+    authority: AuthorityWords,
     /// Return once every pod has been started
     #[arg(short, long)]
     detach: bool,
@@ -94,7 +98,7 @@ impl Words {
             name: globals.lab.clone(),
             sources: self.sources.iter().map(|source| source.display().to_string()).collect(),
             cluster,
-            svid_lifetime: self.svid_ttl,
+            identity: self.authority.identity(self.svid_ttl)?,
             resolvers: self.dns_upstream.clone(),
             zygote: (program, vec!["zygote".into()]),
         })

@@ -3,6 +3,7 @@
 //! The lab renders every answer itself, in the form that the caller asks for, so that `status`, `why`, `edges`,
 //! `probe` and `flows` say the same on files and on the lab. The exit code of the command travels in a header.
 
+mod identity;
 mod query;
 mod routes;
 

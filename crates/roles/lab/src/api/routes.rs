@@ -29,17 +29,22 @@ pub(super) async fn answer(method: &Method, path: &str, query: &Query, lab: &Lab
         ("GET", path) if path.starts_with("/v1/pods/") => {
             pod(lab, path.strip_prefix("/v1/pods/").unwrap_or_default()).await
         }
-        _ => Answer { status: StatusCode::NOT_FOUND, text: format!("there is no {method} {path}"), exit_code: 2 },
+        _ => {
+            let identity = path.strip_prefix("/v1/identity/ca");
+            let answered = identity.and_then(|step| super::identity::answer(method, step, query, lab));
+            let text = || format!("there is no {method} {path}");
+            answered.unwrap_or_else(|| Answer { status: StatusCode::NOT_FOUND, text: text(), exit_code: 2 })
+        }
     }
 }
 
-fn form(query: &Query) -> (Format, Style) {
+pub(super) fn form(query: &Query) -> (Format, Style) {
     let format: Format = query.text("output").and_then(|text| text.parse().ok()).unwrap_or_default();
     let style = Style { colour: query.flag("color"), width: query.number("width"), wide: format == Format::Wide };
     (format, style)
 }
 
-fn rendered(text: Result<String, serde_json::Error>, exit_code: u8) -> Answer {
+pub(super) fn rendered(text: Result<String, serde_json::Error>, exit_code: u8) -> Answer {
     text.map_or_else(|error| Answer::refused(error.to_string()), |text| Answer::new(text, exit_code))
 }
 

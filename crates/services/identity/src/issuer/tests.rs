@@ -1,8 +1,9 @@
 use super::{Fraction, Issuer, random_fraction};
+use crate::ca::{Ca, CaOptions, UpstreamFiles};
 use crate::cgroup::Cgroup;
 use crate::registry::{Registration, Registry};
-use lictor_model::{Name, SpiffeId, TrustDomain};
-use lictor_pki::{CertificateAuthority, Keyring};
+use lictor_model::{Name, SpiffeId};
+use lictor_pki::{CertificateAuthority, Keyring, Kind, authority_key_id};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use time::{Duration, OffsetDateTime};
@@ -14,22 +15,38 @@ struct World {
     registry: Registry,
     keyring: Keyring,
     seconds: Arc<AtomicI64>,
+    ca: Ca,
     issuer: Issuer,
 }
 
+fn start() -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::days(20_000)
+}
+
 impl World {
-    fn new(life_of_root: Duration, fraction: Fraction) -> Self {
-        let start = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
-        let domain: TrustDomain = "td".parse().expect("a trust domain");
-        let authority = Arc::new(CertificateAuthority::new(domain, start, life_of_root).expect("a root"));
-        let (registry, keyring) = (Registry::new(), Keyring::new(authority.bundle(1)));
+    fn new(life: Duration, fraction: Fraction) -> Self {
+        Self::under(None, life, fraction)
+    }
+
+    fn under(upstream: Option<UpstreamFiles>, life: Duration, fraction: Fraction) -> Self {
         let seconds = Arc::new(AtomicI64::new(0));
         let clock = {
             let seconds = Arc::clone(&seconds);
-            Arc::new(move || start + Duration::seconds(seconds.load(Ordering::Relaxed)))
+            Arc::new(move || start() + Duration::seconds(seconds.load(Ordering::Relaxed)))
         };
-        let issuer = Issuer::new(authority, registry.clone(), keyring.clone(), LIFETIME, clock, fraction);
-        Self { registry, keyring, seconds, issuer }
+        let options = CaOptions { trust_domain: "td".parse().expect("a trust domain"), life, upstream };
+        let ca = Ca::start(options, clock).expect("authorities");
+        let (registry, keyring) = (Registry::new(), ca.keyring().clone());
+        let issuer = Issuer::new(ca.clone(), registry.clone(), LIFETIME, fraction);
+        Self { registry, keyring, seconds, ca, issuer }
+    }
+
+    /// Who signed the SVID of an account, and whether the bundle of now believes it.
+    fn signer(&self, account: &str) -> (String, bool) {
+        let (svid, _) = self.keyring.svid(&id(account)).expect("an SVID");
+        let now = lictor_pki::unix_time(self.ca.now());
+        let seen = lictor_pki::verify(&svid.chain, &self.keyring.bundle(), now, lictor_pki::Usage::Client);
+        (authority_key_id(&svid.chain[0]).expect("its signer"), seen.is_ok())
     }
 
     fn add(&self, pod: &str, account: &str) {
@@ -89,8 +106,8 @@ fn pods_of_one_identity_share_it_until_the_last_one_goes() {
 #[test]
 fn an_identity_that_somebody_else_put_there_stays() {
     let mut world = World::new(Duration::days(1), random_fraction());
-    let own = world.issuer.authority.issue(&id("node"), (world.issuer.clock)(), LIFETIME).expect("an SVID");
-    world.keyring.insert(own);
+    let other = CertificateAuthority::new("td".parse().expect("a trust domain"), start(), LIFETIME).expect("a root");
+    world.keyring.insert(other.issue(&id("node"), start(), LIFETIME).expect("an SVID"));
     world.add("a-0", "a");
     world.wait(0);
     world.registry.remove(&Name::new("shop", "a-0"));
@@ -100,15 +117,93 @@ fn an_identity_that_somebody_else_put_there_stays() {
 
 #[test]
 fn what_was_issued_stays_when_nothing_more_can_be() {
-    let mut world = World::new(Duration::seconds(70), random_fraction());
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("upstream.pem");
+    let root = |at: OffsetDateTime, life| {
+        let root = CertificateAuthority::new("td".parse().expect("a trust domain"), at, life).expect("a root");
+        std::fs::write(&file, root.to_pem().expect("a text").as_bytes()).expect("a file");
+    };
+    root(start(), Duration::seconds(70));
+    let files = UpstreamFiles { certificate: file.clone(), key: file.clone(), roots: None };
+    let mut world = World::under(Some(files), Duration::days(1), random_fraction());
     world.add("a-0", "a");
     world.wait(0);
     let (svid, _) = world.keyring.svid(&id("a")).expect("an SVID");
-    assert_eq!(svid.not_after, (world.issuer.clock)() + Duration::seconds(70), "it does not outlive its authority");
+    assert_eq!(svid.not_after, world.ca.now() + Duration::seconds(70), "it does not outlive its authority");
     world.wait(65);
     let last = world.generation("a");
-    assert_eq!(world.wait(10), Duration::seconds(1), "it tries again soon");
+    world.wait(10);
+    assert_eq!(world.wait(0), Duration::seconds(1), "it tries again soon");
     assert_eq!(world.generation("a"), last);
+
+    // Renewed, as cert-manager does it: what is read then is used.
+    std::fs::write(&file, "no certificate").expect("a file");
+    world.wait(1);
+    assert_eq!(world.generation("a"), last, "what cannot be read changes nothing");
+    let said = format!("upstream not read again: {}: expected a CA certificate, saw none", file.display());
+    assert!(world.ca.status().faults.contains(&said), "{:?}", world.ca.status().faults);
+    root(start() + Duration::seconds(76), Duration::days(9));
+    world.wait(1);
+    world.wait(1);
+    assert!(world.generation("a") > last && world.signer("a").1);
+    assert_eq!(world.ca.status().faults, Vec::<String>::new());
+}
+
+#[test]
+fn the_next_authority_signs_what_is_renewed_and_the_old_one_goes_with_its_last_svid() {
+    let mut world = World::new(Duration::seconds(600), Box::new(|| 0.5));
+    world.add("a-0", "a");
+    let mut seen: Vec<(i64, String, usize)> = Vec::new();
+    for second in 0..=600 {
+        world.wait(i64::from(second > 0));
+        let (signer, believed) = world.signer("a");
+        assert!(believed, "second {second}");
+        let roots = world.keyring.bundle().authorities().len();
+        if seen.last().is_none_or(|(_, last, count)| (last, *count) != (&signer, roots)) {
+            seen.push((second, signer, roots));
+        }
+    }
+    let changes: Vec<(i64, bool, usize)> =
+        seen.iter().map(|(second, signer, roots)| (*second, *signer == seen[0].1, *roots)).collect();
+    // Prepared at 300; activated at 500, when an SVID is due as well; the last one of the first was made at 450.
+    assert_eq!(changes, [(0, true, 1), (300, true, 2), (500, false, 2), (560, false, 1), (600, false, 2)]);
+}
+
+#[test]
+fn what_a_tainted_authority_signed_is_replaced_at_once_and_only_then_is_it_revoked() {
+    let mut world = World::new(Duration::days(1), random_fraction());
+    for n in 0..70 {
+        world.add(&format!("p-{n}"), &format!("a{n}"));
+    }
+    while world.wait(0).is_zero() {}
+    let (first, _) = world.signer("a0");
+    let tokens = world.keyring.tokens().expect("tokens").public().id.clone();
+    for kind in Kind::ALL {
+        world.ca.prepare(kind).expect("another one");
+        world.ca.activate(kind, None).expect("its turn");
+    }
+    assert_ne!(world.keyring.tokens().expect("tokens").public().id, tokens, "tokens are signed by the new one at once");
+    assert!(!world.wait(1).is_zero());
+    assert_eq!(world.signer("a0"), (first.clone(), true), "nothing is replaced because of another authority alone");
+
+    world.ca.taint(Kind::X509, Some(&first)).expect("an old one");
+    let refused = world.ca.revoke(Kind::X509, None).expect_err("a refusal").to_string();
+    assert!(
+        refused.ends_with("sa/a10 and 67 more still stand by it; they are given new SVIDs, try again in a moment"),
+        "{refused}"
+    );
+    assert!(world.wait(0).is_zero() && world.wait(0).is_zero() && !world.wait(0).is_zero(), "three batches");
+    for n in 0..70 {
+        let (signer, believed) = world.signer(&format!("a{n}"));
+        assert!(signer != first && believed, "a{n}");
+    }
+    world.ca.revoke(Kind::X509, None).expect("its end");
+    let status = world.ca.status();
+    assert_eq!((world.keyring.bundle().authorities().len(), status.holders), (1, vec![70, 0, 0]));
+    let made = world.generation("a0");
+    world.wait(1);
+    assert_eq!(world.generation("a0"), made, "once");
+    assert_eq!(world.ca.issued(1000).len(), 140);
 }
 
 #[test]

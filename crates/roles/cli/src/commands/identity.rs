@@ -1,0 +1,28 @@
+//! `lictor identity`.
+
+mod ca;
+
+use crate::cli::Globals;
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use std::process::ExitCode;
+
+/// See and change who signs identities.
+#[derive(Debug, Args)]
+pub(crate) struct Words {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// The authorities that sign identities, and the steps of their lives
+    #[command(subcommand)]
+    Ca(ca::Step),
+}
+
+pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
+    match &words.what {
+        What::Ca(step) => ca::run(step, globals),
+    }
+}

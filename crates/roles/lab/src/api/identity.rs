@@ -1,0 +1,68 @@
+//! The routes about who signs identities.
+
+use super::routes::{form, rendered};
+use super::{Answer, Query};
+use crate::lab::Lab;
+use http::Method;
+use lictor_identity::{Ca, CaStatus};
+use lictor_pki::{AuthorityStatus, Kind};
+use lictor_report::{AuthoritiesReport, AuthorityLine, Format, IssuedLine};
+
+/// Answers what is asked below `/v1/identity/ca`; nothing if there is no such route.
+pub(super) fn answer(method: &Method, step: &str, query: &Query, lab: &Lab) -> Option<Answer> {
+    let ca = lab.node.ca();
+    let (format, style) = form(query);
+    Some(match (method.as_str(), step) {
+        ("GET", "") => rendered(lictor_report::authorities(&report(ca.status()), format, style), 0),
+        ("GET", "/issued") => {
+            let lines: Vec<IssuedLine> = ca.issued(query.number("last").unwrap_or(100)).into_iter().map(line).collect();
+            rendered(lictor_report::issued(&lines, format, style), 0)
+        }
+        ("POST", "/prepare" | "/activate" | "/taint" | "/revoke") => take(step, query, ca),
+        _ => return None,
+    })
+}
+
+/// Takes a step; people are told the authority's new state, programs are given all of them.
+fn take(step: &str, query: &Query, ca: &Ca) -> Answer {
+    let kind: Kind = match query.text("kind").unwrap_or("x509").parse() {
+        Ok(kind) => kind,
+        Err(expected) => return Answer::refused(format!("kind: {expected}")),
+    };
+    let id = query.text("id");
+    let (taken, became) = match step {
+        "/prepare" => (ca.prepare(kind), "is prepared"),
+        "/activate" => (ca.activate(kind, id), "is active"),
+        "/taint" => (ca.taint(kind, id), "is tainted; what it signed is being replaced"),
+        _ => (ca.revoke(kind, id), "is revoked"),
+    };
+    let (format, style) = form(query);
+    match (taken, format) {
+        (Err(error), _) => Answer::refused(error.to_string()),
+        (Ok(_), Format::Json | Format::Yaml) => {
+            rendered(lictor_report::authorities(&report(ca.status()), format, style), 0)
+        }
+        (Ok(id), _) => Answer::new(format!("{kind} authority {id} {became}\n"), 0),
+    }
+}
+
+fn report(status: CaStatus) -> AuthoritiesReport {
+    let CaStatus { trust_domain, sequence, authorities, holders, next_event, faults } = status;
+    let line = |(authority, in_use): (AuthorityStatus, usize)| {
+        let AuthorityStatus { kind, id, state, since, not_after, issued, last_expiry } = authority;
+        let (kind, id, state) = (kind.to_string(), id.to_string(), state.to_string());
+        AuthorityLine { kind, id, state, since, not_after, issued, in_use, last_expiry }
+    };
+    AuthoritiesReport {
+        trust_domain,
+        bundle_sequence: sequence,
+        authorities: authorities.into_iter().zip(holders).map(line).collect(),
+        next_step: next_event,
+        faults,
+    }
+}
+
+fn line(issued: lictor_identity::Issued) -> IssuedLine {
+    let lictor_identity::Issued { at, id, serial, authority, not_after } = issued;
+    IssuedLine { at, id, serial, authority: authority.to_string(), not_after }
+}
