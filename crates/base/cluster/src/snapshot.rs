@@ -112,6 +112,7 @@ impl Snapshot {
             services: self.services.clone(),
             policies: self.policies.clone(),
             names: self.names.clone(),
+            registrations: self.registrations.clone(),
             resolvers: self.resolvers.clone(),
             cidr_excludes_pods: self.cidr_excludes_pods,
             nodes_by_address: self.nodes_by_address.clone(),

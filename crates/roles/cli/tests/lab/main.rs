@@ -1,6 +1,7 @@
 //! The lab from outside, as a user has it: real namespaces, kernel verdicts, mutual TLS. Needs root.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod authorities;
 mod capture;
 mod edits;
 mod lab;
