@@ -111,6 +111,7 @@ impl Snapshot {
             suspended: self.suspended.clone(),
             services: self.services.clone(),
             policies: self.policies.clone(),
+            registrations: self.registrations.clone(),
             names: self.names.clone(),
             registrations: self.registrations.clone(),
             resolvers: self.resolvers.clone(),
