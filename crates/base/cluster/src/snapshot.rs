@@ -113,7 +113,6 @@ impl Snapshot {
             policies: self.policies.clone(),
             registrations: self.registrations.clone(),
             names: self.names.clone(),
-            registrations: self.registrations.clone(),
             resolvers: self.resolvers.clone(),
             cidr_excludes_pods: self.cidr_excludes_pods,
             nodes_by_address: self.nodes_by_address.clone(),
