@@ -15,6 +15,7 @@
 //! it signed is over, or until it is revoked.
 
 mod change;
+mod saved;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::tokens::TokenAuthority;
 use crate::upstream::Upstream;
 use lictor_model::TrustDomain;
 use rustls_pki_types::CertificateDer;
+pub use saved::InvalidSaved;
 use slot::{Authority, Slot, Slots};
 use std::fmt;
 use std::sync::Arc;
@@ -138,7 +140,7 @@ pub struct Event {
 /// [`bundle`](Self::bundle) before anything more is issued.
 #[derive(Clone)]
 pub struct Authorities {
-    pub(crate) trust_domain: TrustDomain,
+    trust_domain: TrustDomain,
     /// How long a new authority lives.
     life: Duration,
     upstream: Option<Arc<Upstream>>,

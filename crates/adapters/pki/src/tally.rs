@@ -31,6 +31,14 @@ impl Tally {
         self.last.fetch_max(not_after, Ordering::AcqRel);
         self.count.fetch_add(1, Ordering::AcqRel);
     }
+
+    /// What an earlier process had signed with the same key.
+    pub(crate) fn resume(&self, count: u64, last: Option<OffsetDateTime>) {
+        self.count.fetch_add(count, Ordering::AcqRel);
+        if let Some(last) = last {
+            self.last.fetch_max(last.unix_timestamp(), Ordering::AcqRel);
+        }
+    }
 }
 
 impl Default for Tally {

@@ -230,11 +230,11 @@ fn read_key(text: &str) -> Result<PrivateKey, InvalidUpstream> {
     Ok(PrivateKey::from_pkcs8(pair.serialized_der().to_vec()))
 }
 
-fn key_pair(key: &PrivateKey) -> Option<KeyPair> {
+pub(crate) fn key_pair(key: &PrivateKey) -> Option<KeyPair> {
     KeyPair::try_from(&key.as_der()).ok()
 }
 
-fn check_key(key: &PrivateKey, chain: &[CertificateDer<'static>]) -> Result<(), InvalidUpstream> {
+pub(crate) fn check_key(key: &PrivateKey, chain: &[CertificateDer<'static>]) -> Result<(), InvalidUpstream> {
     let own = chain.first().ok_or(InvalidUpstream::NoCertificate)?;
     let pair = key_pair(key).ok_or(InvalidUpstream::Key)?;
     let fits = parse(own, 0)?.public_key().raw == pair.subject_public_key_info();
@@ -242,7 +242,7 @@ fn check_key(key: &PrivateKey, chain: &[CertificateDer<'static>]) -> Result<(), 
 }
 
 /// The time in which every certificate of the chain is valid.
-fn validity(chain: &[CertificateDer<'static>]) -> Result<(OffsetDateTime, OffsetDateTime), InvalidUpstream> {
+pub(crate) fn validity(chain: &[CertificateDer<'static>]) -> Result<(OffsetDateTime, OffsetDateTime), InvalidUpstream> {
     let (mut starts, mut ends) = (i64::MIN, i64::MAX);
     for (at, der) in chain.iter().enumerate() {
         let validity = parse(der, at)?.validity().clone();

@@ -1,7 +1,7 @@
 //! How a lab's identities are signed.
 
 use anyhow::{Context, Result};
-use lictor_identity::{Ca, CaOptions, UpstreamFiles, system_clock};
+use lictor_identity::{Ca, CaOptions, StoreOptions, UpstreamFiles, system_clock};
 use lictor_model::TrustDomain;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ pub struct Identity {
     pub authority_lifetime: Duration,
     /// Who signs the authorities; they are roots without.
     pub upstream: Option<UpstreamFiles>,
+    /// Where the authorities are kept; they end with the lab without.
+    pub store: Option<StoreOptions>,
 }
 
 impl Identity {
@@ -23,6 +25,7 @@ impl Identity {
             trust_domain: trust_domain.clone(),
             life: self.authority_lifetime.try_into()?,
             upstream: self.upstream.clone(),
+            store: self.store.clone(),
         };
         Ca::start(options, system_clock()).context("no authority for the pods' identities")
     }

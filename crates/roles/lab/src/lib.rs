@@ -29,5 +29,6 @@ mod up;
 pub use identity::Identity;
 pub use journal::Journal;
 pub use lab::{Change, Lab, Options};
-pub use lictor_identity::UpstreamFiles;
+pub use lictor_identity::{StoreOptions, UpstreamFiles};
+pub use lictor_pki::Secret;
 pub use up::{Audience, Refused, up};

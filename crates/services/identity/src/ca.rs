@@ -1,9 +1,13 @@
 //! The authorities of this trust domain at work: on schedule, by hand, and under an upstream whose files change.
 
 mod journal;
+mod store;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
 pub use journal::Issued;
+pub use store::{StoreError, StoreOptions};
 pub use upstream::{UpstreamError, UpstreamFiles};
 
 use crate::issuer::Clock;
@@ -15,6 +19,7 @@ use lictor_pki::{
 };
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use store::Store;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::watch;
 use upstream::Watched;
@@ -31,6 +36,8 @@ pub struct CaOptions {
     pub life: Duration,
     /// Who signs them; they are roots without.
     pub upstream: Option<UpstreamFiles>,
+    /// Where they are kept; they end with the process without.
+    pub store: Option<StoreOptions>,
 }
 
 /// The authorities, and the keyring that has their bundle and their tokens. Cheap to clone; clones share the content.
@@ -40,6 +47,7 @@ pub struct Ca(Arc<Shared>);
 struct Shared {
     authorities: RwLock<Authorities>,
     upstream: Mutex<Option<Watched>>,
+    store: Option<Store>,
     keyring: Keyring,
     journal: Mutex<Journal>,
     clock: Clock,
@@ -66,6 +74,9 @@ pub enum CaError {
     /// The upstream's files are not there, or not right.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// The store is not there, does not open, or takes nothing.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// SVIDs that it signed are still in use here.
     #[error("{id} cannot be revoked yet: {holders} still stand by it; they are given new SVIDs, try again in a moment")]
     InUse {
@@ -94,24 +105,39 @@ pub struct CaStatus {
 }
 
 impl Ca {
-    /// New authorities, active at once.
+    /// The authorities of the store, or new ones, active at once.
     ///
     /// # Errors
-    /// They cannot be made; the upstream is not there or not right.
+    /// They cannot be made; the upstream is not there or not right; the store does not open, or takes nothing.
     pub fn start(options: CaOptions, clock: Clock) -> Result<Self, CaError> {
-        let CaOptions { trust_domain, life, upstream } = options;
+        let CaOptions { trust_domain, life, upstream, store } = options;
         let now = clock();
         let mut watched = upstream.map(Watched::new);
         let upstream = match &mut watched {
             Some(watched) => watched.look(&trust_domain)?.map(Arc::new),
             None => None,
         };
-        let authorities = Authorities::new(trust_domain, upstream, life, now)?;
+        let (store, document) = store.as_ref().map(Store::open).transpose()?.unzip();
+        let authorities = match (&store, document.flatten()) {
+            (Some(store), Some(document)) => {
+                let read = Authorities::from_document(&document, &trust_domain, None, life);
+                let mut authorities = read.map_err(|error| store.blame(error))?;
+                if let Some(upstream) = upstream {
+                    authorities.set_upstream(upstream, now)?;
+                }
+                authorities
+            }
+            _ => Authorities::new(trust_domain, upstream, life, now)?,
+        };
+        if let Some(store) = &store {
+            store.save(&authorities)?;
+        }
         let keyring = Keyring::new(authorities.bundle()?);
         keyring.set_tokens(Arc::clone(authorities.tokens()));
         Ok(Self(Arc::new(Shared {
             authorities: RwLock::new(authorities),
             upstream: Mutex::new(watched),
+            store,
             keyring,
             journal: Mutex::default(),
             clock,
@@ -284,6 +310,10 @@ impl Ca {
             let mut changed = authorities.clone();
             let done = change(&mut changed, self.now())?;
             let bundle = changed.bundle()?;
+            // Before anyone hears of it: whoever signs after a restart is somebody that peers knew before.
+            if let Some(store) = &self.0.store {
+                store.save(&changed)?;
+            }
             self.0.keyring.set_bundle(bundle);
             self.0.keyring.set_tokens(Arc::clone(changed.tokens()));
             *authorities = changed;

@@ -30,7 +30,7 @@ mod registry;
 pub mod workload_api;
 
 pub use attestation::{AttestError, Attestor, Caller};
-pub use ca::{Ca, CaError, CaOptions, CaStatus, Issued, UpstreamError, UpstreamFiles};
+pub use ca::{Ca, CaError, CaOptions, CaStatus, Issued, StoreError, StoreOptions, UpstreamError, UpstreamFiles};
 pub use cgroup::{Cgroup, CgroupPath, InvalidCgroupPath, NoCgroup2, Tree};
 pub use issuer::{Clock, Fraction, Issuer, random_fraction, system_clock};
 pub use needs::Identity;

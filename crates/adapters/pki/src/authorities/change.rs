@@ -153,8 +153,10 @@ impl Authorities {
 
 /// Whether the schedule prepares and activates, and whether the active one has ended.
 fn due<A: Authority>(slots: &Slots<A>, now: OffsetDateTime) -> (bool, bool, bool) {
-    let prepares = slots.next.is_none() && now >= slots.active.prepares_at();
-    let activates = slots.next.is_some() && now >= slots.active.hands_over_at();
+    // One that has ended while it waited is as good as none.
+    let waits = slots.next.as_ref().is_some_and(|next| now < next.not_after);
+    let prepares = !waits && now >= slots.active.prepares_at();
+    let activates = waits && now >= slots.active.hands_over_at();
     (prepares, activates, now >= slots.active.not_after)
 }
 

@@ -17,6 +17,8 @@ pub(super) trait Authority {
     const KIND: Kind;
     /// How long after its last second something that was signed is taken.
     const LEEWAY: Duration;
+    /// Whether something may still be signed for a moment after it has stopped: nobody waits for it.
+    const SIGNS_WHEN_OLD: bool;
     fn id(&self) -> Option<String>;
     fn tally(&self) -> &Tally;
 }
@@ -25,6 +27,7 @@ impl Authority for CertificateAuthority {
     const KIND: Kind = Kind::X509;
     /// A certificate is valid to the end of its last second (RFC 5280, section 4.1.2.5).
     const LEEWAY: Duration = Duration::SECOND;
+    const SIGNS_WHEN_OLD: bool = false;
 
     fn id(&self) -> Option<String> {
         self.certificates().first().and_then(crate::key_id::subject_key_id)
@@ -38,6 +41,7 @@ impl Authority for CertificateAuthority {
 impl Authority for TokenAuthority {
     const KIND: Kind = Kind::Jwt;
     const LEEWAY: Duration = Duration::seconds(LEEWAY);
+    const SIGNS_WHEN_OLD: bool = true;
 
     fn id(&self) -> Option<String> {
         Some(self.public().id.clone())

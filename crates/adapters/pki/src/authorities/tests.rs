@@ -171,7 +171,14 @@ fn one_that_signed_nothing_is_believed_for_a_minute_more() {
 
 #[test]
 fn after_a_long_sleep_one_step_is_enough() {
-    let mut own = authorities();
+    slept(authorities());
+    let mut prepared = authorities();
+    prepared.step(now() + LIFE / 2).expect("a step");
+    assert_eq!(states(&prepared, Kind::X509), "active prepared");
+    slept(prepared);
+}
+
+fn slept(mut own: Authorities) {
     let late = now() + LIFE * 3;
     assert!(own.signer().0.issue(&id(), late, Duration::MINUTE).is_err(), "it has expired");
     let number = own.bundle().expect("a bundle").sequence();
@@ -281,4 +288,76 @@ fn what_a_revoked_authority_signed_proves_nothing() {
     let bundle = own.bundle().expect("a bundle");
     assert!(verify(&signed.svid.chain, &bundle, unix_time(now()), Usage::Client).is_err());
     assert_eq!(verify_token(&signed.token, &bundle, "x", unix_time(now())), Err(TokenError::UnknownKey));
+}
+
+#[test]
+fn what_is_saved_is_what_comes_back() {
+    let mut own = authorities();
+    let signed = sign(&own, now(), 60);
+    for kind in Kind::ALL {
+        for step in ["prepare", "activate", "taint", "prepare"] {
+            after(&mut own, kind, step, now());
+        }
+    }
+    let document = own.to_document().expect("a document");
+    let read =
+        |domain: &str| Authorities::from_document(&document, &domain.parse().expect("a trust domain"), None, LIFE);
+    let mut back = read("td.example").expect("the same authorities");
+    assert_eq!(back.bundle().expect("a bundle"), own.bundle().expect("a bundle"), "its number as well");
+    let told = |own: &Authorities| {
+        own.list().into_iter().map(|one| (one.kind, one.id, one.state, one.since, one.not_after)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&back), told(&own));
+    holds(&sign(&back, now(), 60), &own.bundle().expect("a bundle"), &[], now());
+    holds(&signed, &back.bundle().expect("a bundle"), &[], now());
+
+    // The certificates of the one that had stopped are counted, the tokens are not, nor is what the active ones signed.
+    let last: Vec<_> =
+        back.list().into_iter().map(|one| one.last_expiry.map(|last| (last - now()).whole_seconds())).collect();
+    assert_eq!(last, [Some(600), None, Some(60), Some(600), None, Some(600)]);
+    back.step(now() + Duration::seconds(62)).expect("a step");
+    assert_eq!(
+        (states(&back, Kind::X509), states(&back, Kind::Jwt)),
+        ("active prepared".into(), "active prepared tainted".into())
+    );
+
+    let refused = read("other.example").map(|_| ()).expect_err("a refusal").to_string();
+    assert_eq!(refused, "expected the authorities of other.example, saw those of td.example");
+}
+
+#[test]
+fn a_document_that_is_not_whole_is_refused() {
+    let own = authorities();
+    let text = String::from_utf8(own.to_document().expect("a document").to_vec()).expect("a text");
+    let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let other: serde_json::Value =
+        serde_json::from_slice(&authorities().to_document().expect("a document")).expect("JSON");
+    type Change = fn(&mut serde_json::Value, &serde_json::Value);
+    let cases: [(Change, &str); 7] = [
+        (|it, _| it["format"] = "x".into(), "expected the authorities of a trust domain (lictor-authorities/1): saw x"),
+        (
+            |it, other| it["x509"][0]["key"] = other["x509"][0]["key"].clone(),
+            "x509 authority 0: expected the key of the first certificate, saw another one",
+        ),
+        (|it, _| it["x509"][0]["state"] = "prepared".into(), "x509 authority 0: expected one that is active, saw none"),
+        (|it, _| it["jwt"][0]["state"] = "asleep".into(), "jwt authority 0: expected a state, saw asleep"),
+        (|it, _| it["jwt"][0]["algorithm"] = "RS256".into(), "jwt authority 0: expected a private key for RS256"),
+        (
+            |it, _| it["jwt"][0]["state"] = "old".into(),
+            "jwt authority 0: expected the time at which it stopped of one that has, and of no other",
+        ),
+        (
+            |it, _| {
+                let again = it["jwt"][0].clone();
+                it["jwt"].as_array_mut().expect("a list").push(again);
+            },
+            "jwt authority 1: expected one active authority, saw another one",
+        ),
+    ];
+    for (change, expected) in cases {
+        let mut changed = value.clone();
+        change(&mut changed, &other);
+        let read = Authorities::from_document(changed.to_string().as_bytes(), &domain(), None, LIFE);
+        assert_eq!(read.map(|_| ()).expect_err("a refusal").to_string(), expected);
+    }
 }

@@ -164,3 +164,37 @@ fn authorities_rotate_while_pods_speak() {
 fn authorities_rotate_for_five_minutes_while_pods_speak() {
     rotation("e2e-rotate5", "rotate5", Duration::from_secs(300));
 }
+
+#[test]
+fn a_lab_that_starts_again_goes_on_with_its_authorities() {
+    let folder = pods("stored");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (store, key) = (at("store"), at("key"));
+    fs::write(&key, [7; 32]).unwrap();
+    let options = ["--identity-store", &store, "--identity-key-file", &key];
+    let sources = folder.path().join("pods.yaml");
+    let told = || {
+        let lab = Lab::up_with("e2e-stored", &options, &[&sources]);
+        assert!(lab.reaches("stored/client", &lab.address("stored/server"), 7000));
+        let now = in_state(&lab, "active").unwrap().0;
+        step(&lab, &["prepare"]);
+        (now, step(&lab, &["activate"]))
+    };
+    let (first, activated) = told();
+    let (second, _) = told();
+    assert!(activated.contains(&second) && first != second, "{activated}: {second}");
+
+    fs::write(&key, [8; 32]).unwrap();
+    let up = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lictor"));
+        let output =
+            command.args(["up", "--detach", "--lab", "e2e-stored"]).args(words).arg(&sources).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let refused = up(&options);
+    let why = format!("{store}: it does not open with this key: another one sealed it, or it was changed since");
+    assert!(refused.contains(&why), "{refused}");
+    let refused = up(&options[..2]);
+    assert!(refused.contains("--identity-key-file <FILE>|--identity-passphrase-file <FILE>"), "{refused}");
+}

@@ -34,7 +34,7 @@ impl World {
             let seconds = Arc::clone(&seconds);
             Arc::new(move || start() + Duration::seconds(seconds.load(Ordering::Relaxed)))
         };
-        let options = CaOptions { trust_domain: "td".parse().expect("a trust domain"), life, upstream };
+        let options = CaOptions { trust_domain: "td".parse().expect("a trust domain"), life, upstream, store: None };
         let ca = Ca::start(options, clock).expect("authorities");
         let (registry, keyring) = (Registry::new(), ca.keyring().clone());
         let issuer = Issuer::new(ca.clone(), registry.clone(), LIFETIME, fraction);

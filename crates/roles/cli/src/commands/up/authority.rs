@@ -1,11 +1,12 @@
 //! The words of `lictor up` about who signs identities.
 
 use super::duration;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use lictor_lab::{Identity, UpstreamFiles};
-use std::path::PathBuf;
+use lictor_lab::{Identity, Secret, StoreOptions, UpstreamFiles};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// An authority lives so many times as long as an SVID at least: it signs until the last sixth of its life, and what it
 /// signs is not to end before its time.
@@ -25,6 +26,15 @@ pub(super) struct AuthorityWords {
     /// The roots that pods are to believe, if the root is not the last certificate in the file of the CA
     #[arg(long, value_name = "FILE", requires = "upstream_cert")]
     upstream_roots: Option<PathBuf>,
+    /// Keep the authorities in this file, encrypted, so that a lab that starts again goes on with them
+    #[arg(long, value_name = "FILE", requires = "store_secret")]
+    identity_store: Option<PathBuf>,
+    /// The key of that file: 32 bytes, as they are or in base64 or hex
+    #[arg(long, value_name = "FILE", requires = "identity_store", group = "store_secret")]
+    identity_key_file: Option<PathBuf>,
+    /// The file whose first line is the passphrase of that file
+    #[arg(long, value_name = "FILE", requires = "identity_store", group = "store_secret")]
+    identity_passphrase_file: Option<PathBuf>,
 }
 
 impl AuthorityWords {
@@ -42,6 +52,24 @@ impl AuthorityWords {
             }),
             _ => None,
         };
-        Ok(Identity { svid_lifetime, authority_lifetime: self.ca_ttl, upstream })
+        Ok(Identity { svid_lifetime, authority_lifetime: self.ca_ttl, upstream, store: self.store()? })
     }
+
+    fn store(&self) -> Result<Option<StoreOptions>> {
+        let Some(path) = &self.identity_store else { return Ok(None) };
+        let secret = match (&self.identity_key_file, &self.identity_passphrase_file) {
+            (Some(file), _) => secret(file, Secret::from_key_file)?,
+            (None, Some(file)) => secret(file, Secret::from_passphrase_file)?,
+            (None, None) => bail!("--identity-store: expected --identity-key-file or --identity-passphrase-file"),
+        };
+        Ok(Some(StoreOptions { path: std::path::absolute(path)?, secret }))
+    }
+}
+
+fn secret<E: std::error::Error + Send + Sync + 'static>(
+    file: &Path,
+    read: impl FnOnce(&[u8]) -> Result<Secret, E>,
+) -> Result<Secret> {
+    let bytes = std::fs::read(file).map(Zeroizing::new).with_context(|| file.display().to_string())?;
+    read(&bytes).with_context(|| file.display().to_string())
 }
