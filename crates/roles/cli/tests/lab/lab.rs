@@ -77,10 +77,15 @@ pub(crate) fn example(name: &str) -> PathBuf {
 }
 
 /// Waits until something holds, at most ten seconds.
-pub(crate) fn soon(mut holds: impl FnMut() -> bool) -> Duration {
+pub(crate) fn soon(holds: impl FnMut() -> bool) -> Duration {
+    soon_within(Duration::from_secs(10), holds)
+}
+
+/// Waits until something holds, at most so long.
+pub(crate) fn soon_within(limit: Duration, mut holds: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(10), "it does not come to hold");
+        assert!(began.elapsed() < limit, "it does not come to hold");
         std::thread::sleep(Duration::from_millis(20));
     }
     began.elapsed()

@@ -7,6 +7,7 @@ mod edits;
 mod lab;
 mod mesh;
 mod names;
+mod nested;
 mod predictions;
 mod readiness;
 mod registration;
