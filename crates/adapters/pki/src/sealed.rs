@@ -261,7 +261,7 @@ fn unhex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{InvalidSecret, OpenError, SealingKey, Secret};
+    use super::{InvalidSecret, Kdf, OpenError, SealingKey, Secret};
     use proptest::prelude::*;
 
     fn key(octet: u8) -> Secret {
@@ -289,6 +289,17 @@ mod tests {
         assert!(matches!(open("{}", &by_key), Err(OpenError::Format(_))));
         assert_ne!(one, seal(&by_key), "each text has a nonce of its own");
         assert_eq!(format!("{by_key:?}"), "Secret(key, elided)");
+    }
+
+    #[test]
+    fn a_header_of_another_text_does_not_open_it() {
+        let kdf = Kdf::Pbkdf2 { iterations: 600_000, salt: "AAAA".to_owned() };
+        let SealingKey { key: same, .. } = SealingKey::new(&key(1)).expect("a key");
+        let sealed = SealingKey { kdf, key: same }.seal(b"the secret").expect("a text");
+        let mut text: serde_json::Value = serde_json::from_str(&sealed).expect("JSON");
+        text["kdf"] = serde_json::json!({"name": "none"});
+        let opened = SealingKey::open(&text.to_string(), &key(1)).map(|_| ());
+        assert_eq!(opened, Err(OpenError::WrongSecret { with: "key" }));
     }
 
     #[test]

@@ -323,6 +323,17 @@ mod tests {
     }
 
     #[test]
+    fn no_token_outlives_its_key() {
+        let end = now() + Duration::minutes(3);
+        let authority = TokenAuthority::new(forge::domain()).expect("an authority").until(end);
+        let issue = |at| authority.issue(&id(), &["x".to_owned()], at, Duration::minutes(5));
+        let token = issue(now()).expect("a token");
+        let read = verify_token(&token, &bundle(&authority), "x", at(0)).expect("a proof");
+        assert_eq!((read.expires_at, authority.tally().last_expiry()), (end.unix_timestamp(), Some(end)));
+        assert_eq!((issue(end), authority.tally().count()), (Err(E::Expired { not_after: end }), 1));
+    }
+
+    #[test]
     fn a_key_of_another_kind_is_refused_and_none_is_printed() {
         let key = key(Algorithm::Es384);
         let with = |algorithm| TokenAuthority::with_key(forge::domain(), algorithm, &key);

@@ -2,6 +2,8 @@ use super::{InvalidUpstream as E, Upstream, UpstreamPart as Part, UpstreamPem};
 use crate::forge::{domain, now};
 use crate::{Authorities, Kind, Usage, unix_time, verify};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use std::sync::Arc;
 use time::Duration;
 
@@ -86,6 +88,24 @@ fn another_root_is_believed_before_it_signs_and_the_first_one_goes_on() {
 
     own.set_upstream(upstream(&two), now()).expect("the same again");
     assert_eq!(own.bundle().expect("a bundle"), later);
+}
+
+#[test]
+fn one_that_waits_is_signed_again_by_a_renewed_intermediate() {
+    let root = made("root", ANY, None);
+    let (first, renewed) = (made("first", ANY, Some(&root)), made("renewed", ANY, Some(&root)));
+    let upstream =
+        |made: &Made| Arc::new(read(&made.certificate, &made.key, Some(&root.certificate)).expect("an upstream"));
+    let mut own = Authorities::new(domain(), Some(upstream(&first)), Duration::HOUR, now()).expect("authorities");
+    let waits = own.prepare(Kind::X509, now()).expect("another one");
+    let bundle = own.bundle().expect("a bundle");
+    own.set_upstream(upstream(&renewed), now()).expect("its renewal");
+    assert_eq!((own.x509_state(&waits), own.bundle().expect("a bundle")), (None, bundle), "the root is the same");
+    own.activate(Kind::X509, None, now()).expect("its turn");
+    let id = "spiffe://td.example/a".parse().expect("an identity");
+    let svid = own.signer().0.issue(&id, now(), Duration::MINUTE).expect("an SVID");
+    let above = CertificateDer::from_pem_slice(renewed.certificate.as_bytes()).expect("a certificate");
+    assert_eq!(svid.chain.last(), Some(&above));
 }
 
 #[test]
