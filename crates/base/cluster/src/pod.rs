@@ -1,7 +1,7 @@
 //! Pods as engines see them, and the nodes that they are on.
 
 use crate::registration::Entry;
-use lictor_manifest::{PodSpec, WorkloadKind};
+use lictor_manifest::{NetworkPolicy, PodSpec, WorkloadKind};
 use lictor_model::{Labels, Name, Protocol, SpiffeId};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -65,6 +65,11 @@ impl Pod {
     /// The number of a named port, by protocol.
     pub fn named_port(&self, name: &str, protocol: Protocol) -> Option<u16> {
         self.ports.iter().find(|port| &*port.name == name && port.protocol == protocol).map(|port| port.port)
+    }
+
+    /// Whether a NetworkPolicy selects it; the caller has left host-network pods out.
+    pub fn is_selected_by(&self, policy: &NetworkPolicy) -> bool {
+        self.name.namespace == policy.meta.name.namespace && policy.pod_selector.matches(&self.labels)
     }
 
     /// Every identity that it can prove, its default one first.

@@ -150,6 +150,11 @@ impl Snapshot {
         in_scope && selector.selects(&pod.labels, &pod.service_account)
     }
 
+    /// Whether some spec of a Cilium policy means a pod; the caller has left host-network pods out.
+    pub fn is_subject(&self, policy: &CiliumNetworkPolicy, pod: &Pod) -> bool {
+        policy.specs.iter().any(|spec| self.is_endpoint(policy, &spec.subject, pod))
+    }
+
     /// Whether some egress rule for a pod names hosts by a pattern that means a name.
     pub fn speaks_of_name(&self, pod: &Pod, name: &str) -> bool {
         let cilium = || {

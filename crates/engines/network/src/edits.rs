@@ -141,9 +141,7 @@ impl Subjects {
 
     fn select(&self, snapshot: &Snapshot, pod: &Pod) -> bool {
         match self {
-            Self::Network(policy) => {
-                policy.meta.name.namespace == pod.name.namespace && policy.pod_selector.matches(&pod.labels)
-            }
+            Self::Network(policy) => pod.is_selected_by(policy),
             Self::Tiered(policy) => snapshot.selects(&policy.subject, pod),
             Self::Cilium(policy, _) => {
                 self.spec().is_some_and(|spec| snapshot.is_endpoint(policy, &spec.spec.subject, pod))

@@ -119,9 +119,7 @@ impl<'a> RuleFact<'a> {
     pub fn selects(&self, snapshot: &Snapshot, pod: &Pod) -> bool {
         !pod.host_network
             && match self.source {
-                Source::Network(policy, _) => {
-                    policy.meta.name.namespace == pod.name.namespace && policy.pod_selector.matches(&pod.labels)
-                }
+                Source::Network(policy, _) => pod.is_selected_by(policy),
                 Source::Tiered(policy, _) => snapshot.selects(&policy.subject, pod),
                 Source::Cilium(spec, ..) => snapshot.is_endpoint(spec.policy, &spec.spec.subject, pod),
             }

@@ -104,9 +104,7 @@ fn unresolved<'a>(
 ) -> Option<&'a Arc<str>> {
     let PortMatch::Named(name) = &port.port else { return None };
     let meant = |pod: &&Pod| match direction {
-        Direction::Ingress => {
-            pod.name.namespace == policy.meta.name.namespace && policy.pod_selector.matches(&pod.labels)
-        }
+        Direction::Ingress => pod.is_selected_by(policy),
         Direction::Egress => {
             rule.peers.is_empty() || rule.peers.iter().any(|peer| is_peer(snapshot, policy, peer, pod))
         }

@@ -170,15 +170,9 @@ impl Versions {
 /// Leaves no policies of segmentation but those that speak of these pods.
 fn keep_speaking(snapshot: &mut Snapshot, subjects: &[&Arc<Pod>]) {
     let mut policies = std::mem::take(&mut snapshot.policies);
-    policies.network.retain(|name, policy| {
-        subjects.iter().any(|pod| pod.name.namespace == name.namespace && policy.pod_selector.matches(&pod.labels))
-    });
+    policies.network.retain(|_, policy| subjects.iter().any(|pod| pod.is_selected_by(policy)));
     policies.cluster_network.retain(|policy| subjects.iter().any(|pod| snapshot.selects(&policy.subject, pod)));
-    policies.cilium.retain(|_, policy| {
-        let selects =
-            |pod: &&Arc<Pod>| policy.specs.iter().any(|spec| snapshot.is_endpoint(policy, &spec.subject, pod));
-        subjects.iter().any(selects)
-    });
+    policies.cilium.retain(|_, policy| subjects.iter().any(|pod| snapshot.is_subject(policy, pod)));
     snapshot.policies = policies;
 }
 

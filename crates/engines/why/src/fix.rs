@@ -190,11 +190,11 @@ impl Changed {
         let speaks = |name, selector| speaks_for(snapshot, name, selector, pod);
         match self {
             Self::Network(policy) => {
-                let own = pod.name.namespace == policy.meta.name.namespace && policy.pod_selector.matches(&pod.labels);
+                let own = pod.is_selected_by(policy);
                 Touch { egress: own && policy.egress.is_some(), ingress: own && policy.ingress.is_some(), mesh: false }
             }
             Self::Cilium(policy) => {
-                let own = policy.specs.iter().any(|spec| snapshot.is_endpoint(policy, &spec.subject, pod));
+                let own = snapshot.is_subject(policy, pod);
                 Touch { egress: own, ingress: own, mesh: false }
             }
             Self::Tiered(policy) => {

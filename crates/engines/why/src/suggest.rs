@@ -267,19 +267,14 @@ fn without_others(snapshot: &Snapshot, workloads: &BTreeMap<&WorkloadRef, &Arc<P
     let mut alone = snapshot.clone();
     let mut gone = Vec::new();
     alone.policies.network.retain(|name, policy| {
-        let selects = workloads
-            .values()
-            .any(|pod| pod.name.namespace == name.namespace && policy.pod_selector.matches(&pod.labels));
+        let selects = workloads.values().any(|pod| pod.is_selected_by(policy));
         if selects {
             gone.push(name.clone());
         }
         !selects
     });
     alone.policies.cilium.retain(|name, policy| {
-        let selects = policy
-            .specs
-            .iter()
-            .any(|spec| workloads.values().any(|pod| snapshot.is_endpoint(policy, &spec.subject, pod)));
+        let selects = workloads.values().any(|pod| snapshot.is_subject(policy, pod));
         if selects && !policy.is_clusterwide() {
             gone.push(name.clone());
         }

@@ -70,10 +70,7 @@ pub(crate) fn host_network(world: &World<'_>) -> Vec<Finding> {
     let hosts: Vec<&Arc<Pod>> = world.snapshot.pods.values().filter(|pod| pod.host_network).collect();
     let mut findings = Vec::new();
     for policy in world.snapshot.policies.network.values() {
-        let own = |pod: &&&Arc<Pod>| {
-            pod.name.namespace == policy.meta.name.namespace && policy.pod_selector.matches(&pod.labels)
-        };
-        let meant: Vec<&Name> = hosts.iter().filter(own).map(|pod| &pod.name).collect();
+        let meant: Vec<&Name> = hosts.iter().filter(|pod| pod.is_selected_by(policy)).map(|pod| &pod.name).collect();
         if !meant.is_empty() && !policy.pod_selector.is_empty() {
             let message = format!(
                 "NetworkPolicy {} selects {}, in the network of its node: no policy is about it",
