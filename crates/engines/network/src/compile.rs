@@ -16,7 +16,7 @@ use crate::policy_rules::PolicyRules;
 use crate::program::{Endpoint, Program, RuleId, RuleSetId, SaidId, Stand};
 use crate::rules::{Part, Peers, Port, PortName, Rule};
 use crate::terms::{Term, Terms};
-use crate::tiers::{fails_closed, tier_rules, whole_tiered};
+use crate::tiers::{tier_rules, whole_tiered};
 use foldhash::HashMap;
 use lictor_cluster::{Policies, Snapshot};
 use lictor_manifest::{
@@ -279,7 +279,7 @@ impl Compiler {
     ) -> Rule {
         let tier = policy.tier;
         let made = |peers, ports, action| Rule { id, peers, ports, part: Part::Tier(tier, action), said: None };
-        if fails_closed(rule) {
+        if rule.fails_closed() {
             return match rule.action {
                 TierAction::Accept => made(Some(Peers::default()), None, TierAction::Accept),
                 _ => made(None, None, TierAction::Deny),

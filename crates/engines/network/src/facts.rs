@@ -3,7 +3,7 @@
 use crate::cilium::{Spec, Unit, is_peer as is_cilium_peer, peer_words};
 use crate::judge::whole;
 use crate::matching::{Far, rule_path, rules};
-use crate::tiers::{fails_closed, is_peer as is_tier_peer, tier_rules, whole_tiered};
+use crate::tiers::{is_peer as is_tier_peer, tier_rules, whole_tiered};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{
     CiliumPeer, ClusterNetworkPolicy, Meta, NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm, Said, Tier,
@@ -130,7 +130,7 @@ impl<'a> RuleFact<'a> {
         match self.source {
             Source::Network(_, rule) if rule.peers.is_empty() => None,
             Source::Network(_, rule) => Some(rule.peers.iter().map(PeerFact::Network).collect()),
-            Source::Tiered(_, rule) if fails_closed(rule) => match rule.action {
+            Source::Tiered(_, rule) if rule.fails_closed() => match rule.action {
                 TierAction::Accept => Some(Vec::new()),
                 _ => None,
             },
@@ -146,7 +146,7 @@ impl<'a> RuleFact<'a> {
     pub fn ports(&self) -> Option<Vec<PortTerm>> {
         match self.source {
             Source::Network(_, rule) => (!rule.ports.is_empty()).then(|| rule.ports.clone()),
-            Source::Tiered(_, rule) if rule.ports.is_empty() || fails_closed(rule) => None,
+            Source::Tiered(_, rule) if rule.ports.is_empty() || rule.fails_closed() => None,
             Source::Tiered(_, rule) => Some(rule.ports.iter().flat_map(tier_terms).collect()),
             Source::Cilium(_, unit) => unit.ports.map(<[PortTerm]>::to_vec),
         }

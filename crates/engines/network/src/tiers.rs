@@ -56,18 +56,13 @@ pub(crate) fn first_match(
 
 /// What a rule does to a flow; nothing when it does not match.
 fn action(snapshot: &Snapshot, rule: &TierRule, far: &Far<'_>) -> Option<TierAction> {
-    let closed = fails_closed(rule);
+    let closed = rule.fails_closed();
     if closed && rule.action != TierAction::Accept {
         return Some(TierAction::Deny);
     }
     let peer = rule.peers.iter().any(|peer| is_peer(snapshot, peer, far));
     let port = rule.ports.is_empty() || rule.ports.iter().any(|port| is_port(port, far));
     (peer && port && !closed).then_some(rule.action)
-}
-
-/// Whether a rule has a peer or protocol that is not known: then an Accept matches nothing, and any other denies all.
-pub(crate) fn fails_closed(rule: &TierRule) -> bool {
-    rule.peers.contains(&TierPeer::Unknown) || rule.ports.contains(&TierPort::Unknown)
 }
 
 pub(crate) fn is_peer(snapshot: &Snapshot, peer: &TierPeer, far: &Far<'_>) -> bool {

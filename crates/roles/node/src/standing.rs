@@ -2,7 +2,7 @@
 
 use lictor_authz::{PolicyState, PolicyStatus};
 use lictor_cluster::Snapshot;
-use lictor_manifest::{CiliumNetworkPolicy, CiliumPeer, ClusterNetworkPolicy, TierPeer, TierPort};
+use lictor_manifest::{CiliumNetworkPolicy, ClusterNetworkPolicy};
 use lictor_model::{Layer, Name, PolicyKind, PolicyRef};
 use lictor_network::Program;
 use std::collections::{BTreeSet, HashMap};
@@ -41,16 +41,11 @@ pub(crate) fn policies(snapshot: &Snapshot, network: &Program, authorization: &[
     network.chain(tiered).chain(cilium).chain(stances).chain(authorization.iter().cloned()).collect()
 }
 
-/// The rules of a tier with a peer or protocol of an unknown kind.
 fn tiered_closed(policy: &ClusterNetworkPolicy) -> usize {
-    let rules = policy.ingress.iter().chain(&policy.egress);
-    rules.filter(|rule| rule.peers.contains(&TierPeer::Unknown) || rule.ports.contains(&TierPort::Unknown)).count()
+    policy.ingress.iter().chain(&policy.egress).filter(|rule| rule.fails_closed()).count()
 }
 
-/// The rules that ask for something that lictor does not do, or name peers in a way that it does not know.
 fn cilium_closed(policy: &CiliumNetworkPolicy) -> usize {
     let sides = policy.specs.iter().flat_map(|spec| [&spec.ingress, &spec.egress]);
-    let rules = sides.flat_map(|side| side.allow.iter().chain(&side.deny));
-    let unknown = |peers: &Vec<CiliumPeer>| peers.contains(&CiliumPeer::Unknown);
-    rules.filter(|rule| rule.unsupported.is_some() || rule.peers.as_ref().is_some_and(unknown)).count()
+    sides.flat_map(|side| side.allow.iter().chain(&side.deny)).filter(|rule| rule.fails_closed()).count()
 }

@@ -65,6 +65,13 @@ pub struct CiliumRule {
     pub unsupported: Option<Arc<str>>,
 }
 
+impl CiliumRule {
+    /// Whether it asks for something that lictor does not do, or names peers in a way that it does not know.
+    pub fn fails_closed(&self) -> bool {
+        self.unsupported.is_some() || self.peers.iter().flatten().any(|peer| *peer == CiliumPeer::Unknown)
+    }
+}
+
 /// One item of `toPorts` or `icmps`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CiliumPorts {

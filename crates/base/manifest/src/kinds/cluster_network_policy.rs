@@ -58,6 +58,13 @@ pub struct TierRule {
     pub ports: Vec<TierPort>,
 }
 
+impl TierRule {
+    /// Whether it has a peer or protocol that is not known: then an Accept matches nothing, and any other denies all.
+    pub fn fails_closed(&self) -> bool {
+        self.peers.contains(&TierPeer::Unknown) || self.ports.contains(&TierPort::Unknown)
+    }
+}
+
 /// What a rule does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TierAction {
