@@ -31,7 +31,7 @@ impl Addressing {
         numbers: &mut Numbers<Meaning>,
     ) -> Self {
         let mut classes = Classes::default();
-        let mut alone = |met: &[TermId]| classes.of(Meaning { terms: met.to_vec(), ports: Vec::new() }, numbers);
+        let mut alone = |met: &[TermId]| classes.of(Meaning::of(met), numbers);
         let prefixes = terms.prefixes().map(|(prefix, met)| (prefix, alone(met))).collect();
         let nodes = snapshot.nodes.values().flat_map(|node| node.addresses.iter().map(move |at| (*at, &node.labels)));
         let mut addresses: HashMap<IpAddr, Address> =

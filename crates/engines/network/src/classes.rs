@@ -17,6 +17,20 @@ pub(crate) struct Meaning {
     pub(crate) ports: Vec<(PortName, u16)>,
 }
 
+impl Meaning {
+    /// Of an address that no pod has.
+    pub(crate) fn of(terms: &[TermId]) -> Self {
+        Self { terms: terms.to_vec(), ports: Vec::new() }
+    }
+}
+
+/// What classes that are new meet, and the names of ports that they have: rule sets that speak of these follow.
+#[derive(Default)]
+pub(crate) struct Noted {
+    pub(crate) terms: BTreeSet<TermId>,
+    pub(crate) names: BTreeSet<PortName>,
+}
+
 /// The classes of one compilation, and which of them a rule speaks of.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Classes {
@@ -47,9 +61,15 @@ impl Classes {
         class
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.known.len()
+    /// The same; what one that is new meets and has is noted.
+    pub(crate) fn of_noting(&mut self, meaning: Meaning, numbers: &mut Numbers<Meaning>, noted: &mut Noted) -> ClassId {
+        let known = self.known.len();
+        let class = self.of(meaning.clone(), numbers);
+        if self.known.len() > known {
+            noted.terms.extend(meaning.terms);
+            noted.names.extend(meaning.ports.into_iter().map(|(name, _)| name));
+        }
+        class
     }
 
     /// Notes that some node's address is of a class.

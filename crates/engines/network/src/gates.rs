@@ -1,7 +1,7 @@
 //! The rule set of each endpoint and direction.
 
 use crate::cilium::Spec;
-use crate::classes::Classes;
+use crate::classes::{Classes, Noted};
 use crate::compile::LiveRules;
 use crate::flat::{Flat, Isolation, SaidNumbers};
 use crate::groups::{Side, side};
@@ -246,16 +246,11 @@ impl Sets {
         self.changed.insert(id);
     }
 
-    /// Fills the rule sets that can speak of classes which are new: those that meet one of these terms, or have a port
-    /// under one of these names. Nothing when that changes port classes: then a rule set needs a number of its own.
-    pub(crate) fn fill_for(
-        &mut self,
-        terms: &BTreeSet<TermId>,
-        names: &BTreeSet<PortName>,
-        making: &mut Making<'_>,
-    ) -> Option<()> {
-        let by_term = terms.iter().filter_map(|term| self.by_term.get(term)).flatten();
-        let by_name = names.iter().filter_map(|name| self.by_name.get(name)).flatten();
+    /// Fills the rule sets that can speak of classes which are new. Nothing when that changes port classes: then a rule
+    /// set needs a number of its own.
+    pub(crate) fn fill_for(&mut self, noted: &Noted, making: &mut Making<'_>) -> Option<()> {
+        let by_term = noted.terms.iter().filter_map(|term| self.by_term.get(term)).flatten();
+        let by_name = noted.names.iter().filter_map(|name| self.by_name.get(name)).flatten();
         let meant: BTreeSet<RuleSetId> = by_term.chain(by_name).copied().collect();
         for id in meant {
             if self.meanings.get(&id).is_some_and(|meaning| meaning.bounds != meaning.bounds_by(making.classes)) {

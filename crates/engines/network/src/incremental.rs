@@ -1,7 +1,7 @@
 //! The program of a snapshot that differs from the last one in a few parts, by what depends on these parts alone.
 
 use crate::addressing::ports;
-use crate::classes::Meaning;
+use crate::classes::{Meaning, Noted};
 use crate::compile::{Compiler, Last};
 use crate::difference::Difference;
 use crate::edits::Edits;
@@ -10,7 +10,6 @@ use crate::gates::Making;
 use crate::learnt::moves_named_hosts;
 use crate::patch::Patch;
 use crate::program::{Address, Endpoint, Program, SaidId, Stand};
-use crate::rules::PortName;
 use crate::terms::TermId;
 use foldhash::HashMap;
 use lictor_cluster::{Pod, Snapshot};
@@ -98,9 +97,10 @@ impl Compiler {
                 patch.addresses.insert(*address, None);
             }
         }
-        let mut met = self.learn(last, snapshot, difference, &mut patch);
-        met.extend(self.reclassify(last, &edits.extended.prefixes, &mut patch));
-        self.classify(last, program, snapshot, &moved, met, &mut patch)?;
+        let mut noted = Noted::default();
+        self.learn(last, snapshot, difference, &mut noted, &mut patch);
+        self.reclassify(last, &edits.extended.prefixes, &mut noted, &mut patch);
+        self.classify(last, program, snapshot, &moved, noted, &mut patch)?;
         self.gates(last, program, snapshot, difference, &edits, &mut patch)?;
         for id in std::mem::take(&mut last.sets.changed) {
             patch.rule_sets.insert(id, last.sets.tables.get(&id).cloned());
@@ -116,48 +116,37 @@ impl Compiler {
         Some(patch)
     }
 
-    /// Gives blocks the classes of what they meet now; the terms that classes meet which are new.
+    /// Gives blocks the classes of what they meet now.
     fn reclassify(
         &mut self,
         last: &mut Last,
         prefixes: &[(Cidr, Arc<[TermId]>)],
+        noted: &mut Noted,
         patch: &mut Patch,
-    ) -> BTreeSet<TermId> {
-        let mut terms = BTreeSet::new();
+    ) {
         for (prefix, met) in prefixes {
-            let before = last.classes.len();
-            let class = last.classes.of(Meaning { terms: met.to_vec(), ports: Vec::new() }, &mut self.classes);
-            if last.classes.len() > before {
-                terms.extend(met.iter().copied());
-            }
+            let class = last.classes.of_noting(Meaning::of(met), &mut self.classes, noted);
             patch.prefixes.entry(*prefix).or_insert(Some(class));
         }
-        terms
     }
 
-    /// Gives the addresses of these pods their classes. Some terms are met by classes that are new already.
+    /// Gives the addresses of these pods their classes. Some classes are noted as new already.
     fn classify(
         &mut self,
         last: &mut Last,
         program: &Program,
         snapshot: &Snapshot,
         pods: &BTreeMap<&Name, &Arc<Pod>>,
-        mut terms: BTreeSet<TermId>,
+        mut noted: Noted,
         patch: &mut Patch,
     ) -> Option<()> {
-        let mut names = BTreeSet::new();
         let in_blocks = !snapshot.cidr_excludes_pods;
         for (name, pod) in pods {
             let ports = ports(pod, &last.names);
             let by_label = last.terms.of_pod(pod);
             for address in &pod.addresses {
                 let meaning = Meaning { terms: last.terms.met(&by_label, *address, in_blocks), ports: ports.clone() };
-                let before = last.classes.len();
-                let class = last.classes.of(meaning.clone(), &mut self.classes);
-                if last.classes.len() > before {
-                    terms.extend(meaning.terms);
-                    names.extend(meaning.ports.into_iter().map(|(name, _): (PortName, u16)| name));
-                }
+                let class = last.classes.of_noting(meaning, &mut self.classes, &mut noted);
                 let (enrolled, resolver) = (pod.enrolled, snapshot.resolvers.contains(address));
                 let known = Address { class, pod: Some((*name).clone()), enrolled, resolver };
                 if program.addresses.get(address) != Some(&known) {
@@ -171,7 +160,7 @@ impl Compiler {
             numbers: &mut self.rule_sets,
             said: &mut self.said,
         };
-        last.sets.fill_for(&terms, &names, making)
+        last.sets.fill_for(&noted, making)
     }
 
     /// Gives the endpoints that changed, and those that a policy selects which changed, their gates.

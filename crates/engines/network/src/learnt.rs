@@ -4,7 +4,7 @@
 //! it. What differs from pod to pod is which of these classes the rules about a name mean, so pods that have learnt the
 //! same share a rule set as before, and those that have learnt nothing share the one without.
 
-use crate::classes::Meaning;
+use crate::classes::{Meaning, Noted};
 use crate::compile::{Compiler, Last, LiveRules};
 use crate::difference::Difference;
 use crate::numbers::Numbers;
@@ -103,19 +103,18 @@ impl Learnt {
 
 impl Compiler {
     /// Gives addresses that pods have learnt classes of their own, and takes them back from those that all have forgotten.
-    /// The terms that classes meet which are new.
     pub(crate) fn learn(
         &mut self,
         last: &mut Last,
         snapshot: &Snapshot,
         difference: &Difference,
+        noted: &mut Noted,
         patch: &mut Patch,
-    ) -> BTreeSet<TermId> {
+    ) {
         let mut differing = BTreeSet::new();
         for pod in &difference.names {
             differing.extend(last.learnt.update(pod, snapshot, &mut self.terms));
         }
-        let mut terms = BTreeSet::new();
         for address in differing {
             let id = term(address, &mut self.terms);
             let met = if last.learnt.is_known(address) {
@@ -125,17 +124,9 @@ impl Compiler {
                 last.forgotten += 1;
                 last.terms.remove_address(id, address)
             };
-            let before = last.classes.len();
-            let class = met.map(|met| {
-                let class = last.classes.of(Meaning { terms: met.to_vec(), ports: Vec::new() }, &mut self.classes);
-                if last.classes.len() > before {
-                    terms.extend(met.iter().copied());
-                }
-                class
-            });
+            let class = met.map(|met| last.classes.of_noting(Meaning::of(&met), &mut self.classes, noted));
             patch.prefixes.insert(Cidr::host(address), class);
         }
-        terms
     }
 }
 
