@@ -4,7 +4,7 @@ use crate::checks::Carried;
 use lictor_cluster::{BUILT_IN_ANNOTATION, Pod, Snapshot};
 use lictor_manifest::{Code, Finding, Meta};
 use lictor_model::{Direction, Flow, Name, Peer, PolicyRef, Protocol};
-use lictor_network::{PeerFact, Program, RuleFact, compile, rule_facts};
+use lictor_network::{Compiler, PeerFact, Program, RuleFact, rule_facts};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ pub(crate) struct World<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) facts: Vec<RuleFact<'a>>,
     pub(crate) program: Program,
+    /// What made the program, and makes those that follow it.
+    pub(crate) compiler: Compiler,
     pub(crate) carried: Carried<'a>,
     /// The pods that a policy can be about, those that lictor brings along left out.
     pub(crate) pods: Vec<&'a Arc<Pod>>,
@@ -25,9 +27,11 @@ const SOME: usize = 16;
 impl<'a> World<'a> {
     pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
         let own = |pod: &&Arc<Pod>| !pod.host_network && !pod.annotations.contains_key(BUILT_IN_ANNOTATION);
+        let mut compiler = Compiler::default();
         Self {
             facts: rule_facts(snapshot),
-            program: compile(snapshot),
+            program: compiler.compile(snapshot),
+            compiler,
             carried: Carried::of(snapshot),
             pods: snapshot.pods.values().filter(own).collect(),
             snapshot,

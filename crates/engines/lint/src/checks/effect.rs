@@ -6,7 +6,7 @@ use lictor_manifest::{Code, Finding, Meta};
 use lictor_model::{Direction, Name, PolicyKind, PolicyRef, Protocol};
 use lictor_network::{Change, ClassId, Compiler, Difference, Endpoint, Program, RuleSetId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// So many questions are asked of all programs together: a second or two.
@@ -55,7 +55,7 @@ type Addresses = BTreeMap<(ClassId, bool), Vec<(Option<Name>, IpAddr)>>;
 /// The program of the snapshot, and what it becomes without single policies.
 struct Trial<'a> {
     compiler: Compiler,
-    base: Program,
+    base: &'a Program,
     program: Program,
     snapshot: Snapshot,
     /// One of each of two pods, so that one is not the endpoint's own.
@@ -68,9 +68,8 @@ struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     fn of(world: &'a World<'a>) -> Self {
-        let (mut compiler, snapshot) = (Compiler::default(), world.snapshot.clone());
-        let base = compiler.compile(&snapshot);
-        let (program, addresses) = (base.clone(), addresses(&base));
+        let (compiler, snapshot, base) = (world.compiler.clone(), world.snapshot.clone(), &world.program);
+        let (program, addresses) = (base.clone(), addresses(base));
         let own = world.pods.iter().map(|pod| &pod.name).collect();
         Self { compiler, base, program, snapshot, addresses, own, left: MOST_QUESTIONS }
     }
@@ -150,7 +149,7 @@ impl<'a> Trial<'a> {
 
     /// How many questions were asked, and whether some answer differs.
     fn differs(&self, pod: &Pod, ends: [&Endpoint; 2], direction: Direction) -> (usize, bool) {
-        let sets = [&self.base, &self.program].into_iter().zip(ends).filter_map(|(program, end)| {
+        let sets = [self.base, &self.program].into_iter().zip(ends).filter_map(|(program, end)| {
             let id: RuleSetId = end.gate(direction).rule_set?;
             program.rule_sets.get(&id)
         });
@@ -169,8 +168,7 @@ impl<'a> Trial<'a> {
             others.partition(|((class, is_node), _)| *is_node || classes.contains(class));
         let protocols = [6, 17, 132, 1, 58].map(Protocol::from_number);
         let mut asked = 0;
-        for address in named.iter().chain(unnamed.first()).map(|(_, address)| *address).chain(NOWHERE.map(IpAddr::from))
-        {
+        for address in named.iter().chain(unnamed.first()).map(|(_, address)| *address).chain(NOWHERE) {
             for protocol in protocols {
                 for port in &bounds {
                     asked += 1;
@@ -179,7 +177,7 @@ impl<'a> Trial<'a> {
                         let limits = program.limits(&pod.name, direction, address, protocol, *port);
                         (judged.verdict, limits.iter().map(|limit| Arc::clone(&limit.said)).collect::<Vec<_>>())
                     };
-                    if said(&self.base) != said(&self.program) {
+                    if said(self.base) != said(&self.program) {
                         return (asked, true);
                     }
                 }
@@ -189,8 +187,9 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// An address of TEST-NET-3 (RFC 5737) and one of the documentation prefix (RFC 3849), as 128 bits: nobody's.
-const NOWHERE: [[u16; 8]; 2] = [[0, 0, 0, 0, 0, 0xffff, 0xcb00, 0x714d], [0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0x77]];
+/// An address of TEST-NET-3 (RFC 5737) and one of the documentation prefix (RFC 3849): nobody's.
+const NOWHERE: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 77)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0x77))];
 
 fn addresses(program: &Program) -> Addresses {
     let mut found = Addresses::new();
