@@ -87,7 +87,7 @@ struct Both<'a> {
 impl<'a> Both<'a> {
     fn of(old: &'a Snapshot, new: &'a Snapshot, scope: &Scope) -> Self {
         let snapshots = [old, new];
-        let sights = snapshots.map(|snapshot| Sight::of(&[snapshot, snapshot]));
+        let sights = snapshots.map(|snapshot| Sight::of(snapshot, None));
         let rows = [0, 1].map(|at| {
             let (own, sight) = (snapshots[at], &sights[at]);
             let looks = |pod: &'a Arc<Pod>| {

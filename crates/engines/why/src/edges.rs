@@ -177,7 +177,7 @@ impl Edges {
 /// # Errors
 /// [`TooMany`] pairs to list.
 pub fn edges(snapshot: &Snapshot, scope: &Scope, show: Show) -> Result<Edges, TooMany> {
-    let sight = Sight::of(&[snapshot, snapshot]);
+    let sight = Sight::of(snapshot, None);
     let rows = scope.rows(snapshot, |pod| sight.looks(pod), |pod| scope.chosen(pod));
     scope.bound(&rows)?;
     Ok(edges_of(snapshot, &rows, scope, show))

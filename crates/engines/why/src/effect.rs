@@ -92,7 +92,7 @@ impl Touch {
 
 /// What a change does beside the wish: `changed` has the policies that it leads to, `touch` says where it has a part.
 pub(crate) fn effect(wish: &Wish<'_>, changed: &Snapshot, touch: &dyn Fn(&Pod) -> Touch) -> Effect {
-    let sight = Sight::of(&[wish.cluster, changed]);
+    let sight = Sight::of(wish.cluster, Some(changed));
     let mut kinds = sites(wish.cluster.pods.values(), |pod| sight.verdicts(pod));
     kinds.extend(outside(wish.cluster, &kinds, &sight.blocks, &sight.spans));
     let touches: Vec<Touch> = kinds.iter().map(|kind| kind.pod().map(|pod| touch(pod)).unwrap_or_default()).collect();

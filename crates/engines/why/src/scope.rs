@@ -50,7 +50,7 @@ impl Scope {
 
     /// The sites of each workload: pods of one that look alike.
     pub(crate) fn sites(&self, snapshot: &Snapshot) -> Vec<Site> {
-        let sight = Sight::of(&[snapshot, snapshot]);
+        let sight = Sight::of(snapshot, None);
         let mut sites = sites(self.pods(snapshot), |pod| (&pod.workload, sight.looks(pod)));
         sites.sort_by(|one, other| one.workload.cmp(&other.workload));
         sites

@@ -91,9 +91,9 @@ struct At<'a> {
 }
 
 impl<'a> Sight<'a> {
-    /// What the policies of any of these snapshots see; they differ in policies alone.
-    pub(crate) fn of(snapshots: &[&'a Snapshot; 2]) -> Self {
-        let [snapshot, _] = *snapshots;
+    /// What the policies of a snapshot see, or those of another one that differs from it in policies alone.
+    pub(crate) fn of(snapshot: &'a Snapshot, other: Option<&'a Snapshot>) -> Self {
+        let snapshots: Vec<&Snapshot> = [snapshot].into_iter().chain(other).collect();
         let blocks: BTreeSet<Cidr> = snapshots.iter().flat_map(|snapshot| blocks(snapshot)).collect();
         let mut behind: HashMap<IpAddr, Vec<&Name>> = HashMap::new();
         let named = |service: &&Arc<lictor_cluster::ClusterService>| {
@@ -105,7 +105,7 @@ impl<'a> Sight<'a> {
             }
         }
         let spans = Spans::of(&blocks);
-        let (hosts, reads) = (Hosts::of(snapshots), Reads::of(snapshots));
+        let (hosts, reads) = (Hosts::of(&snapshots), Reads::of(&snapshots));
         Self { blocks, spans, snapshot, nodes: &snapshot.nodes, behind, hosts, reads }
     }
 
