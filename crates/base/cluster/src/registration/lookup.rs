@@ -9,15 +9,19 @@ use std::sync::Arc;
 /// A label: key and value.
 type Pair = (Arc<str>, Arc<str>);
 
-/// The pairs of which something has to carry one to be selected, by the requirement with the fewest.
-fn pairs(selector: &Selector) -> Option<Vec<Pair>> {
-    let of = |requirement: &lictor_model::Requirement| match &requirement.operator {
+/// For each requirement that names values: the pairs of which something has to carry one to be selected.
+fn each_pairs(selector: &Selector) -> impl Iterator<Item = Vec<Pair>> {
+    selector.requirements().iter().filter_map(|requirement| match &requirement.operator {
         Operator::In(values) => {
-            Some(values.iter().map(|value| (Arc::clone(&requirement.key), Arc::clone(value))).collect::<Vec<_>>())
+            Some(values.iter().map(|value| (Arc::clone(&requirement.key), Arc::clone(value))).collect())
         }
         _ => None,
-    };
-    selector.requirements().iter().filter_map(of).min_by_key(Vec::len)
+    })
+}
+
+/// Those of the requirement with the fewest.
+fn pairs(selector: &Selector) -> Option<Vec<Pair>> {
+    each_pairs(selector).min_by_key(Vec::len)
 }
 
 /// Values by a key, without empty ones.
@@ -119,15 +123,8 @@ impl PodLookup {
 
     /// The pods that a selector may select, and how many; nothing when no label leads to them.
     pub(crate) fn selected(&self, selector: &Selector) -> Option<(usize, Vec<Pair>)> {
-        let lists = selector.requirements().iter().filter_map(|requirement| match &requirement.operator {
-            Operator::In(values) => {
-                let pairs: Vec<Pair> =
-                    values.iter().map(|value| (Arc::clone(&requirement.key), Arc::clone(value))).collect();
-                Some((pairs.iter().map(|pair| self.by_label.count(pair)).sum(), pairs))
-            }
-            _ => None,
-        });
-        lists.min_by_key(|(count, _)| *count)
+        let count = |pairs: &[Pair]| pairs.iter().map(|pair| self.by_label.count(pair)).sum();
+        each_pairs(selector).map(|pairs| (count(&pairs), pairs)).min_by_key(|(count, _)| *count)
     }
 
     /// The pods with one of these labels.
