@@ -197,7 +197,8 @@ impl Authorities {
     }
 
     /// The state of the authority for certificates of this name.
-    pub fn x509_state(&self, id: &str) -> Option<State> {
+    #[cfg(test)]
+    pub(crate) fn x509_state(&self, id: &str) -> Option<State> {
         self.x509.state_of(id)
     }
 

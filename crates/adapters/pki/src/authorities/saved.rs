@@ -230,8 +230,8 @@ fn private_key<A: Authority>(at: usize, entry: &Entry) -> Result<PrivateKey, Inv
 fn token_authority(trust_domain: &TrustDomain, at: usize, entry: &Entry) -> Result<TokenAuthority, InvalidSaved> {
     let wrong = |what: String| invalid::<TokenAuthority>(at, what);
     let named = entry.algorithm.as_deref().unwrap_or_default();
-    let algorithm = Algorithm::ALL.into_iter().find(|algorithm| algorithm.to_string() == named);
-    let algorithm = algorithm.ok_or_else(|| wrong(format!("expected an algorithm, saw {named:?}")))?;
+    let algorithm =
+        Algorithm::from_name(named).ok_or_else(|| wrong(format!("expected an algorithm, saw {named:?}")))?;
     let key = private_key::<TokenAuthority>(at, entry)?;
     let authority = TokenAuthority::with_key(trust_domain.clone(), algorithm, &key);
     let not_after = OffsetDateTime::from_unix_timestamp(entry.not_after).map_err(|error| wrong(error.to_string()))?;
