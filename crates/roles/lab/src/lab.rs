@@ -93,8 +93,8 @@ impl Said {
             };
             (known.policy.clone(), state, known.pods)
         });
-        let is_known = |policy: &&PolicyRef| self.applied.policies.iter().any(|known| known.policy == **policy);
-        let new = self.waiting.iter().filter(|policy| !is_known(policy));
+        let old: BTreeSet<&PolicyRef> = self.applied.policies.iter().map(|known| &known.policy).collect();
+        let new = self.waiting.iter().filter(|policy| !old.contains(policy));
         known.chain(new.map(|policy| (policy.clone(), format!("not in force; {why}"), 0))).collect()
     }
 }

@@ -59,10 +59,9 @@ impl History {
     ///
     /// Errors: there is no room for its addresses; nothing is taken in then.
     pub fn learn(&mut self, pod: &Name, lookup: &Lookup, now: Instant) -> Result<(), Full> {
-        let mut all: HashSet<IpAddr> = self.0.values().flat_map(|known| known.keys()).map(|(_, at)| *at).collect();
-        let before = all.len();
-        all.extend(&lookup.addresses);
-        if all.len() > before.max(MOST) {
+        // There are no more addresses than leases, which are counted faster.
+        let leases: usize = self.0.values().map(|known| known.len()).sum();
+        if leases + lookup.addresses.len() > MOST && !self.has_room(&lookup.addresses) {
             return Err(Full);
         }
         let known = Arc::make_mut(self.0.entry(pod.clone()).or_default());
@@ -81,6 +80,13 @@ impl History {
             oldest.and_then(|key| known.remove(&key));
         }
         Ok(())
+    }
+
+    fn has_room(&self, more: &[IpAddr]) -> bool {
+        let mut all: HashSet<IpAddr> = self.0.values().flat_map(|known| known.keys()).map(|(_, at)| *at).collect();
+        let before = all.len();
+        all.extend(more);
+        all.len() <= before.max(MOST)
     }
 
     /// What a pod has learnt, as policies may speak of it.
