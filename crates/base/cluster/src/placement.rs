@@ -9,7 +9,7 @@ use crate::notice;
 use crate::pod::{NamedPort, Pod};
 use crate::registration::made_uid;
 use lictor_manifest::{Finding, PodSpec, WorkloadKind};
-use lictor_model::{Cidr, Name, SpiffeId};
+use lictor_model::{Cidr, Labels, Name, SpiffeId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,6 +40,7 @@ pub(crate) fn place(
     }
     let mut placement = Placement { pods: BTreeMap::new(), by_address: HashMap::new() };
     let mut specs = Specs::default();
+    let mut labels = SharedLabels::default();
     let mut told = Told::default();
     for (name, draft) in drafts {
         let host_network = draft.object.template.spec.host_network;
@@ -55,7 +56,7 @@ pub(crate) fn place(
             placement.by_address.extend(addresses.iter().map(|address| (*address, name.clone())));
         }
         let pod = Pod {
-            labels: draft.object.template.labels.clone(),
+            labels: labels.of(&draft.object.template.labels),
             annotations: draft.object.template.annotations.clone(),
             addresses,
             ports: ports(&draft.object.template.spec),
@@ -81,6 +82,21 @@ fn keeps(draft: &Draft, block: Cidr, held: IpAddr) -> bool {
     let stated = draft.object.addresses.iter().map(|address| address.to_canonical());
     let mut here = stated.filter(|address| block.contains(*address)).peekable();
     !draft.object.template.spec.host_network && (here.peek().is_none() || here.any(|address| address == held))
+}
+
+/// Pods with equal labels share them: ten thousand pods without an owner have a few hundred label sets, and what shares
+/// one is told to be equal without reading it.
+#[derive(Default)]
+struct SharedLabels(HashSet<Labels>);
+
+impl SharedLabels {
+    fn of(&mut self, labels: &Labels) -> Labels {
+        if let Some(shared) = self.0.get(labels) {
+            return shared.clone();
+        }
+        self.0.insert(labels.clone());
+        labels.clone()
+    }
 }
 
 /// What was said of a whole workload, so that a hundred replicas do not say it a hundred times.

@@ -12,6 +12,7 @@ use crate::terms::{Extended, Terms};
 use lictor_cluster::{Pod, Policies, Snapshot};
 use lictor_manifest::{CiliumNetworkPolicy, ClusterNetworkPolicy, NetworkPolicy};
 use lictor_model::{Direction, Name};
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -130,6 +131,11 @@ impl Subjects {
         }
     }
 
+    /// Whether it may speak of pods of a namespace.
+    fn may_be_in(&self, namespace: &Arc<str>) -> bool {
+        self.namespace().is_none_or(|own| own == namespace)
+    }
+
     /// The namespace of all pods that it may speak of, if it has one.
     fn namespace(&self) -> Option<&Arc<str>> {
         match self {
@@ -169,6 +175,12 @@ fn follow(policies: &mut Policies, now: &Policies, difference: &Difference) {
     }
 }
 
+/// The order of two names. A snapshot and the program of the one before mostly have a name from one place.
+fn order(known: &Name, pod: &Name) -> Ordering {
+    let same = Arc::ptr_eq(&known.name, &pod.name) && Arc::ptr_eq(&known.namespace, &pod.namespace);
+    if same { Ordering::Equal } else { known.cmp(pod) }
+}
+
 impl Edits<'_> {
     /// The endpoints that one of them selects or selected and that the program knows, each once, with which of them
     /// select it now.
@@ -185,16 +197,17 @@ impl Edits<'_> {
             false => all().filter_map(Subjects::namespace).collect(),
         };
         for namespace in namespaces {
-            let policies: Vec<&Subjects> =
-                all().filter(|subjects| subjects.namespace().is_none_or(|own| own == namespace)).collect();
+            let old: Vec<&Subjects> = self.old.iter().filter(|subjects| subjects.may_be_in(namespace)).collect();
             // Both are in the order of names.
             let mut known = program.endpoints.range(Name::new(Arc::clone(namespace), "")..).peekable();
             for pod in snapshot.pods_in(namespace) {
-                while known.next_if(|(name, _)| **name < pod.name).is_some() {}
-                let Some((_, endpoint)) = known.next_if(|(name, _)| **name == pod.name) else { continue };
-                if policies.iter().any(|policy| policy.select(snapshot, pod)) {
-                    found.push((pod, endpoint, self.selecting(snapshot, pod)));
+                let selecting = self.selecting(snapshot, pod);
+                if selecting == 0 && !old.iter().any(|policy| policy.select(snapshot, pod)) {
+                    continue;
                 }
+                while known.next_if(|(name, _)| order(name, &pod.name).is_lt()).is_some() {}
+                let Some((_, endpoint)) = known.next_if(|(name, _)| order(name, &pod.name).is_eq()) else { continue };
+                found.push((pod, endpoint, selecting));
             }
         }
         found

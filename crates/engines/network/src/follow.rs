@@ -12,7 +12,16 @@ use lictor_cluster::{Pod, Snapshot};
 use lictor_model::{Direction, Name};
 use std::sync::Arc;
 
-/// What becomes of endpoints that shared their gates, and are selected by the same changed policies.
+/// Endpoints that shared their gates, and are selected by the same changed policies.
+pub(crate) struct Followers {
+    pub(crate) following: Following,
+    /// The gates that they shared.
+    old: [Arc<Gate>; 2],
+    /// How many of them share others now.
+    pub(crate) count: usize,
+}
+
+/// What becomes of such endpoints.
 pub(crate) enum Following {
     /// They keep them.
     Same,
@@ -22,8 +31,8 @@ pub(crate) enum Following {
     ByPod([usize; 2]),
 }
 
-impl Following {
-    /// What becomes of this endpoint and of those like it; nothing where a policy speaks of it that spoke of no one.
+impl Followers {
+    /// Those like this endpoint, none counted; nothing where a policy speaks of it that spoke of no one.
     pub(crate) fn of(
         snapshot: &Snapshot,
         pod: &Pod,
@@ -33,13 +42,17 @@ impl Following {
     ) -> Option<Self> {
         let mut number = |direction| sets.shared_of_live(direction, &half(snapshot, pod, direction), live);
         let numbers @ [ingress, egress] = [number(Direction::Ingress)?, number(Direction::Egress)?];
-        if numbers.iter().any(|number| sets.reads_pod(*number)) {
-            return Some(Self::ByPod(numbers));
-        }
-        let ingress = sets.gate(ingress, known.ingress.stand(), pod, making);
-        let egress = sets.gate(egress, known.egress.stand(), pod, making);
-        let same = ingress == known.ingress && egress == known.egress;
-        Some(if same { Self::Same } else { Self::All([ingress, egress]) })
+        let old = [Arc::clone(&known.ingress), Arc::clone(&known.egress)];
+        let following = if numbers.iter().any(|number| sets.reads_pod(*number)) {
+            Following::ByPod(numbers)
+        } else {
+            let new = [
+                sets.gate(ingress, known.ingress.stand(), pod, making),
+                sets.gate(egress, known.egress.stand(), pod, making),
+            ];
+            if new == old { Following::Same } else { Following::All(new) }
+        };
+        Some(Self { following, old, count: 0 })
     }
 }
 
@@ -52,10 +65,30 @@ pub(crate) struct Moves {
 
 impl Moves {
     pub(crate) fn add(&mut self, name: &Name, old: Option<&Endpoint>, new: Option<Endpoint>) {
-        let asked = |endpoint: &Endpoint| [endpoint.ingress.rule_set, endpoint.egress.rule_set].into_iter().flatten();
-        new.iter().flat_map(asked).for_each(|id| self.counts.entry(id).or_default().0 += 1);
-        old.into_iter().flat_map(asked).for_each(|id| self.counts.entry(id).or_default().1 += 1);
+        let gates = |endpoint: &Endpoint| [Arc::clone(&endpoint.ingress), Arc::clone(&endpoint.egress)];
+        self.count(new.as_ref().map(gates).as_ref(), 1, 0);
+        self.count(old.map(gates).as_ref(), 0, 1);
         self.endpoints.push((name.clone(), new));
+    }
+
+    /// One of many that had the same gates and get the same, which [`Moves::add_all`] counts together.
+    pub(crate) fn add_one_of_all(&mut self, name: &Name, new: Endpoint) {
+        self.endpoints.push((name.clone(), Some(new)));
+    }
+
+    /// Counts endpoints that had the same gates and get the same.
+    pub(crate) fn add_all(&mut self, Followers { following, old, count }: &Followers) {
+        if let Following::All(new) = following {
+            self.count(Some(new), *count, 0);
+            self.count(Some(old), 0, *count);
+        }
+    }
+
+    fn count(&mut self, gates: Option<&[Arc<Gate>; 2]>, more: usize, fewer: usize) {
+        for id in gates.into_iter().flatten().filter_map(|gate| gate.rule_set) {
+            let counts = self.counts.entry(id).or_default();
+            *counts = (counts.0 + more, counts.1 + fewer);
+        }
     }
 
     /// Counts the gates that ask each rule set anew; the rule sets that none asks any more.

@@ -5,7 +5,7 @@ use crate::classes::{Meaning, Noted};
 use crate::compile::{Compiler, Last};
 use crate::difference::Difference;
 use crate::edits::Edits;
-use crate::follow::{Following, Moves, half};
+use crate::follow::{Followers, Following, Moves, half};
 use crate::gates::Making;
 use crate::learnt::moves_named_hosts;
 use crate::patch::Patch;
@@ -197,32 +197,36 @@ impl Compiler {
             }
         }
         // Endpoints that shared what speaks of them still do, if the changed policies select both or neither.
-        let mut follow: HashMap<_, Following> = HashMap::default();
+        let mut follow: HashMap<_, Followers> = HashMap::default();
         for (pod, known, selecting) in edits.selected(snapshot, program) {
             if difference.pods.contains(&pod.name) || difference.names.contains(&pod.name) {
                 continue;
             }
             let key = (Arc::as_ptr(&known.ingress), Arc::as_ptr(&known.egress), selecting);
-            let following = match follow.entry(key) {
+            let followers = match follow.entry(key) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
-                    new.insert(Following::of(snapshot, pod, known, &last.live, (&mut last.sets, making))?)
+                    new.insert(Followers::of(snapshot, pod, known, &last.live, (&mut last.sets, making))?)
                 }
             };
-            let [ingress, egress] = match following {
-                Following::Same => continue,
-                Following::All(gates) => gates.clone(),
-                Following::ByPod([ingress, egress]) => [
-                    last.sets.gate(*ingress, known.ingress.stand(), pod, making),
-                    last.sets.gate(*egress, known.egress.stand(), pod, making),
-                ],
-            };
-            let (addresses, own_node) = (Arc::clone(&known.addresses), Arc::clone(&known.own_node));
-            let new = Endpoint { addresses, own_node, enrolled: known.enrolled, ingress, egress };
-            if new != *known {
-                moves.add(&pod.name, Some(known), Some(new));
+            match &followers.following {
+                Following::Same => {}
+                Following::All(gates) => {
+                    followers.count += 1;
+                    moves.add_one_of_all(&pod.name, known.with(gates.clone()));
+                }
+                Following::ByPod([ingress, egress]) => {
+                    let new = known.with([
+                        last.sets.gate(*ingress, known.ingress.stand(), pod, making),
+                        last.sets.gate(*egress, known.egress.stand(), pod, making),
+                    ]);
+                    if new != *known {
+                        moves.add(&pod.name, Some(known), Some(new));
+                    }
+                }
             }
         }
+        follow.values().for_each(|followers| moves.add_all(followers));
         for id in moves.unused(&mut last.users) {
             last.sets.forget(id);
             patch.rule_sets.insert(id, None);

@@ -249,6 +249,12 @@ impl Endpoint {
         Self { addresses, own_node, enrolled: pod.enrolled, ingress, egress }
     }
 
+    /// The same endpoint with other gates.
+    pub(crate) fn with(&self, [ingress, egress]: [Arc<Gate>; 2]) -> Self {
+        let (addresses, own_node) = (Arc::clone(&self.addresses), Arc::clone(&self.own_node));
+        Self { addresses, own_node, enrolled: self.enrolled, ingress, egress }
+    }
+
     /// One direction.
     pub fn gate(&self, direction: Direction) -> &Gate {
         match direction {
