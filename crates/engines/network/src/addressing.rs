@@ -40,7 +40,9 @@ impl Addressing {
             let class = alone(&terms.of_node(address, !snapshot.cidr_excludes_pods, labels));
             addresses.insert(address, Address { class, pod: None, enrolled: false, resolver: false });
         }
-        addresses.values().for_each(|address| classes.has_node(address.class));
+        for address in addresses.values() {
+            classes.has_node(address.class);
+        }
         let by_label: Vec<Vec<TermId>> = groups.groups.iter().map(|group| terms.of_pod(group.pod)).collect();
         let mut seen = Seen::default();
         for (name, pod, group) in &groups.endpoints {

@@ -200,7 +200,7 @@ pub(crate) fn is_peer(snapshot: &Snapshot, policy: &CiliumNetworkPolicy, peer: &
         }
         CiliumPeer::Nodes(selector) => node().is_some_and(|node| selector.matches(&node.labels)),
         CiliumPeer::Service(_) | CiliumPeer::Services(..) => {
-            service_addresses(snapshot, policy, peer).contains(&far.address)
+            service_addresses(snapshot, &policy.meta.name.namespace, peer).contains(&far.address)
         }
         CiliumPeer::Domain(pattern) => outside() && snapshot.names.has(far.near, pattern, far.address),
         CiliumPeer::Unknown => false,
@@ -226,13 +226,9 @@ fn backends(service: &lictor_cluster::ClusterService) -> BTreeSet<IpAddr> {
     service.ports.iter().flat_map(|port| &port.backends).map(|backend| backend.address.to_canonical()).collect()
 }
 
-/// The addresses behind the Services of a peer; a Service without a namespace is in the policy's own.
-pub(crate) fn service_addresses(
-    snapshot: &Snapshot,
-    policy: &CiliumNetworkPolicy,
-    peer: &CiliumPeer,
-) -> BTreeSet<IpAddr> {
-    let own = &policy.meta.name.namespace;
+/// The addresses behind the Services of a peer as a namespace sees them, which is empty for the cluster: a Service without
+/// a namespace is in that one.
+pub(crate) fn service_addresses(snapshot: &Snapshot, own: &Arc<str>, peer: &CiliumPeer) -> BTreeSet<IpAddr> {
     match peer {
         CiliumPeer::Service(name) => {
             let namespace = if name.namespace.is_empty() { own } else { &name.namespace };

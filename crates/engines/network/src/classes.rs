@@ -29,6 +29,8 @@ impl Meaning {
 pub(crate) struct Noted {
     pub(crate) terms: BTreeSet<TermId>,
     pub(crate) names: BTreeSet<PortName>,
+    /// Whether nodes are of some class that none was of: rule sets that tell an endpoint's own node apart follow.
+    pub(crate) nodes: bool,
 }
 
 /// The classes of one compilation, and which of them a rule speaks of.
@@ -72,9 +74,9 @@ impl Classes {
         class
     }
 
-    /// Notes that some node's address is of a class.
-    pub(crate) fn has_node(&mut self, class: ClassId) {
-        self.nodes.insert(class);
+    /// Notes that some node's address is of a class; whether that is new.
+    pub(crate) fn has_node(&mut self, class: ClassId) -> bool {
+        self.nodes.insert(class)
     }
 
     /// The classes of nodes' addresses.

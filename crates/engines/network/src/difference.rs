@@ -1,9 +1,11 @@
 //! What differs from one snapshot to the next.
 
+use crate::program::Program;
 use lictor_cluster::{Policies, Snapshot};
 use lictor_manifest::ClusterNetworkPolicy;
 use lictor_model::{Name, PolicyKind};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The parts in which two snapshots differ, where these are few kinds of parts.
@@ -39,6 +41,15 @@ impl Difference {
             cilium_policies: changed(&old.cilium, &new.cilium, Arc::ptr_eq),
             cluster_policies: changed(&tiered(old), &tiered(new), |old, new| Arc::ptr_eq(old, new)),
             names: before.names.differing(&after.names),
+        })
+    }
+
+    /// The addresses that the pods had or have which came, went or changed.
+    pub(crate) fn moved<'a>(&'a self, program: &'a Program, snapshot: &'a Snapshot) -> impl Iterator<Item = IpAddr> {
+        self.pods.iter().flat_map(|name| {
+            let before = program.endpoints.get(name).into_iter().flat_map(|known| known.addresses.iter());
+            let after = snapshot.pods.get(name).into_iter().flat_map(|pod| &pod.addresses);
+            before.chain(after).copied()
         })
     }
 }

@@ -6,6 +6,7 @@ use crate::compile::{Compiler, Last};
 use crate::difference::Difference;
 use crate::gates::place;
 use crate::groups::side;
+use crate::learnt::domains;
 use crate::policy_rules::PolicyRules;
 use crate::program::{Endpoint, Program};
 use crate::terms::{Extended, Terms};
@@ -25,6 +26,8 @@ pub(crate) struct Edits<'a> {
     new: Vec<Subjects>,
     /// What terms that are new change.
     pub(crate) extended: Extended<'a>,
+    /// Whether they name domains that no policy has named.
+    pub(crate) name_domains: bool,
 }
 
 /// Whom a policy speaks of.
@@ -37,47 +40,34 @@ pub(crate) enum Subjects {
 }
 
 impl Compiler {
-    /// Takes the policies that changed in; nothing where all has to be compiled.
+    /// Takes the policies that changed in, and what Services and pods change about the others; nothing where all has to be
+    /// compiled.
     pub(crate) fn edit<'a>(
         &mut self,
         last: &mut Last,
+        program: &Program,
         snapshot: &'a Snapshot,
         difference: &Difference,
     ) -> Option<Edits<'a>> {
         let mut edits = Edits {
             old: Subjects::named(&last.policies, difference),
             new: Subjects::named(&snapshot.policies, difference),
-            extended: Extended::default(),
+            ..Edits::default()
         };
-        if edits.old.is_empty() && edits.new.is_empty() {
-            return Some(edits);
-        }
         // Which of them select an endpoint is told in one word.
         if edits.new.len() > 64 {
             return None;
         }
-        last.selected.clear();
         let mut terms = Terms::default();
-        for direction in Direction::BOTH {
-            let live = &mut last.live[side(direction)];
-            for old in &edits.old {
-                match old {
-                    Subjects::Network(policy) => drop(live.network.remove(&place(&**policy))),
-                    Subjects::Tiered(policy) => drop(live.tiered.remove(&place(&**policy))),
-                    Subjects::Cilium(..) => drop(old.spec().and_then(|spec| live.cilium.remove(&spec.place()))),
-                }
-            }
-            for new in &edits.new {
-                let made = self.rules_of(new, snapshot, direction, &mut terms);
-                if direction == Direction::Egress && !peer_names(made.iter()).is_subset(&last.names) {
-                    return None;
-                }
-                match new {
-                    Subjects::Network(policy) => drop(live.network.insert(place(&**policy), made)),
-                    Subjects::Tiered(policy) => drop(live.tiered.insert(place(&**policy), (policy.tier, made))),
-                    Subjects::Cilium(..) => drop(new.spec().and_then(|spec| live.cilium.insert(spec.place(), made))),
-                }
-            }
+        let names = last.names.len();
+        self.replace(last, &mut edits, snapshot, &mut terms);
+        edits.extended = last.terms.extend(terms, snapshot, difference.moved(program, snapshot));
+        if last.names.len() > names {
+            let has_any = |pod: &&Arc<Pod>| !pod.host_network && !pod.ports.is_empty();
+            edits.extended.pods.extend(snapshot.pods.values().filter(has_any));
+        }
+        if !edits.old.is_empty() || !edits.new.is_empty() {
+            last.selected.clear();
         }
         for subjects in edits.old.iter().chain(&edits.new) {
             match subjects {
@@ -90,8 +80,33 @@ impl Compiler {
         }
         last.replaced.extend(edits.old.iter().cloned());
         follow(&mut last.policies, &snapshot.policies, difference);
-        edits.extended = last.terms.extend(terms, snapshot)?;
         Some(edits)
+    }
+
+    /// Replaces the rules of the policies that changed; their terms are among `terms` then.
+    fn replace(&mut self, last: &mut Last, edits: &mut Edits<'_>, snapshot: &Snapshot, terms: &mut Terms) {
+        for direction in Direction::BOTH {
+            let live = &mut last.live[side(direction)];
+            for old in &edits.old {
+                match old {
+                    Subjects::Network(policy) => drop(live.network.remove(&place(&**policy))),
+                    Subjects::Tiered(policy) => drop(live.tiered.remove(&place(&**policy))),
+                    Subjects::Cilium(..) => drop(old.spec().and_then(|spec| live.cilium.remove(&spec.place()))),
+                }
+            }
+            for new in &edits.new {
+                let made = self.rules_of(new, snapshot, direction, terms);
+                if direction == Direction::Egress {
+                    last.names.extend(peer_names(made.iter()));
+                    edits.name_domains |= last.learnt.name(domains(made.iter()));
+                }
+                match new {
+                    Subjects::Network(policy) => drop(live.network.insert(place(&**policy), made)),
+                    Subjects::Tiered(policy) => drop(live.tiered.insert(place(&**policy), (policy.tier, made))),
+                    Subjects::Cilium(..) => drop(new.spec().and_then(|spec| live.cilium.insert(spec.place(), made))),
+                }
+            }
+        }
     }
 
     fn rules_of(

@@ -246,19 +246,23 @@ impl Sets {
         self.changed.insert(id);
     }
 
-    /// Fills the rule sets that can speak of classes which are new. Nothing when that changes port classes: then a rule
-    /// set needs a number of its own.
-    pub(crate) fn fill_for(&mut self, noted: &Noted, making: &mut Making<'_>) -> Option<()> {
+    /// Fills the rule sets that can speak of classes which are new. Forgets those whose port classes that changes: what
+    /// asks one of these needs one with a number of its own.
+    pub(crate) fn fill_for(&mut self, noted: &Noted, making: &mut Making<'_>) -> BTreeSet<RuleSetId> {
         let by_term = noted.terms.iter().filter_map(|term| self.by_term.get(term)).flatten();
         let by_name = noted.names.iter().filter_map(|name| self.by_name.get(name)).flatten();
-        let meant: BTreeSet<RuleSetId> = by_term.chain(by_name).copied().collect();
+        let with_nodes = self.meanings.iter().filter(|(_, meaning)| noted.nodes && !meaning.plain).map(|(id, _)| id);
+        let meant: BTreeSet<RuleSetId> = by_term.chain(by_name).chain(with_nodes).copied().collect();
+        let mut outgrown = BTreeSet::new();
         for id in meant {
             if self.meanings.get(&id).is_some_and(|meaning| meaning.bounds != meaning.bounds_by(making.classes)) {
-                return None;
+                self.forget(id);
+                outgrown.insert(id);
+            } else {
+                self.fill(id, making);
             }
-            self.fill(id, making);
         }
-        Some(())
+        outgrown
     }
 
     /// Whether what endpoints share still differs by what each is or has learnt itself.

@@ -9,7 +9,7 @@ use crate::follow::{Followers, Following, Moves, half};
 use crate::gates::Making;
 use crate::learnt::moves_named_hosts;
 use crate::patch::Patch;
-use crate::program::{Address, Endpoint, Program, SaidId, Stand};
+use crate::program::{Address, Endpoint, Program, RuleSetId, SaidId, Stand};
 use crate::terms::TermId;
 use foldhash::HashMap;
 use lictor_cluster::{Pod, Snapshot};
@@ -77,31 +77,49 @@ impl Compiler {
         last.patches += 1;
         let many = last.patches > PATCHES || last.sets.weight > 2 * last.weight.max(LEFT_OVER);
         let many = many || last.forgotten > FORGOTTEN;
-        if many || last.terms.follow_pods() {
+        if many {
             return None;
         }
         if moves_named_hosts(last, program, snapshot, difference) {
             return None;
         }
         let mut patch = Patch { revision: snapshot.revision, ..Patch::default() };
-        let edits = self.edit(last, snapshot, difference)?;
+        let edits = self.edit(last, program, snapshot, difference)?;
+        let mut names = difference.names.clone();
+        if edits.name_domains {
+            names.extend(snapshot.names.learnt().map(|(pod, _)| pod.clone()));
+        }
         let mut moved: BTreeMap<&Name, &Arc<Pod>> = edits.extended.pods.iter().map(|pod| (&pod.name, *pod)).collect();
         for name in &difference.pods {
             let pod = snapshot.pods.get_key_value(name).filter(|(_, pod)| !pod.host_network);
             moved.extend(pod);
             let left = program.endpoints.get(name).into_iter().flat_map(|known| known.addresses.iter());
             for address in left.filter(|address| !pod.is_some_and(|(_, pod)| pod.addresses.contains(address))) {
-                if snapshot.pod_at(*address).is_some() || snapshot.node_at(*address).is_some() {
+                if snapshot.node_at(*address).is_some() {
                     return None;
                 }
-                patch.addresses.insert(*address, None);
+                // Where another pod has it now, that is one of those that changed.
+                if snapshot.pod_at(*address).is_none() {
+                    patch.addresses.insert(*address, None);
+                }
             }
         }
         let mut noted = Noted::default();
-        self.learn(last, snapshot, difference, &mut noted, &mut patch);
+        self.learn(last, snapshot, &names, &mut noted, &mut patch);
         self.reclassify(last, &edits.extended.prefixes, &mut noted, &mut patch);
-        self.classify(last, program, snapshot, &moved, noted, &mut patch)?;
-        self.gates(last, program, snapshot, difference, &edits, &mut patch)?;
+        if edits.extended.nodes {
+            self.reclassify_nodes(last, program, snapshot, &mut noted, &mut patch);
+        }
+        let outgrown = self.classify(last, program, snapshot, &moved, noted, &mut patch);
+        let asks = |endpoint: &Endpoint| {
+            let sets = [endpoint.ingress.rule_set, endpoint.egress.rule_set];
+            sets.into_iter().flatten().any(|id| outgrown.contains(&id))
+        };
+        let mut pods: BTreeSet<&Name> = difference.pods.iter().chain(&names).collect();
+        if !outgrown.is_empty() {
+            pods.extend(program.endpoints.iter().filter(|(_, endpoint)| asks(endpoint)).map(|(name, _)| name));
+        }
+        self.gates(last, program, snapshot, &pods, &edits, &mut patch)?;
         for id in std::mem::take(&mut last.sets.changed) {
             patch.rule_sets.insert(id, last.sets.tables.get(&id).cloned());
         }
@@ -120,17 +138,39 @@ impl Compiler {
     fn reclassify(
         &mut self,
         last: &mut Last,
-        prefixes: &[(Cidr, Arc<[TermId]>)],
+        prefixes: &[(Cidr, Option<Arc<[TermId]>>)],
         noted: &mut Noted,
         patch: &mut Patch,
     ) {
         for (prefix, met) in prefixes {
-            let class = last.classes.of_noting(Meaning::of(met), &mut self.classes, noted);
-            patch.prefixes.entry(*prefix).or_insert(Some(class));
+            let mut class = |met: &Arc<[TermId]>| last.classes.of_noting(Meaning::of(met), &mut self.classes, noted);
+            patch.prefixes.entry(*prefix).or_insert(met.as_ref().map(&mut class));
         }
     }
 
-    /// Gives the addresses of these pods their classes. Some classes are noted as new already.
+    /// Gives the addresses of nodes the classes of what they meet now.
+    fn reclassify_nodes(
+        &mut self,
+        last: &mut Last,
+        program: &Program,
+        snapshot: &Snapshot,
+        noted: &mut Noted,
+        patch: &mut Patch,
+    ) {
+        let nodes = snapshot.nodes.values().flat_map(|node| node.addresses.iter().map(move |at| (*at, &node.labels)));
+        for (address, labels) in nodes {
+            let terms = last.terms.of_node(address, !snapshot.cidr_excludes_pods, labels);
+            let class = last.classes.of_noting(Meaning::of(&terms), &mut self.classes, noted);
+            noted.nodes |= last.classes.has_node(class);
+            let known = Address { class, pod: None, enrolled: false, resolver: false };
+            if program.addresses.get(&address).is_some_and(|other| other.pod.is_none() && *other != known) {
+                patch.addresses.insert(address, Some(known));
+            }
+        }
+    }
+
+    /// Gives the addresses of these pods their classes; some classes are noted as new already. The rule sets that need a
+    /// number of their own now.
     fn classify(
         &mut self,
         last: &mut Last,
@@ -139,7 +179,7 @@ impl Compiler {
         pods: &BTreeMap<&Name, &Arc<Pod>>,
         mut noted: Noted,
         patch: &mut Patch,
-    ) -> Option<()> {
+    ) -> BTreeSet<RuleSetId> {
         let in_blocks = !snapshot.cidr_excludes_pods;
         for (name, pod) in pods {
             let ports = ports(pod, &last.names);
@@ -163,20 +203,20 @@ impl Compiler {
         last.sets.fill_for(&noted, making)
     }
 
-    /// Gives the endpoints that changed, and those that a policy selects which changed, their gates.
+    /// Gives these endpoints, and those that a policy selects which changed, their gates.
     fn gates(
         &mut self,
         last: &mut Last,
         program: &Program,
         snapshot: &Snapshot,
-        difference: &Difference,
+        changed: &BTreeSet<&Name>,
         edits: &Edits<'_>,
         patch: &mut Patch,
     ) -> Option<()> {
-        let pods = difference.pods.union(&difference.names).map(|name| {
-            let pod = snapshot.pods.get(name).filter(|pod| !pod.host_network);
-            let Some(pod) = pod else { return Some((name, None)) };
-            Some((name, Some((pod, last.selected_of(snapshot, pod)?))))
+        let pods = changed.iter().map(|name| {
+            let pod = snapshot.pods.get(*name).filter(|pod| !pod.host_network);
+            let Some(pod) = pod else { return Some((*name, None)) };
+            Some((*name, Some((pod, last.selected_of(snapshot, pod)?))))
         });
         let pods: Vec<_> = pods.collect::<Option<_>>()?;
         let making = &mut Making {
@@ -199,7 +239,7 @@ impl Compiler {
         // Endpoints that shared what speaks of them still do, if the changed policies select both or neither.
         let mut follow: HashMap<_, Followers> = HashMap::default();
         for (pod, known, selecting) in edits.selected(snapshot, program) {
-            if difference.pods.contains(&pod.name) || difference.names.contains(&pod.name) {
+            if changed.contains(&pod.name) {
                 continue;
             }
             let key = (Arc::as_ptr(&known.ingress), Arc::as_ptr(&known.egress), selecting);

@@ -48,9 +48,16 @@ impl Learnt {
             }
         }
         for address in all.knowing.keys() {
-            terms.add_hosts(HostsOf::Address(*address), || [*address].into(), numbers);
+            terms.add_hosts(HostsOf::Address(*address), snapshot, numbers);
         }
         all
+    }
+
+    /// Takes in the domains that rules name; whether some are new, which what pods have learnt has not been held against.
+    pub(crate) fn name(&mut self, domains: BTreeSet<DomainPattern>) -> bool {
+        let known = self.patterns.len();
+        self.patterns.extend(domains);
+        self.patterns.len() > known
     }
 
     /// Takes in what a pod has learnt now; the addresses that are new to it, and those that it has forgotten.
@@ -102,17 +109,17 @@ impl Learnt {
 }
 
 impl Compiler {
-    /// Gives addresses that pods have learnt classes of their own, and takes them back from those that all have forgotten.
+    /// Gives addresses that these pods have learnt classes of their own, and takes them back from those that all have forgotten.
     pub(crate) fn learn(
         &mut self,
         last: &mut Last,
         snapshot: &Snapshot,
-        difference: &Difference,
+        pods: &BTreeSet<Name>,
         noted: &mut Noted,
         patch: &mut Patch,
     ) {
         let mut differing = BTreeSet::new();
-        for pod in &difference.names {
+        for pod in pods {
             differing.extend(last.learnt.update(pod, snapshot, &mut self.terms));
         }
         for address in differing {
@@ -133,16 +140,12 @@ impl Compiler {
 /// Whether a pod that came, went or changed has or had an address that somebody knows by a name: only addresses outside
 /// open by name.
 pub(crate) fn moves_named_hosts(last: &Last, program: &Program, snapshot: &Snapshot, difference: &Difference) -> bool {
-    if difference.pods.is_empty() || (snapshot.names.is_empty() && !last.terms.has_hosts()) {
+    if difference.pods.is_empty() {
         return false;
     }
     let named: HashSet<IpAddr> = snapshot.names.hosts().collect();
-    let is_named = |address: &IpAddr| named.contains(address) || !last.terms.of_host(*address).is_empty();
-    difference.pods.iter().any(|name| {
-        let before = program.endpoints.get(name).into_iter().flat_map(|known| known.addresses.iter());
-        let after = snapshot.pods.get(name).into_iter().flat_map(|pod| &pod.addresses);
-        before.chain(after).any(is_named)
-    })
+    let is_named = |address: &IpAddr| named.contains(address) || last.terms.is_named(*address);
+    difference.moved(program, snapshot).any(|address| is_named(&address))
 }
 
 /// The number of the term for an address that some pod has learnt.

@@ -1,14 +1,12 @@
 //! The peers of tiers and CiliumNetworkPolicies as terms.
 
-use crate::cilium::{api_server, group_blocks, service_addresses};
+use crate::cilium::group_blocks;
 use crate::numbers::Numbers;
 use crate::rules::Peers;
 use crate::terms::{HostsOf, Scope, Term, Terms};
 use lictor_cluster::Snapshot;
 use lictor_manifest::{CiliumNetworkPolicy, CiliumPeer, EndpointSelector, Entity, TierPeer};
 use lictor_model::{Cidr, DomainPattern, Selector};
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The terms of live policies, and their numbers.
@@ -49,17 +47,17 @@ pub(crate) fn add_cilium(
             Entity::Cluster => {
                 let everyone = Term::Pods { scope: Scope::Any, pods: Selector::default(), accounts: Vec::new() };
                 peers.terms.extend([everyone, Term::Nodes(Selector::default())].map(add));
-                peers.terms.push(terms.add_hosts(HostsOf::ApiServer, || api_server(snapshot), numbers));
+                peers.terms.push(terms.add_hosts(HostsOf::ApiServer, snapshot, numbers));
             }
             Entity::KubeApiserver => {
-                peers.terms.push(terms.add_hosts(HostsOf::ApiServer, || api_server(snapshot), numbers));
+                peers.terms.push(terms.add_hosts(HostsOf::ApiServer, snapshot, numbers));
             }
             // Anyone is not among the peers: a rule with it names none.
             Entity::All | Entity::None => {}
         },
         CiliumPeer::Service(_) | CiliumPeer::Services(..) => {
             let of = HostsOf::Services(Arc::clone(&policy.meta.name.namespace), peer.clone());
-            peers.terms.push(terms.add_hosts(of, || service_addresses(snapshot, policy, peer), numbers));
+            peers.terms.push(terms.add_hosts(of, snapshot, numbers));
         }
         CiliumPeer::Domain(pattern) => add_domain(pattern, snapshot, peers, (terms, numbers)),
         CiliumPeer::Unknown => {}
@@ -77,10 +75,6 @@ fn pods(policy: &CiliumNetworkPolicy, selector: &EndpointSelector) -> Term {
 
 /// Names: what everyone knows of them is one term, what an endpoint has learnt is added where its rule set is made.
 fn add_domain(pattern: &DomainPattern, snapshot: &Snapshot, peers: &mut Peers, (terms, numbers): Adding<'_>) {
-    let addresses = || -> BTreeSet<IpAddr> {
-        let all = snapshot.names.shared().addresses(pattern).into_iter();
-        all.filter(|address| snapshot.is_outside(*address)).collect()
-    };
-    peers.terms.push(terms.add_hosts(HostsOf::Domain(pattern.clone()), addresses, numbers));
+    peers.terms.push(terms.add_hosts(HostsOf::Domain(pattern.clone()), snapshot, numbers));
     peers.domains.push(pattern.clone());
 }

@@ -1,15 +1,18 @@
 //! What peers of live policies ask of an address, each question once.
 
 mod extend;
+mod hosts;
 
 pub(crate) use extend::Extended;
+pub(crate) use hosts::HostsOf;
 
+use self::hosts::Hosts;
 use crate::numbers::Numbers;
 use crate::selector_index::SelectorIndex;
 use foldhash::HashMap;
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{CiliumPeer, NetworkPolicy, PeerTerm, TierPeer};
-use lictor_model::{Cidr, DomainPattern, IpBlock, Labels, Operator, Selector};
+use lictor_manifest::{NetworkPolicy, PeerTerm, TierPeer};
+use lictor_model::{Cidr, IpBlock, Labels, Operator, Selector};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,19 +40,6 @@ pub(crate) enum Term {
     Nodes(Selector),
     /// Addresses that stand somewhere else under a name.
     Hosts(HostsOf),
-}
-
-/// What single addresses are those of.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum HostsOf {
-    /// The API server.
-    ApiServer,
-    /// The backends of a Service, or of those with labels, as a namespace sees them.
-    Services(Arc<str>, CiliumPeer),
-    /// What everyone knows that DNS gave for names; never a pod's or a node's.
-    Domain(DomainPattern),
-    /// This address, which some pod has learnt; never a pod's or a node's.
-    Address(IpAddr),
 }
 
 /// The namespaces that a term speaks of.
@@ -108,7 +98,7 @@ pub(crate) struct Terms {
     blocks: BTreeMap<TermId, IpBlock>,
     outside: BTreeMap<TermId, Cidr>,
     nodes: BTreeMap<TermId, Selector>,
-    hosts: BTreeMap<TermId, BTreeSet<IpAddr>>,
+    hosts: BTreeMap<TermId, Hosts>,
     by_host: HashMap<IpAddr, Vec<TermId>>,
     /// The pod terms that can match in a namespace.
     by_namespace: HashMap<Arc<str>, SelectorIndex<TermId>>,
@@ -116,8 +106,6 @@ pub(crate) struct Terms {
     by_prefix: BTreeMap<Cidr, Met>,
     /// Those of a single address that a policy's block or hole is.
     single: BTreeSet<Cidr>,
-    /// Whether some term is for addresses that go with pods.
-    follows_pods: bool,
     /// The lengths of these prefixes, longest first, by family: IPv4, IPv6.
     lengths: [Vec<u8>; 2],
 }
@@ -139,23 +127,10 @@ impl Terms {
             Term::Nodes(selector) => {
                 self.nodes.entry(id).or_insert(selector);
             }
-            Term::Hosts(_) => {
-                self.hosts.entry(id).or_default();
+            Term::Hosts(of) => {
+                self.hosts.entry(id).or_insert(Hosts { of, addresses: BTreeSet::new() });
             }
         }
-        id
-    }
-
-    /// Takes in a term for single addresses; its number.
-    pub(crate) fn add_hosts(
-        &mut self,
-        of: HostsOf,
-        addresses: impl FnOnce() -> BTreeSet<IpAddr>,
-        numbers: &mut Numbers<Term>,
-    ) -> TermId {
-        self.follows_pods |= matches!(of, HostsOf::ApiServer | HostsOf::Services(..));
-        let id = numbers.of(Term::Hosts(of));
-        self.hosts.entry(id).or_insert_with(addresses);
         id
     }
 
@@ -181,68 +156,12 @@ impl Terms {
             }
             self.by_namespace.insert(Arc::clone(name), within);
         }
-        for (id, addresses) in &self.hosts {
-            for address in addresses {
+        for (id, hosts) in &self.hosts {
+            for address in &hosts.addresses {
                 self.by_host.entry(*address).or_default().push(*id);
             }
         }
         self.index_blocks(&self.strangers(snapshot));
-    }
-
-    /// The single addresses that are no pod's and no node's.
-    fn strangers(&self, snapshot: &Snapshot) -> Vec<IpAddr> {
-        self.by_host.keys().filter(|address| snapshot.is_outside(**address)).copied().collect()
-    }
-
-    /// Whether some term is for single addresses.
-    pub(crate) fn has_hosts(&self) -> bool {
-        !self.by_host.is_empty()
-    }
-
-    /// Whether some term is for the addresses of pods that stand somewhere else: then one pod may change what other
-    /// addresses meet.
-    pub(crate) fn follow_pods(&self) -> bool {
-        self.follows_pods
-    }
-
-    /// Takes in the term for an address outside, once the look-ups are made; what the address meets then. Nothing when it
-    /// is there.
-    pub(crate) fn add_address(&mut self, id: TermId, address: IpAddr) -> Option<Arc<[TermId]>> {
-        if self.hosts.insert(id, [address].into()).is_some() {
-            return None;
-        }
-        let own = self.by_host.entry(address).or_default();
-        own.insert(own.partition_point(|known| *known < id), id);
-        let alone = Cidr::host(address);
-        let lengths = &mut self.lengths[usize::from(address.is_ipv6())];
-        if lengths.first() != Some(&alone.prefix()) {
-            lengths.insert(0, alone.prefix());
-        }
-        let around = covering(&self.lengths, address, alone.prefix()).find_map(|prefix| self.by_prefix.get(&prefix));
-        let known = around.map(|met| Arc::clone(&met.known)).unwrap_or_default();
-        let others = around.into_iter().flat_map(|met| met.outside.iter().copied());
-        let outside: Arc<[TermId]> = others.chain([id]).collect::<BTreeSet<_>>().into_iter().collect();
-        self.by_prefix.insert(alone, Met { known, outside: Arc::clone(&outside) });
-        Some(outside)
-    }
-
-    /// Forgets the term for an address outside; what the address meets then, if it still stands alone.
-    pub(crate) fn remove_address(&mut self, id: TermId, address: IpAddr) -> Option<Arc<[TermId]>> {
-        self.hosts.remove(&id);
-        let own = self.by_host.entry(address).or_default();
-        own.retain(|known| *known != id);
-        let is_named = !own.is_empty();
-        if !is_named {
-            self.by_host.remove(&address);
-        }
-        let alone = Cidr::host(address);
-        if !is_named && !self.single.contains(&alone) {
-            self.by_prefix.remove(&alone);
-            return None;
-        }
-        let met = self.by_prefix.get_mut(&alone)?;
-        met.outside = met.outside.iter().copied().filter(|known| *known != id).collect();
-        Some(Arc::clone(&met.outside))
     }
 
     /// Makes the prefixes; these addresses are of hosts that are no pod and no node.
@@ -289,11 +208,6 @@ impl Terms {
             let [known, outside] = [known, beyond].map(|terms| terms.into_iter().collect());
             self.by_prefix.insert(prefix, Met { known, outside });
         }
-    }
-
-    /// The terms that name this single address, ascending.
-    pub(crate) fn of_host(&self, address: IpAddr) -> &[TermId] {
-        self.by_host.get(&address).map_or(&[], Vec::as_slice)
     }
 
     /// The pod terms that a pod meets, ascending.

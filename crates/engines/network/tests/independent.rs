@@ -12,7 +12,7 @@ use lictor_model::{Direction, Flow, Labels, Peer, PolicyKind, Protocol};
 use lictor_network::{compile, judge};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use random::{Cluster, cluster};
+use random::{API_SERVER, Cluster, NAMED_BACKENDS, cluster};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -254,12 +254,12 @@ impl Ask<'_> {
             CiliumPeer::Entity(Entity::All) => true,
             CiliumPeer::Entity(Entity::Host) => self.on_own_node(),
             CiliumPeer::Entity(Entity::RemoteNode) => self.peer_node().is_some() && !self.on_own_node(),
-            CiliumPeer::Entity(Entity::Cluster) => !self.is_outside(),
+            CiliumPeer::Entity(Entity::Cluster) => !self.is_outside() || self.is_one_of(API_SERVER),
             CiliumPeer::Entity(Entity::World) => self.is_outside(),
             CiliumPeer::Entity(Entity::WorldIpv4) => self.is_outside() && self.peer.is_ipv4(),
             CiliumPeer::Entity(Entity::WorldIpv6) => self.is_outside() && self.peer.is_ipv6(),
-            // There is no Service of the API server in these clusters.
-            CiliumPeer::Entity(Entity::KubeApiserver | Entity::None) | CiliumPeer::Unknown => false,
+            CiliumPeer::Entity(Entity::KubeApiserver) => self.is_one_of(API_SERVER),
+            CiliumPeer::Entity(Entity::None) | CiliumPeer::Unknown => false,
             CiliumPeer::Block(block) => self.in_block(|address| {
                 block.cidr.contains(address) && !block.except.iter().any(|hole| hole.contains(address))
             }),
@@ -274,10 +274,42 @@ impl Ask<'_> {
             }
             CiliumPeer::Nodes(selector) => self.peer_node().is_some_and(|(_, labels)| selector.matches(labels)),
             CiliumPeer::Domain(pattern) => self.is_outside() && self.has_name(|name| pattern.matches(name)),
-            CiliumPeer::Group(GroupRef::Labels(_), _) | CiliumPeer::Service(_) | CiliumPeer::Services(..) => {
-                unreachable!("random clusters have none")
+            CiliumPeer::Service(name) => {
+                let own = &policy.meta.name.namespace;
+                let namespace = if name.namespace.is_empty() { own } else { &name.namespace };
+                self.is_behind(namespace, &name.name)
             }
+            CiliumPeer::Services(selector, namespace) => {
+                let own = Some(&policy.meta.name.namespace).filter(|own| !own.is_empty());
+                let namespace = namespace.as_ref().or(own);
+                [("n1", "db", "b"), ("n0", "named", "a"), ("default", "kubernetes", "a")].iter().any(
+                    |(at, name, tier)| {
+                        namespace.is_none_or(|namespace| **namespace == **at)
+                            && selector.matches(&[("tier", *tier)].into_iter().collect())
+                            && self.is_behind(at, name)
+                    },
+                )
+            }
+            CiliumPeer::Group(GroupRef::Labels(_), _) => unreachable!("random clusters have none"),
         }
+    }
+
+    /// Whether the peer is behind a Service.
+    fn is_behind(&self, namespace: &str, name: &str) -> bool {
+        match (namespace, name) {
+            ("default", "kubernetes") => self.is_one_of(API_SERVER),
+            ("n0", "named") => self.is_one_of(NAMED_BACKENDS),
+            // Its virtual address is of IPv4.
+            ("n1", "db") if self.peer.is_ipv4() => {
+                let mut pods = self.snapshot.pods.values().filter(|pod| *pod.name.namespace == *namespace);
+                pods.any(|pod| pod.labels.get("app") == Some(self.cluster.behind) && pod.addresses.contains(&self.peer))
+            }
+            _ => false,
+        }
+    }
+
+    fn is_one_of(&self, addresses: [&str; 2]) -> bool {
+        addresses.contains(&&*self.peer.to_string())
     }
 }
 
@@ -301,7 +333,16 @@ fn the_engine_and_the_program_say_what_an_independent_reading_says() {
         clusters += 1;
         let pods = snapshot.pods.values().flat_map(|pod| &pod.addresses);
         let nodes = snapshot.nodes.values().flat_map(|node| &node.addresses);
-        let outside = ["203.0.113.7", "203.0.113.200", "10.244.0.200", "8.8.8.8", "2001:db8::7", "fd00::ffff"];
+        let outside = [
+            "203.0.113.7",
+            "203.0.113.9",
+            "203.0.113.200",
+            "10.244.0.5",
+            "10.244.0.200",
+            "8.8.8.8",
+            "2001:db8::7",
+            "fd00::ffff",
+        ];
         let outside = outside.map(|text| text.parse().expect("an address"));
         let peers: BTreeSet<IpAddr> = pods.chain(nodes).copied().chain(outside).collect();
         for own in snapshot.pods.values().filter(|pod| !pod.host_network) {

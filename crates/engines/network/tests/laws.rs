@@ -33,7 +33,17 @@ const SERVICES: [(Protocol, u16); 11] = [
 fn addresses(snapshot: &Snapshot) -> Vec<IpAddr> {
     let pods = snapshot.pods.values().flat_map(|pod| &pod.addresses);
     let nodes = snapshot.nodes.values().flat_map(|node| &node.addresses);
-    let outside = ["203.0.113.7", "203.0.113.200", "10.244.0.200", "8.8.8.8", "2001:db8::7", "fd00::ffff"];
+    let outside = [
+        "203.0.113.7",
+        "203.0.113.9",
+        "203.0.113.200",
+        "10.244.0.5",
+        "203.0.113.200",
+        "10.244.0.200",
+        "8.8.8.8",
+        "2001:db8::7",
+        "fd00::ffff",
+    ];
     let outside = outside.iter().map(|text| text.parse().expect("an address"));
     pods.chain(nodes).copied().chain(outside).collect::<BTreeSet<IpAddr>>().into_iter().collect()
 }
@@ -267,6 +277,7 @@ fn in_small_steps(first: Cluster, changes: Vec<(usize, usize, Cluster)>) -> Vec<
             }
             8 => edit(&mut next.cilium, &other.cilium, at),
             9 => edit(&mut next.tiered, &other.tiered, at),
+            10 => next.behind = other.behind,
             _ if !next.policies.is_empty() && !other.policies.is_empty() => {
                 let meta = next.policies[policy].meta.clone();
                 next.policies[policy] = NetworkPolicy { meta, ..other.policies[0].clone() };

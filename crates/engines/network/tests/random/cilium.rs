@@ -5,7 +5,7 @@ use lictor_manifest::{
     CiliumNetworkPolicy, CiliumPeer, CiliumPorts, CiliumRule, CiliumSide, CiliumSpec, EndpointSelector, Entity,
     FullMatch, GroupRef, HttpRule, PortMatch, PortTerm, Said,
 };
-use lictor_model::{Operator, PolicyKind, PortRange, Protocol};
+use lictor_model::{Name, Operator, PolicyKind, PortRange, Protocol};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -99,6 +99,17 @@ fn peer(egress: bool) -> impl Strategy<Value = CiliumPeer> {
         1 => Just(CiliumPeer::Group(GroupRef::Name(Arc::from("outside")), vec!["203.0.113.128/25".parse().expect("a block")])),
         1 => selector(&["team"]).prop_map(CiliumPeer::Nodes),
         2 => if egress { domain } else { block() },
+        2 => if egress { service().boxed() } else { block() },
         1 => Just(CiliumPeer::Unknown),
+    ]
+}
+
+/// Services by name, with a namespace or in the policy's own, and by label in one or all namespaces.
+fn service() -> impl Strategy<Value = CiliumPeer> {
+    let named = select(vec![("n1", "db"), ("", "db"), ("n0", "named"), ("", "named"), ("default", "kubernetes")]);
+    let by_label = (selector(&["tier"]), select(vec![None, Some("n0"), Some("n1")]));
+    prop_oneof![
+        named.prop_map(|(namespace, name)| CiliumPeer::Service(Name::new(namespace, name))),
+        by_label.prop_map(|(selector, namespace)| CiliumPeer::Services(selector, namespace.map(Arc::from))),
     ]
 }

@@ -7,7 +7,7 @@ use lictor_cluster::{AddressPool, Answers, Node, Settings, Snapshot, UnknownNode
 use lictor_manifest::{
     CidrGroup, CiliumNetworkPolicy, ClusterNetworkPolicy, Container, ContainerPort, Meta, Namespace, NamespacedPods,
     NetworkPolicy, NetworkRule, Object, Origin, PeerTerm, PodSpec, PodTemplate, PortMatch, PortTerm, Stance,
-    StanceLayer, Tier, TierAction, TierPeer, TierPort, TierRule, Workload, WorkloadKind,
+    StanceLayer, Tier, TierAction, TierPeer, TierPort, TierRule, Workload, WorkloadKind, read,
 };
 use lictor_model::{
     Cidr, DomainPattern, Established, IpBlock, Labels, Mode, Name, Operator, PolicyKind, PortRange, Protocol,
@@ -30,7 +30,31 @@ pub(crate) struct Cluster {
     pub cilium: Vec<CiliumNetworkPolicy>,
     pub stances: Vec<Stance>,
     pub heard: Vec<Heard>,
+    /// The label `app` of the pods behind the Service `n1/db`.
+    pub behind: &'static str,
     pub cidr_excludes_pods: bool,
+}
+
+/// Addresses behind the Services that name them: outside, of a node, and of one that a pod may have.
+pub(crate) const API_SERVER: [&str; 2] = ["192.168.0.1", "203.0.113.200"];
+pub(crate) const NAMED_BACKENDS: [&str; 2] = ["203.0.113.9", "10.244.0.5"];
+
+/// The Services of these clusters: one by labels, and two with their Endpoints.
+fn services(behind: &str) -> String {
+    let named = |namespace: &str, name: &str, addresses: [&str; 2]| {
+        let [first, second] = addresses;
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {namespace}, labels: {{tier: a}}}}\n\
+             spec: {{ports: [{{port: 80}}]}}\n---\napiVersion: v1\nkind: Endpoints\nmetadata: {{name: {name}, namespace: \
+             {namespace}}}\nsubsets: [{{addresses: [{{ip: {first}}}, {{ip: {second}}}], ports: [{{port: 80}}]}}]\n"
+        )
+    };
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: db, namespace: n1, labels: {{tier: b}}}}\n\
+         spec: {{selector: {{app: {behind}}}, ports: [{{port: 80}}]}}\n{}{}",
+        named("n0", "named", NAMED_BACKENDS),
+        named("default", "kubernetes", API_SERVER)
+    )
 }
 
 /// An address of a name that the pod with a number has got from DNS.
@@ -63,6 +87,7 @@ impl Cluster {
         let group =
             CidrGroup { meta: meta("", "outside"), blocks: vec![block("203.0.113.0/24"), block("2001:db8::/32")] };
         objects.push(Object::CidrGroup(Arc::new(group)));
+        objects.extend(read("services.yaml", &services(self.behind)).objects);
         objects.extend(self.stances.iter().cloned().map(|object| Object::Stance(Arc::new(object))));
         let node = |name: &str, team: &str, addresses: [&str; 2]| Node {
             name: Arc::from(name),
@@ -126,17 +151,26 @@ pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
         vec(cilium(), 0..4),
         vec(stance(), 0..3),
         vec(heard(), 0..8),
-        prop::bool::weighted(0.2),
+        (select(&["a", "b", "c"][..]), prop::bool::weighted(0.2)),
     )
         .prop_map(
-            |(namespaces, mut pods, mut policies, mut tiered, mut cilium, mut stances, heard, cidr_excludes_pods)| {
+            |(
+                namespaces,
+                mut pods,
+                mut policies,
+                mut tiered,
+                mut cilium,
+                mut stances,
+                heard,
+                (behind, cidr_excludes_pods),
+            )| {
                 let number = |meta: &mut Meta, at: usize| meta.name.name = Arc::from(format!("{}{at}", meta.name.name));
                 pods.iter_mut().enumerate().for_each(|(at, pod)| number(&mut pod.meta, at));
                 policies.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
                 tiered.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
                 cilium.iter_mut().enumerate().for_each(|(at, policy)| number(&mut policy.meta, at));
                 stances.iter_mut().enumerate().for_each(|(at, stance)| number(&mut stance.meta, at));
-                Cluster { namespaces, pods, policies, tiered, cilium, stances, heard, cidr_excludes_pods }
+                Cluster { namespaces, pods, policies, tiered, cilium, stances, heard, behind, cidr_excludes_pods }
             },
         )
 }
