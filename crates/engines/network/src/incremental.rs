@@ -98,10 +98,8 @@ impl Compiler {
                 if snapshot.node_at(*address).is_some() {
                     return None;
                 }
-                // Where another pod has it now, that is one of those that changed.
-                if snapshot.pod_at(*address).is_none() {
-                    patch.addresses.insert(*address, None);
-                }
+                // Where another pod has it now, that one changed as well, and is told below.
+                patch.addresses.insert(*address, None);
             }
         }
         let mut noted = Noted::default();

@@ -205,3 +205,22 @@ fn what_pods_learn_and_forget_is_followed_in_parts() {
         before = snapshot;
     }
 }
+
+#[test]
+fn a_policy_that_is_the_first_to_name_what_pods_have_learnt_is_followed_in_parts() {
+    let heard = [("a/web", "www.example.com", "203.0.113.7"), ("b/api", "www.example.com", "203.0.113.8")];
+    let named = knowing(&world(POLICIES).snapshot, &heard);
+    let mut unnamed = named.clone();
+    unnamed.policies.cilium.retain(|name, _| *name.name != *"names");
+    let mut compiler = Compiler::default();
+    let mut program = compiler.compile(&unnamed);
+    let difference = Difference::between(&unnamed, &named).expect("one policy differs");
+    let Change::Patch(patch) = compiler.change(&program, &named, &difference) else { panic!("all is compiled again") };
+    program.patch(patch);
+    for from in named.pods.keys().filter(|from| !named.pods[*from].host_network) {
+        for host in ["203.0.113.7", "203.0.113.8"] {
+            let opens = heard.iter().any(|(pod, _, known)| *pod == from.to_string() && *known == host);
+            assert_eq!(may(&named, &program, from, address(host), 443), opens, "{from} to {host}");
+        }
+    }
+}

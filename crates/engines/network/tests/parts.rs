@@ -156,6 +156,7 @@ fn what_services_are_for_is_followed() {
         ("it is one again", with(&[pod("a", "db2", "app: db", "10.244.1.9")])),
         ("it goes, and its address stays behind another Service", with(&[shop(&["10.244.1.9"])])),
         ("a pod takes the address", with(&[shop(&["10.244.1.9"]), pod("b", "x", "app: x", "10.244.1.9")])),
+        ("the pod goes", with(&[shop(&["10.244.1.9"])])),
         ("addresses outside, of a node, of a pod", with(&[shop(&["203.0.113.7", "192.168.0.2", "10.244.2.2"])])),
         ("they go", with(&[shop(&["203.0.113.8"])])),
         ("the API server comes", with(&[api(&["192.168.0.1"])])),
