@@ -159,6 +159,8 @@ fn what_services_are_for_is_followed() {
         ("the pod goes", with(&[shop(&["10.244.1.9"])])),
         ("addresses outside, of a node, of a pod", with(&[shop(&["203.0.113.7", "192.168.0.2", "10.244.2.2"])])),
         ("they go", with(&[shop(&["203.0.113.8"])])),
+        ("a Service names a pod", with(&[shop(&["10.244.1.9"]), pod("b", "x", "app: x", "10.244.1.9")])),
+        ("the pod goes and leaves it", with(&[shop(&["10.244.1.9"])])),
         ("the API server comes", with(&[api(&["192.168.0.1"])])),
         ("the API server moves out", with(&[api(&["203.0.113.7"])])),
         ("the API server is a pod", with(&[api(&["10.244.2.2"])])),
