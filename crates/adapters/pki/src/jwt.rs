@@ -5,6 +5,7 @@ use crate::jws::{JwsError, Unverified};
 use lictor_model::{InvalidSpiffeId, SpiffeId, TrustDomain};
 use rustls_pki_types::UnixTime;
 use serde_json::{Map, Number, Value};
+use std::ops::Deref;
 
 /// How many seconds after its expiry a token is still taken, and before its start already.
 ///
@@ -103,12 +104,23 @@ pub enum TokenError {
 /// # Errors
 /// The first rule that the token breaks.
 pub fn verify_token(token: &str, bundle: &Bundle, audience: &str, now: UnixTime) -> Result<JwtSvid, TokenError> {
+    verify_by(token, |_| bundle, audience, now)
+}
+
+/// As [`verify_token`]; `bundle` says which bundle judges the identity that the token claims.
+pub(crate) fn verify_by<B: Deref<Target = Bundle>>(
+    token: &str,
+    bundle: impl FnOnce(&SpiffeId) -> B,
+    audience: &str,
+    now: UnixTime,
+) -> Result<JwtSvid, TokenError> {
     let token = Unverified::read(token)?;
     let id = subject(&token.claims)?;
+    let bundle = bundle(&id);
     if id.trust_domain_str() != bundle.trust_domain().as_str() {
         return Err(TokenError::TrustDomain { wanted: bundle.trust_domain().clone(), seen: id });
     }
-    check_signature(&token, bundle)?;
+    check_signature(&token, &bundle)?;
     let meant = audiences(&token.claims)?;
     if !meant.iter().any(|one| one == audience) {
         return Err(TokenError::Audience { wanted: audience.to_owned() });

@@ -1,9 +1,13 @@
-//! The SVIDs and bundle of this process, shared by everything that speaks TLS, and news of their changes.
+//! The SVIDs and bundles of this process, shared by everything that speaks TLS, and news of their changes.
+
+mod foreign;
+
+pub use foreign::{ForeignBundles, OwnTrustDomain};
 
 use crate::bundle::Bundle;
 use crate::svid::Svid;
 use crate::tokens::TokenAuthority;
-use lictor_model::SpiffeId;
+use lictor_model::{SpiffeId, TrustDomain};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,8 +25,10 @@ pub enum Change {
     Inserted(SpiffeId),
     /// An identity has no SVID any more.
     Removed(SpiffeId),
-    /// Other authorities are believed.
+    /// Other authorities are believed about the own trust domain.
     Bundle,
+    /// Other authorities are believed about this foreign trust domain, or none any more.
+    Foreign(TrustDomain),
 }
 
 /// Keeps a listener informed; dropping it ends that.
@@ -44,14 +50,23 @@ struct Shared {
 struct State {
     svids: HashMap<SpiffeId, (Arc<Svid>, u64)>,
     bundle: Arc<Bundle>,
+    /// Replaced as a whole, so that whoever reads it has one state.
+    foreign: Arc<ForeignBundles>,
     tokens: Option<Arc<TokenAuthority>>,
+    token_issuer: Option<Arc<str>>,
 }
 
 impl Keyring {
     /// A keyring without identities that believes `bundle`.
     pub fn new(bundle: Bundle) -> Self {
         Self(Arc::new(Shared {
-            state: RwLock::new(State { svids: HashMap::new(), bundle: Arc::new(bundle), tokens: None }),
+            state: RwLock::new(State {
+                svids: HashMap::new(),
+                bundle: Arc::new(bundle),
+                foreign: Arc::default(),
+                tokens: None,
+                token_issuer: None,
+            }),
             listeners: RwLock::default(),
             generation: AtomicU64::new(0),
             next_listener: AtomicU64::new(0),
@@ -63,7 +78,7 @@ impl Keyring {
         self.read().svids.get(id).cloned()
     }
 
-    /// Whom to believe now.
+    /// Whom to believe about the own trust domain now.
     pub fn bundle(&self) -> Arc<Bundle> {
         Arc::clone(&self.read().bundle)
     }
@@ -130,6 +145,17 @@ impl Keyring {
         self.write().tokens = Some(tokens);
     }
 
+    /// The `iss` claim of the tokens that are made here, if they are to have one (RFC 7519, section 4.1.1).
+    pub fn token_issuer(&self) -> Option<Arc<str>> {
+        self.read().token_issuer.clone()
+    }
+
+    /// Names the issuer in tokens from now on: the URL below which an OpenID Connect discovery document says where
+    /// the keys are.
+    pub fn set_token_issuer(&self, issuer: Option<Arc<str>>) {
+        self.write().token_issuer = issuer;
+    }
+
     /// Calls `listener` after every change, on the thread that made it; it must not block.
     pub fn subscribe(&self, listener: impl Fn(&Change) + Send + Sync + 'static) -> Subscription {
         let key = self.0.next_listener.fetch_add(1, Ordering::Relaxed);
@@ -177,6 +203,7 @@ impl fmt::Debug for Keyring {
         let state = self.read();
         f.debug_struct("Keyring")
             .field("trust_domain", &state.bundle.trust_domain().as_str())
+            .field("foreign", &state.foreign.len())
             .field("identities", &state.svids.len())
             .field("generation", &self.generation())
             .finish_non_exhaustive()

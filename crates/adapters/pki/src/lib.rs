@@ -1,10 +1,11 @@
 //! Keys, certificates and trust: X.509-SVIDs, who signs them, and who is believed.
 //!
 //! **Purpose.** A [`CertificateAuthority`] signs for one trust domain. An [`Svid`] is what a workload shows, a
-//! [`Bundle`] is what it believes, a [`Keyring`] holds both for every identity of this process and tells when they
-//! change. [`verify()`] reads a peer's chain; [`tls`] makes mutual TLS out of all of it. A [`TokenAuthority`] signs
-//! JWT-SVIDs, [`verify_token`] reads them; a bundle travels as JSON ([`Bundle::from_jwks`]). [`Authorities`] are those of
-//! a trust domain through their lives, under a root of their own or an [`Upstream`].
+//! [`Bundle`] is what it believes about a trust domain, a [`Keyring`] holds both for every identity of this process,
+//! foreign trust domains' bundles each by itself, and tells when they change. [`verify()`] reads a peer's chain; [`tls`]
+//! makes mutual TLS out of all of it. A [`TokenAuthority`] signs JWT-SVIDs, [`verify_token`] reads them; a bundle travels
+//! as JSON ([`Bundle::from_jwks`]). [`Authorities`] are those of a trust domain through their lives, under a root of
+//! their own or an [`Upstream`].
 //!
 //! ```text
 //!  CertificateAuthority --issue--> Svid ----+
@@ -17,6 +18,7 @@
 //! **Invariants.**
 //! - A name in a certificate is believed only after path validation against the bundle of *that name's* trust
 //!   domain, and only if it is the certificate's one URI name.
+//! - Bundles of different trust domains are never merged: the name in a certificate or token chooses the bundle.
 //! - A certificate signs certificates, a token key tokens; neither is taken for the other.
 //! - A verifier reads the bundle that the keyring holds *now*; nothing is resumed from an earlier handshake.
 //! - No key is printed: `Debug` elides it, memory is wiped when it is dropped.
@@ -54,7 +56,7 @@ pub use jwks::{IgnoredKey, InvalidBundle, NoJwk, ReadBundle, Unusable};
 pub use jws::{Algorithm, JwsError};
 pub use jwt::{JwtSvid, LEEWAY, TokenError, verify_token};
 pub use key_id::{authority_key_id, serial_number, subject_key_id};
-pub use keyring::{Change, Keyring, Subscription};
+pub use keyring::{Change, ForeignBundles, Keyring, OwnTrustDomain, Subscription};
 pub use pem::InvalidAuthorityFile;
 pub use sealed::{InvalidSecret, OpenError, SealError, SealingKey, Secret};
 pub use signing::SigningFault;

@@ -141,6 +141,22 @@ impl TokenAuthority {
         now: OffsetDateTime,
         lifetime: Duration,
     ) -> Result<String, TokenIssueError> {
+        self.issue_from(None, id, audience, now, lifetime)
+    }
+
+    /// As [`issue`](Self::issue), with `issuer` as `iss` (RFC 7519, section 4.1.1): verifiers of OpenID Connect look for
+    /// the keys below that URL. SPIFFE gives it no meaning.
+    ///
+    /// # Errors
+    /// As [`issue`](Self::issue).
+    pub fn issue_from(
+        &self,
+        issuer: Option<&str>,
+        id: &SpiffeId,
+        audience: &[String],
+        now: OffsetDateTime,
+        lifetime: Duration,
+    ) -> Result<String, TokenIssueError> {
         if id.trust_domain_str() != self.trust_domain.as_str() {
             return Err(TokenIssueError::TrustDomain { wanted: self.trust_domain.clone(), seen: id.clone() });
         }
@@ -163,12 +179,13 @@ impl TokenAuthority {
             [one] => json!(one),
             several => json!(several),
         };
-        let claims = Map::from_iter([
+        let mut claims = Map::from_iter([
             ("sub".to_owned(), json!(id.as_str())),
             ("aud".to_owned(), audience),
             ("exp".to_owned(), json!(expires_at)),
             ("iat".to_owned(), json!(issued_at)),
         ]);
+        claims.extend(issuer.map(|issuer| ("iss".to_owned(), json!(issuer))));
         let token = self.sign(&claims)?;
         self.tally.note(expires_at);
         Ok(token)

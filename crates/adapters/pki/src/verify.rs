@@ -4,6 +4,7 @@ use crate::bundle::Bundle;
 use crate::signing::{SigningFault, check_signer, uri_names};
 use lictor_model::{InvalidSpiffeId, SpiffeId, TrustDomain};
 use rustls_pki_types::{CertificateDer, UnixTime};
+use std::ops::Deref;
 use std::time::Duration;
 use time::OffsetDateTime;
 use webpki::{EndEntityCert, KeyUsage};
@@ -111,13 +112,14 @@ pub fn verify(
     usage: Usage,
 ) -> Result<SpiffeId, PeerError> {
     let (leaf, intermediates) = chain.split_first().ok_or(PeerError::NoCertificate)?;
-    verify_leaf(leaf, intermediates, bundle, now, usage)
+    verify_leaf(leaf, intermediates, |_| bundle, now, usage)
 }
 
-pub(crate) fn verify_leaf(
+/// As [`verify`]; `bundle` says which bundle judges the identity that the leaf claims.
+pub(crate) fn verify_leaf<B: Deref<Target = Bundle>>(
     leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
-    bundle: &Bundle,
+    bundle: impl FnOnce(&SpiffeId) -> B,
     now: UnixTime,
     usage: Usage,
 ) -> Result<SpiffeId, PeerError> {
@@ -126,6 +128,8 @@ pub(crate) fn verify_leaf(
     if id.path().is_empty() {
         return Err(PeerError::NoPath { seen: id });
     }
+    let bundle = bundle(&id);
+    // Whoever chose it, a bundle speaks for its own trust domain only (SPIFFE Federation, section 7.3).
     if id.trust_domain_str() != bundle.trust_domain().as_str() {
         return Err(PeerError::TrustDomain { wanted: bundle.trust_domain().clone(), seen: id });
     }

@@ -1,5 +1,7 @@
 //! Both ends in memory; what counts is what the *other* end sees.
 
+mod foreign;
+
 use super::{ConfigCache, Peers, client_config, no_name, peer_identity, server_config};
 use crate::forge::{self, Forge};
 use crate::{CertificateAuthority, Keyring, Svid};

@@ -1,4 +1,4 @@
-//! Peers are judged by the bundle that the keyring holds at the moment of the handshake.
+//! Peers are judged by the bundle that the keyring holds for their trust domain at the moment of the handshake.
 
 use super::provider;
 use crate::keyring::Keyring;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Whom a client accepts as its server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Peers {
-    /// Any workload of the trust domain.
+    /// Any workload of a trust domain that is believed.
     Any,
     /// One of these.
     Only(Arc<[SpiffeId]>),
@@ -58,7 +58,7 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), PeerError> {
-        let seen = verify_leaf(leaf, intermediates, &self.keyring.bundle(), now, self.usage)?;
+        let seen = verify_leaf(leaf, intermediates, |id| self.keyring.bundle_for(id), now, self.usage)?;
         if self.peers.contain(&seen) { Ok(()) } else { Err(PeerError::Unexpected { seen }) }
     }
 

@@ -67,7 +67,7 @@ impl Streams {
                     streams.remove(id);
                 }
             }
-            Change::Bundle => streams.values().for_each(|sender| sender.send_modify(|()| ())),
+            Change::Bundle | Change::Foreign(_) => streams.values().for_each(|sender| sender.send_modify(|()| ())),
         }
     }
 
