@@ -46,7 +46,7 @@ impl Feed {
         Self { streams, _subscription: subscription }
     }
 
-    /// Told of every later change that concerns one of `ids`; the bundle concerns everyone.
+    /// Told of every later change that concerns one of `ids`; bundles concern everyone.
     pub(super) fn subscribe<'i>(&self, ids: impl Iterator<Item = &'i SpiffeId>) -> Updates {
         let mut streams = self.streams.lock();
         let mut one = |id: &SpiffeId| streams.entry(id.clone()).or_insert_with(|| watch::Sender::new(())).subscribe();

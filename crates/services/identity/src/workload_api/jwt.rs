@@ -3,7 +3,7 @@
 use super::states::{State, denied};
 use crate::needs::Identity;
 use lictor_model::SpiffeId;
-use lictor_pki::{Bundle, TokenAuthority, unix_time, verify_token};
+use lictor_pki::{Keyring, TokenAuthority, unix_time};
 use lictor_wire::workload::{
     JwtBundlesResponse, Jwtsvid, JwtsvidRequest, JwtsvidResponse, ValidateJwtsvidRequest, ValidateJwtsvidResponse,
 };
@@ -25,6 +25,7 @@ pub(super) fn svids(
     request: &JwtsvidRequest,
     own: &[Identity],
     tokens: &TokenAuthority,
+    issuer: Option<&str>,
 ) -> Result<JwtsvidResponse, Status> {
     if request.audience.is_empty() || request.audience.iter().any(String::is_empty) {
         return Err(Status::invalid_argument("expected one audience or more, none of them empty"));
@@ -35,7 +36,8 @@ pub(super) fn svids(
     let svid = |identity: &Identity| {
         let Identity { id, hint, jwt_lifetime, .. } = identity;
         let lifetime = jwt_lifetime.unwrap_or(LIFETIME);
-        let token = tokens.issue(id, &request.audience, OffsetDateTime::now_utc(), lifetime).map_err(|error| {
+        let issued = tokens.issue_from(issuer, id, &request.audience, OffsetDateTime::now_utc(), lifetime);
+        let token = issued.map_err(|error| {
             tracing::error!(%id, %error, "no token was issued");
             Status::internal("no token could be issued")
         })?;
@@ -48,17 +50,17 @@ pub(super) fn svids(
 
 /// The keys that tokens are verified with, and no others (section 6.2.2).
 pub(super) fn bundles_message(state: &State) -> Option<JwtBundlesResponse> {
-    let trust_domain = format!("spiffe://{}", state.bundle.trust_domain());
-    Some(JwtBundlesResponse { bundles: [(trust_domain, state.bundle.jwt_jwks().into_bytes())].into() })
+    let bundles = state.bundles().map(|(trust_domain, bundle)| (trust_domain, bundle.jwt_jwks().into_bytes()));
+    Some(JwtBundlesResponse { bundles: bundles.collect() })
 }
 
-/// What a token proves to `audience`, with every claim that it has.
+/// What a token of the own or a federated trust domain proves to `audience`, with every claim that it has.
 ///
 /// Source: section 6.2.3.
 ///
 /// # Errors
 /// `InvalidArgument` if something is missing, or the token proves nothing, with the reason.
-pub(super) fn validate(request: &ValidateJwtsvidRequest, bundle: &Bundle) -> Result<ValidateJwtsvidResponse, Status> {
+pub(super) fn validate(request: &ValidateJwtsvidRequest, keyring: &Keyring) -> Result<ValidateJwtsvidResponse, Status> {
     if request.audience.is_empty() {
         return Err(Status::invalid_argument("expected the audience that the token is meant for"));
     }
@@ -66,7 +68,8 @@ pub(super) fn validate(request: &ValidateJwtsvidRequest, bundle: &Bundle) -> Res
         return Err(Status::invalid_argument("expected a token"));
     }
     let now = unix_time(OffsetDateTime::now_utc());
-    let svid = verify_token(&request.svid, bundle, &request.audience, now)
+    let svid = keyring
+        .verify_token(&request.svid, &request.audience, now)
         .map_err(|error| Status::invalid_argument(error.to_string()))?;
     Ok(ValidateJwtsvidResponse { spiffe_id: svid.id.to_string(), claims: Some(object(&svid.claims)) })
 }

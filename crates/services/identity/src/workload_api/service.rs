@@ -93,7 +93,8 @@ impl SpiffeWorkloadApi for WorkloadApi {
     async fn fetch_jwtsvid(&self, request: Request<JwtsvidRequest>) -> Result<Response<JwtsvidResponse>, Status> {
         let (pod, _) = self.authorize(&request)?;
         let tokens = self.keyring.tokens().ok_or_else(no_tokens)?;
-        jwt::svids(&request.into_inner(), pod.identities(), &tokens).map(Response::new)
+        let issuer = self.keyring.token_issuer();
+        jwt::svids(&request.into_inner(), pod.identities(), &tokens, issuer.as_deref()).map(Response::new)
     }
 
     async fn fetch_jwt_bundles(
@@ -108,7 +109,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
         request: Request<ValidateJwtsvidRequest>,
     ) -> Result<Response<ValidateJwtsvidResponse>, Status> {
         self.authorize(&request)?;
-        jwt::validate(&request.into_inner(), &self.keyring.bundle()).map(Response::new)
+        jwt::validate(&request.into_inner(), &self.keyring).map(Response::new)
     }
 }
 
@@ -135,11 +136,12 @@ fn svid_message(state: &State) -> Option<X509svidResponse> {
         hint: hint.to_string(),
     };
     let svids = state.svids.as_ref()?.iter().map(svid).collect();
-    Some(X509svidResponse { svids, ..X509svidResponse::default() })
+    // The own bundle stands beside the SVID, the others here (section 5.2.1).
+    let federated_bundles = state.bundles().skip(1).map(|(name, bundle)| (name, bundle.concatenated_der())).collect();
+    Some(X509svidResponse { svids, federated_bundles, ..X509svidResponse::default() })
 }
 
 fn bundles_message(state: &State) -> Option<X509BundlesResponse> {
-    let trust_domain = format!("spiffe://{}", state.bundle.trust_domain());
-    let bundles = [(trust_domain, state.bundle.concatenated_der())].into();
+    let bundles = state.bundles().map(|(name, bundle)| (name, bundle.concatenated_der())).collect();
     Some(X509BundlesResponse { bundles, ..X509BundlesResponse::default() })
 }

@@ -5,7 +5,7 @@ use super::feed::Updates;
 use crate::needs::Identity;
 use crate::registry::Pod;
 use futures::Stream;
-use lictor_pki::{Bundle, Keyring, Svid};
+use lictor_pki::{Bundle, ForeignBundles, Keyring, Svid};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -21,6 +21,18 @@ pub(super) struct State {
     /// One for each identity of the pod, in their order, with its hint; missing until all of them are issued.
     pub(super) svids: Option<Vec<(Arc<Svid>, Arc<str>)>>,
     pub(super) bundle: Arc<Bundle>,
+    /// The foreign trust domains that the caller's own is federated with.
+    pub(super) foreign: Arc<ForeignBundles>,
+}
+
+impl State {
+    /// Every bundle with the SPIFFE ID of its trust domain, which is its name in all messages; the own one first.
+    pub(super) fn bundles(&self) -> impl Iterator<Item = (String, &Bundle)> {
+        let foreign = self.foreign.values().map(|bundle| &**bundle);
+        std::iter::once(&*self.bundle)
+            .chain(foreign)
+            .map(|bundle| (format!("spiffe://{}", bundle.trust_domain()), bundle))
+    }
 }
 
 /// Who gets the states, and what ends them.
@@ -28,7 +40,7 @@ pub(super) struct Recipient {
     pub(super) pod: Arc<Pod>,
     pub(super) peer: Peer,
     pub(super) keyring: Keyring,
-    /// Told when an SVID of the pod or the bundle changes.
+    /// Told when an SVID of the pod or a bundle changes.
     pub(super) updates: Updates,
     /// Closed when the server stops.
     pub(super) stopped: watch::Receiver<()>,
@@ -105,6 +117,10 @@ impl<M: PartialEq> Sending<M> {
 impl Recipient {
     fn state(&self) -> State {
         let issued = |identity: &Identity| Some((self.keyring.svid(&identity.id)?.0, Arc::clone(&identity.hint)));
-        State { svids: self.pod.identities().iter().map(issued).collect(), bundle: self.keyring.bundle() }
+        State {
+            svids: self.pod.identities().iter().map(issued).collect(),
+            bundle: self.keyring.bundle(),
+            foreign: self.keyring.foreign(),
+        }
     }
 }

@@ -19,9 +19,17 @@ impl Process {
 
     /// The only bundle of the next message, with the name that it has there.
     fn jwt_bundle(&mut self) -> (String, String) {
+        let [only] = <[_; 1]>::try_from(self.jwt_bundles()).unwrap();
+        only
+    }
+
+    /// The bundles of the next message, by name.
+    fn jwt_bundles(&mut self) -> Vec<(String, String)> {
         let message = JwtBundlesResponse::decode(bytes(&self.answer("bundles")).as_slice()).unwrap();
-        let [(name, text)] = <[_; 1]>::try_from(Vec::from_iter(message.bundles)).unwrap();
-        (name, String::from_utf8(text).unwrap())
+        let texts = message.bundles.into_iter().map(|(name, text)| (name, String::from_utf8(text).unwrap()));
+        let mut bundles: Vec<_> = texts.collect();
+        bundles.sort();
+        bundles
     }
 
     fn validated(&mut self, audience: &str, token: &str) -> ValidateJwtsvidResponse {
@@ -136,4 +144,37 @@ async fn bundles_for_tokens_are_complete_states_without_certificates() {
     assert!(process.nothing_for(Duration::from_millis(200)));
     node.remove("a");
     assert_eq!(process.stream_end(), ("PermissionDenied".to_owned(), "no identity issued".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_of_a_federated_trust_domain_are_validated_until_the_federation_ends() {
+    let node = Node::start("jwt-federated").await;
+    let mut process = node.process(&node.pod("a", A));
+    process.connect();
+    let other = node.federate("other.example");
+    process.order("jwt-bundles");
+    let name = |trust_domain: &str| format!("spiffe://{trust_domain}");
+    let wanted = [(name("other.example"), other.bundle(1).jwt_jwks()), (name("td.example"), node.bundle().jwt_jwks())];
+    assert_eq!(process.jwt_bundles(), wanted);
+    let id = "spiffe://other.example/ns/shop/sa/a".parse().unwrap();
+    let token = other.tokens().issue(&id, &["shop".to_owned()], now(), time::Duration::HOUR).unwrap();
+    assert_eq!(process.validated("shop", &token).spiffe_id, id.as_str());
+    node.end_federation("other.example");
+    let (code, message) = process.refusal_of(&format!("validate shop {token}"));
+    assert!(code == "InvalidArgument" && message.contains("trust domain td.example"), "{code} {message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_name_their_issuer_when_there_is_one() {
+    let node = Node::start("jwt-issuer").await;
+    let mut process = node.process(&node.pod("a", A));
+    process.connect();
+    let mut issuer = || {
+        let (_, token) = process.token("shop", "");
+        let svid = verify_token(&token, &node.bundle(), "shop", unix_time(now())).expect("a proof");
+        svid.claims.get("iss").cloned()
+    };
+    assert_eq!(issuer(), None);
+    node.set_token_issuer("https://oidc.td.example");
+    assert_eq!(issuer(), Some("https://oidc.td.example".into()));
 }

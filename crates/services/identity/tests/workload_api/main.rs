@@ -44,6 +44,29 @@ async fn two_pods_get_their_own_svid_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bundles_of_federated_trust_domains_come_beside_the_own_one_and_go() {
+    let node = Node::start("federated").await;
+    let a = node.pod("a", A);
+    let mut process = node.process(&a);
+    process.connect();
+    process.watch();
+    assert_eq!(process.next_state().federated(), []);
+    let named = |name: &str, bundle: &lictor_pki::Bundle| (format!("spiffe://{name}"), bundle.concatenated_der());
+    let other = node.federate("other.example");
+    let other = named("other.example", &other.bundle(1));
+    let state = process.next_state();
+    assert_eq!((state.federated(), state.proves(&node.bundle())), (vec![other.clone()], A.to_owned()));
+    let third = named("third.example", &node.federate("third.example").bundle(1));
+    assert_eq!(process.next_state().federated(), [other.clone(), third.clone()]);
+    node.end_federation("third.example");
+    assert_eq!(process.next_state().federated(), std::slice::from_ref(&other));
+
+    let mut verifier = node.process(&a);
+    verifier.connect();
+    assert_eq!(verifier.fetch_bundles(), [other, named("td.example", &node.bundle())]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_outside_every_pod_gets_nothing() {
     let node = Node::start("outside").await;
     node.pod("a", A);

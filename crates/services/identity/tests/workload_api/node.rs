@@ -116,6 +116,22 @@ impl Node {
         self.keyring.set_bundle(bundle);
     }
 
+    /// Federates with a trust domain of this name, and returns its authority.
+    pub(crate) fn federate(&self, trust_domain: &str) -> CertificateAuthority {
+        let other = CertificateAuthority::new(trust_domain.parse().unwrap(), now(), time::Duration::DAY).unwrap();
+        assert!(self.keyring.set_foreign(other.bundle(1)).unwrap());
+        other
+    }
+
+    pub(crate) fn end_federation(&self, trust_domain: &str) {
+        assert!(self.keyring.remove_foreign(&trust_domain.parse().unwrap()));
+    }
+
+    /// Names the issuer in tokens from now on.
+    pub(crate) fn set_token_issuer(&self, issuer: &str) {
+        self.keyring.set_token_issuer(Some(issuer.into()));
+    }
+
     pub(crate) fn bundle(&self) -> Bundle {
         (*self.keyring.bundle()).clone()
     }
@@ -223,7 +239,9 @@ impl Process {
     pub(crate) fn fetch_bundles(&mut self) -> Vec<(String, Vec<u8>)> {
         self.order("bundles");
         let message = X509BundlesResponse::decode(bytes(&self.answer("bundles")).as_slice()).unwrap();
-        message.bundles.into_iter().collect()
+        let mut bundles: Vec<_> = message.bundles.into_iter().collect();
+        bundles.sort();
+        bundles
     }
 
     pub(crate) fn watch(&mut self) {
@@ -305,6 +323,13 @@ impl State {
 
     pub(crate) fn only_id(&self) -> &str {
         &self.only().spiffe_id
+    }
+
+    /// The foreign bundles beside the SVID, by trust domain.
+    pub(crate) fn federated(&self) -> Vec<(String, Vec<u8>)> {
+        let mut bundles: Vec<_> = self.0.federated_bundles.clone().into_iter().collect();
+        bundles.sort();
+        bundles
     }
 
     pub(crate) fn leaf(&self) -> &[u8] {
