@@ -16,6 +16,7 @@ mod kernel_record;
 mod open_flows;
 mod services;
 mod standing;
+mod trust;
 
 use anyhow::{Context, Result};
 use lictor_authz::{Capabilities, PolicyStatus};
@@ -25,7 +26,7 @@ use lictor_identity::{Attestor, Ca, Cgroup, Issuer, Registration, Registry, rand
 use lictor_manifest::Finding;
 use lictor_model::{DecisionIds, Name, Record};
 use lictor_network::{Compiler, Program};
-use lictor_pki::Keyring;
+use lictor_pki::{Keyring, Subscription};
 use lictor_proxy::{PodSockets, Proxy, View};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -86,6 +87,7 @@ pub struct Node {
     ca: Ca,
     view: watch::Sender<Arc<View>>,
     ids: Arc<DecisionIds>,
+    _trust: Subscription,
     _tasks: JoinSet<()>,
 }
 
@@ -107,9 +109,11 @@ impl Node {
         let first = Arc::new(View {
             network: Arc::new(compiler.compile(&snapshot)),
             authorization: Arc::new(authorization),
+            federated: Arc::default(),
             snapshot,
         });
         let (view, views) = watch::channel(first);
+        let trust = trust::follow(&keyring, &view);
         let ids = Arc::new(DecisionIds::default());
         let proxy = Proxy::start(
             lictor_proxy::Settings::default(),
@@ -131,7 +135,17 @@ impl Node {
         });
         tasks.spawn(kernel_record::record(events, views, Arc::clone(&ids), sink));
         tasks.spawn(sweep(Arc::clone(&datapath)));
-        Ok(Self { datapath, compiler: Mutex::new(compiler), proxy, registry, ca, view, ids, _tasks: tasks })
+        Ok(Self {
+            datapath,
+            compiler: Mutex::new(compiler),
+            proxy,
+            registry,
+            ca,
+            view,
+            ids,
+            _trust: trust,
+            _tasks: tasks,
+        })
     }
 
     /// Takes a pod in: its identity, its gates, and the capture of its traffic if it is enrolled.
@@ -185,7 +199,11 @@ impl Node {
             compiler.forget();
             return Err(refused.into());
         }
-        self.view.send_replace(Arc::new(View { snapshot, network: Arc::clone(&network), authorization }));
+        let program = Arc::clone(&network);
+        self.view.send_modify(|view| {
+            let federated = Arc::clone(&view.federated);
+            *view = Arc::new(View { snapshot, network: program, authorization, federated });
+        });
         Ok(network)
     }
 

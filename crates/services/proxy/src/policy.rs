@@ -3,9 +3,10 @@
 use lictor_authz::Program as Authorization;
 use lictor_cluster::Snapshot;
 use lictor_model::{
-    By, Direction, Established, Http, Layer, Mode, Name, PolicyRef, Protocol, Request, SpiffeId, Verdict,
+    By, Direction, Established, Http, Layer, Mode, Name, PolicyRef, Protocol, Request, SpiffeId, TrustDomain, Verdict,
 };
 use lictor_network::{Asked, Program as Network, Sayable};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ pub struct View {
     pub network: Arc<Network>,
     /// Authorization and the demands on the transport, compiled.
     pub authorization: Arc<Authorization>,
+    /// The foreign trust domains whose workloads are believed, beside those of the cluster's own.
+    pub federated: Arc<BTreeSet<TrustDomain>>,
 }
 
 /// A connection into a pod, or out of it to where no other proxy takes it.
@@ -236,9 +239,21 @@ impl View {
                 By::Unknown(format!("{proven} came from {source}, which is {} ({})", owner.name, owner.identity));
             return ruling.then(Layer::Transport, Verdict::Deny, Mode::Enforce, other);
         }
+        if let Transport::Tunnel(proven) = transport
+            && !self.believes(proven)
+        {
+            let ended = By::Unknown(format!("{proven} is of a trust domain that is not federated with any more"));
+            return ruling.then(Layer::Transport, Verdict::Deny, Mode::Enforce, ended);
+        }
         let demand = self.authorization.transport(pod, destination.port());
         let verdict = demand.verdict(matches!(transport, Transport::Tunnel(_)));
         ruling.then(Layer::Transport, verdict, demand.stance, demand.by)
+    }
+
+    /// Whether the trust domain of a peer is believed: at the handshake it was, but that may be a while ago.
+    fn believes(&self, proven: &SpiffeId) -> bool {
+        proven.trust_domain_str() == self.snapshot.trust_domain.as_str()
+            || self.federated.contains(&proven.trust_domain())
     }
 
     fn segmentation(

@@ -109,7 +109,12 @@ pub(crate) fn view(policies: &str, revision: u64) -> Arc<View> {
     let (snapshot, _) = Snapshot::build(&reading.objects, &cluster, &mut addresses, Revision(revision));
     let (authorization, _) = lictor_authz::Program::compile(&snapshot, Capabilities::default());
     let network = lictor_network::compile(&snapshot);
-    Arc::new(View { snapshot: Arc::new(snapshot), network: Arc::new(network), authorization: Arc::new(authorization) })
+    Arc::new(View {
+        snapshot: Arc::new(snapshot),
+        network: Arc::new(network),
+        authorization: Arc::new(authorization),
+        federated: Arc::default(),
+    })
 }
 
 /// Runs a test on one thread, with tasks that need not be sent.
@@ -176,6 +181,18 @@ impl Bench {
     pub(crate) fn apply(&self, policies: &str) {
         self.revision.set(self.revision.get() + 1);
         self.policy.send_replace(view(policies, self.revision.get()));
+    }
+
+    /// Believes these foreign trust domains, and no others, from now on.
+    pub(crate) fn federate(&self, bundles: &[lictor_pki::Bundle]) {
+        for gone in self.keyring.foreign().keys() {
+            self.keyring.remove_foreign(gone);
+        }
+        for bundle in bundles {
+            self.keyring.set_foreign(bundle.clone()).expect("a foreign bundle");
+        }
+        let federated = Arc::new(bundles.iter().map(|bundle| bundle.trust_domain().clone()).collect());
+        self.policy.send_modify(|view| *view = Arc::new(View { federated, ..(**view).clone() }));
     }
 
     /// An application of `shop/db`.

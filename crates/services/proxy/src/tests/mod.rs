@@ -6,6 +6,7 @@
 pub(crate) mod bench;
 pub(crate) mod net;
 
+mod federated;
 mod first_bytes;
 mod http;
 mod measure;
