@@ -38,6 +38,7 @@ mod jws;
 mod jwt;
 mod key_id;
 mod keyring;
+mod oidc;
 mod pem;
 mod sealed;
 mod signing;

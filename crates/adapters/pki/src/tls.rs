@@ -5,6 +5,7 @@
 //! handshakes are rare enough to be whole.
 
 mod cache;
+pub mod endpoint;
 mod verifier;
 
 pub use cache::{ConfigCache, ConfigError};

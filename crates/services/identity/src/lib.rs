@@ -2,8 +2,8 @@
 //!
 //! **Purpose.** A [`Registry`] knows the pods of this node by their cgroups. The [`Issuer`] keeps a fresh SVID in the
 //! keyring for each of their identities; the [`Ca`] has the trust domain's authorities, one after the other, and replaces
-//! what a tainted one signed. [`workload_api`] hands a process the SVID of the pod that it belongs to, as
-//! the kernel tells it, and pushes the next one when it comes.
+//! what a tainted one signed. [`workload_api`] hands a process the SVID of the pod that it belongs to, as the kernel
+//! tells it, and pushes the next one when it comes. [`federation`] exchanges bundles with other trust domains.
 //!
 //! ```text
 //!  Registry ---identities---> Issuer ---SVIDs---> lictor_pki::Keyring ---> the proxy
@@ -16,6 +16,7 @@
 //!   its socket and its cgroup in the unified hierarchy as *this* process sees it; never its mounts.
 //! - The shallowest registered cgroup counts, and only if it is still the one that was registered.
 //! - A connection belongs to one pod for good; a caller that dies, moves to another pod or loses its pod gets nothing.
+//! - What another trust domain's endpoint says is believed about that trust domain only.
 //! - An SVID is in the keyring only as long as a pod of this node needs it.
 //!
 //! **Not here.** No certificate is made or read here (`lictor-pki`), no policy is known, no pod is started.
@@ -23,6 +24,7 @@
 mod attestation;
 mod ca;
 mod cgroup;
+pub mod federation;
 mod issuer;
 mod needs;
 mod process;
