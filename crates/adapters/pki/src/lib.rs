@@ -29,6 +29,7 @@
 mod authorities;
 mod authority;
 mod bundle;
+mod certificates;
 #[cfg(test)]
 mod forge;
 mod json;
@@ -52,6 +53,7 @@ mod verify;
 pub use authorities::{Authorities, AuthorityStatus, Event, InvalidSaved, Kind, LifecycleError, State};
 pub use authority::{CertificateAuthority, IssueError};
 pub use bundle::{Bundle, InvalidAuthority, JwtKey};
+pub use certificates::InvalidCertificates;
 pub use jwk::{Curve, PublicJwk};
 pub use jwks::{IgnoredKey, InvalidBundle, NoJwk, ReadBundle, Unusable};
 pub use jws::{Algorithm, JwsError};

@@ -12,6 +12,7 @@
 
 mod answer;
 mod authorities;
+mod bundles;
 mod checklist;
 mod diff;
 mod edges;
@@ -33,6 +34,7 @@ mod tests;
 
 pub use answer::answer;
 pub use authorities::{AuthoritiesReport, AuthorityLine, IssuedLine, authorities, issued};
+pub use bundles::{BundleEndpoint, BundleStatus, bundles};
 pub use checklist::{Category, CheckList, CheckRow, CheckState, checklist};
 pub use diff::diff;
 pub use edges::edges;
