@@ -64,7 +64,7 @@ pub(crate) enum ColorWhen {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run what manifests describe, on this machine
-    Up(up::Words),
+    Up(Box<up::Words>),
     /// Take a lab down
     Down(down::Words),
     /// Show a lab's workloads, identities and policies
@@ -91,7 +91,7 @@ pub(crate) enum Verb {
     Flows(flows::Words),
     /// Run a command in a pod
     Exec(exec::Words),
-    /// See and change who signs identities
+    /// See and change who signs identities, and whom a lab believes
     Identity(identity::Words),
     /// Explain a finding's code
     Explain(explain::Words),

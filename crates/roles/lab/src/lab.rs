@@ -14,7 +14,7 @@ use lictor_datapath::capture::{PROBE_V4, PROBE_V6};
 use lictor_identity::Tree;
 use lictor_manifest::{Finding, Object};
 use lictor_model::{Name, PolicyRef, Revision};
-use lictor_node::{Applied, Node, NodeOptions};
+use lictor_node::{Applied, FederationOptions, Node, NodeOptions};
 use lictor_sources::{Cluster, Sources};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -35,6 +35,8 @@ pub struct Options {
     pub cluster: Cluster,
     /// Who signs the pods' identities.
     pub identity: Identity,
+    /// With whom the trust domain is federated.
+    pub federation: FederationOptions,
     /// Who answers names outside the cluster; this machine's own resolvers if nobody is named.
     pub resolvers: Vec<SocketAddr>,
     /// The program that becomes the pods' processes, and its arguments that make it one.
@@ -132,6 +134,7 @@ impl Lab {
             ca: options.identity.ca(&options.cluster.trust_domain)?,
             svid_lifetime: options.identity.svid_lifetime.try_into()?,
             workload_api,
+            federation: options.federation.clone(),
             sink,
         })
         .await?;

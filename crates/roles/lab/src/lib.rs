@@ -26,9 +26,11 @@ pub mod standin;
 mod testing;
 mod up;
 
+pub use api::read_bundle;
 pub use identity::Identity;
 pub use journal::Journal;
 pub use lab::{Change, Lab, Options};
 pub use lictor_identity::{StoreOptions, UpstreamFiles};
+pub use lictor_node::{EndpointOptions, EndpointProfile, FederationOptions};
 pub use lictor_pki::Secret;
 pub use up::{Audience, Refused, up};

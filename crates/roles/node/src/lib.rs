@@ -11,6 +11,7 @@
 //!
 //! **Not here.** Where objects and pods come from: the lab and the cluster role each bring their own.
 
+mod federation;
 mod identities;
 mod kernel_record;
 mod open_flows;
@@ -18,10 +19,13 @@ mod services;
 mod standing;
 mod trust;
 
+pub use federation::{EndpointOptions, EndpointProfile, FederationOptions, endpoint_id};
+
 use anyhow::{Context, Result};
 use lictor_authz::{Capabilities, PolicyStatus};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_datapath::{Datapath, Limits, capture, netns::Netns};
+use lictor_identity::federation::Federation;
 use lictor_identity::{Attestor, Ca, Cgroup, Issuer, Registration, Registry, random_fraction};
 use lictor_manifest::Finding;
 use lictor_model::{DecisionIds, Name, Record};
@@ -53,6 +57,8 @@ pub struct NodeOptions<'a> {
     pub svid_lifetime: time::Duration,
     /// Where the Workload API is served.
     pub workload_api: UnixListener,
+    /// With whom the trust domain is federated.
+    pub federation: FederationOptions,
     /// Where decisions go.
     pub sink: RecordSink,
 }
@@ -85,6 +91,7 @@ pub struct Node {
     proxy: Proxy,
     registry: Registry,
     ca: Ca,
+    federation: Federation,
     view: watch::Sender<Arc<View>>,
     ids: Arc<DecisionIds>,
     _trust: Subscription,
@@ -94,7 +101,7 @@ pub struct Node {
 impl Node {
     /// Starts every service with nothing but the first snapshot in force.
     pub async fn start(options: NodeOptions<'_>) -> Result<Self> {
-        let NodeOptions { namespace, cgroup, snapshot, ca, svid_lifetime, workload_api, sink } = options;
+        let NodeOptions { namespace, cgroup, snapshot, ca, svid_lifetime, workload_api, federation, sink } = options;
         let keyring = ca.keyring().clone();
         let registry = Registry::new();
         let attestor = Attestor::new(registry.clone())?;
@@ -126,6 +133,7 @@ impl Node {
         let mut tasks = JoinSet::new();
         let issuer = Issuer::new(ca.clone(), registry.clone(), svid_lifetime, random_fraction());
         tasks.spawn(issuer.run(std::future::pending()));
+        let federation = federation::start(federation, &keyring, &registry, &mut tasks).await?;
         let serving =
             lictor_identity::workload_api::serve(workload_api, attestor, keyring.clone(), std::future::pending());
         tasks.spawn(async move {
@@ -141,6 +149,7 @@ impl Node {
             proxy,
             registry,
             ca,
+            federation,
             view,
             ids,
             _trust: trust,
@@ -245,6 +254,11 @@ impl Node {
     /// Who signs them.
     pub fn ca(&self) -> &Ca {
         &self.ca
+    }
+
+    /// The relations to other trust domains.
+    pub fn federation(&self) -> &Federation {
+        &self.federation
     }
 
     fn kernel(&self) -> MutexGuard<'_, Datapath> {

@@ -3,6 +3,7 @@
 mod audience;
 mod authority;
 mod detach;
+mod federation;
 
 use crate::cli::Globals;
 use crate::output::stderr_colour;
@@ -47,6 +48,8 @@ pub(crate) struct Words {
     svid_ttl: Duration,
     #[command(flatten)]
     authority: AuthorityWords,
+    #[command(flatten)]
+    federation: federation::Words,
     /// Return once every pod has been started
     #[arg(short, long)]
     detach: bool,
@@ -99,6 +102,7 @@ impl Words {
             sources: self.sources.iter().map(|source| source.display().to_string()).collect(),
             cluster,
             identity: self.authority.identity(self.svid_ttl)?,
+            federation: self.federation.options(&self.trust_domain)?,
             resolvers: self.dns_upstream.clone(),
             zygote: (program, vec!["zygote".into()]),
         })

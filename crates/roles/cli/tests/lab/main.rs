@@ -4,6 +4,8 @@
 mod authorities;
 mod capture;
 mod edits;
+mod federation;
+mod foreign_client;
 mod lab;
 mod mesh;
 mod names;

@@ -2,8 +2,8 @@
 
 use crate::lab::Lab;
 use hyper_util::rt::TokioIo;
-use lictor_wire::workload::X509svidRequest;
 use lictor_wire::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
+use lictor_wire::workload::{X509svidRequest, X509svidResponse};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -52,6 +52,14 @@ fn a_process() {
 }
 
 async fn ask() -> Vec<String> {
+    match first_state().await {
+        Ok(state) => state.into_iter().flat_map(|state| state.svids).map(|svid| svid.spiffe_id).collect(),
+        Err(status) => vec![format!("{:?}: {}", status.code(), status.message())],
+    }
+}
+
+/// The first state that this process is sent.
+pub(crate) async fn first_state() -> Result<Option<X509svidResponse>, tonic::Status> {
     let socket = PathBuf::from(std::env::var(SOCKET).unwrap().strip_prefix("unix://").unwrap());
     let connector = tower::service_fn(move |_| {
         let socket = socket.clone();
@@ -60,12 +68,5 @@ async fn ask() -> Vec<String> {
     let channel = Endpoint::from_static("http://workload").connect_with_connector(connector).await.unwrap();
     let mut request = Request::new(X509svidRequest {});
     request.metadata_mut().insert("workload.spiffe.io", "true".parse().unwrap());
-    let answer = match SpiffeWorkloadApiClient::new(channel).fetch_x509svid(request).await {
-        Ok(stream) => stream.into_inner().message().await,
-        Err(status) => Err(status),
-    };
-    match answer {
-        Ok(state) => state.into_iter().flat_map(|state| state.svids).map(|svid| svid.spiffe_id).collect(),
-        Err(status) => vec![format!("{:?}: {}", status.code(), status.message())],
-    }
+    SpiffeWorkloadApiClient::new(channel).fetch_x509svid(request).await?.into_inner().message().await
 }

@@ -3,10 +3,12 @@
 //! The lab renders every answer itself, in the form that the caller asks for, so that `status`, `why`, `edges`,
 //! `probe` and `flows` say the same on files and on the lab. The exit code of the command travels in a header.
 
+mod bundles;
 mod identity;
 mod query;
 mod routes;
 
+pub use bundles::read_bundle;
 pub use query::Query;
 
 use crate::lab::Lab;
