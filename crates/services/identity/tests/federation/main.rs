@@ -3,6 +3,7 @@
 
 mod endpoints;
 mod failures;
+mod lives;
 mod oidc;
 mod redirects;
 mod world;

@@ -63,7 +63,6 @@ impl Here {
 /// A trust domain with endpoints.
 pub(crate) struct There {
     domain: String,
-    authority: CertificateAuthority,
     pub(crate) keyring: Keyring,
 }
 
@@ -72,9 +71,14 @@ impl There {
         let authority = authority(domain);
         let keyring = Keyring::new(authority.bundle(1));
         keyring.set_tokens(Arc::clone(authority.tokens()));
-        let there = Self { domain: domain.to_owned(), authority, keyring };
-        there.issue(&there.authority);
+        let there = Self::of(keyring);
+        there.issue(&authority);
         there
+    }
+
+    /// With a keyring of its own.
+    pub(crate) fn of(keyring: Keyring) -> Self {
+        Self { domain: keyring.bundle().trust_domain().to_string(), keyring }
     }
 
     fn issue(&self, authority: &CertificateAuthority) {
