@@ -251,8 +251,10 @@ impl Sets {
     pub(crate) fn fill_for(&mut self, noted: &Noted, making: &mut Making<'_>) -> BTreeSet<RuleSetId> {
         let by_term = noted.terms.iter().filter_map(|term| self.by_term.get(term)).flatten();
         let by_name = noted.names.iter().filter_map(|name| self.by_name.get(name)).flatten();
-        let with_nodes = self.meanings.iter().filter(|(_, meaning)| noted.nodes && !meaning.plain).map(|(id, _)| id);
-        let meant: BTreeSet<RuleSetId> = by_term.chain(by_name).chain(with_nodes).copied().collect();
+        let mut meant: BTreeSet<RuleSetId> = by_term.chain(by_name).copied().collect();
+        if noted.nodes {
+            meant.extend(self.meanings.iter().filter(|(_, meaning)| !meaning.plain).map(|(id, _)| *id));
+        }
         let mut outgrown = BTreeSet::new();
         for id in meant {
             if self.meanings.get(&id).is_some_and(|meaning| meaning.bounds != meaning.bounds_by(making.classes)) {
