@@ -15,6 +15,11 @@ mod pods;
 mod process;
 
 use anyhow::{Result, bail};
+use mimalloc::MiMalloc;
+
+/// The one of `lictor`.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const USAGE: &str = "usage: lictor-bench lab|path|engine|growth [--json]";
 
