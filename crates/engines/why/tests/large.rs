@@ -63,9 +63,7 @@ fn bare(namespace: &str, app: usize) -> String {
 
 fn clusters() -> impl Iterator<Item = (&'static str, Snapshot)> {
     let texts = [("200 Deployments", manifests(deployment)), ("10,000 bare pods", manifests(bare))];
-    texts.into_iter().map(|(name, text)| {
-        (name, snapshot_of(&objects(&text)))
-    })
+    texts.into_iter().map(|(name, text)| (name, snapshot_of(&objects(&text))))
 }
 
 #[test]

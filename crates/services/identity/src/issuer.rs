@@ -3,11 +3,12 @@
 use crate::ca::Ca;
 use crate::registry::Registry;
 use lictor_model::SpiffeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
+use tokio::sync::watch;
 
 /// Tells the time of day.
 pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
@@ -31,8 +32,14 @@ pub struct Issuer {
     registry: Registry,
     lifetime: Duration,
     fraction: Fraction,
+    /// Tells of pods that came and went; nothing before the first look at them.
+    changes: Option<watch::Receiver<()>>,
+    /// The tainted authorities whose SVIDs are due already.
+    tainted: Vec<Arc<str>>,
     /// Each identity's next SVID.
     due: BTreeMap<SpiffeId, Due>,
+    /// The same by time.
+    queue: BTreeSet<(OffsetDateTime, SpiffeId)>,
 }
 
 struct Due {
@@ -47,39 +54,72 @@ impl Issuer {
     ///
     /// The keyring's other identities are left alone.
     pub fn new(ca: Ca, registry: Registry, lifetime: Duration, fraction: Fraction) -> Self {
-        Self { ca, registry, lifetime, fraction, due: BTreeMap::new() }
+        let (due, queue) = (BTreeMap::new(), BTreeSet::new());
+        Self { ca, registry, lifetime, fraction, changes: None, tainted: Vec::new(), due, queue }
     }
 
-    /// Does what is due now and returns how long there is nothing more to do, at most ten seconds.
+    /// Does what is due now, at most a batch of it, and returns how long there is nothing more to do, at most ten seconds.
     ///
     /// Call it once before the first pod starts and it has its SVID from the beginning; [`run`](Self::run) does the rest.
     pub fn step(&mut self) -> Duration {
         let next_event = self.ca.step();
         let now = self.ca.now();
-        let tainted = self.ca.tainted();
+        self.follow_registry(now);
+        self.follow_taint(now);
+        for _ in 0..BATCH {
+            let Some((_, id)) = self.queue.first().filter(|(at, _)| *at <= now).cloned() else { break };
+            let next = self.renew(&id, now);
+            self.put(id, next);
+        }
+        let next = self.queue.first().map_or(next_event, |(at, _)| next_event.min(*at));
+        (next - now).clamp(Duration::ZERO, NAP)
+    }
+
+    /// Has the SVIDs of new identities be due, and drops those that no pod needs any more.
+    fn follow_registry(&mut self, now: OffsetDateTime) {
+        match &mut self.changes {
+            Some(changes) if !changes.has_changed().unwrap_or(true) => return,
+            Some(changes) => changes.mark_unchanged(),
+            None => self.changes = Some(self.registry.changes()),
+        }
+        // Looked at after the change was noted: what comes meanwhile is noted again.
         let wanted = self.registry.identities();
-        let (keyring, due) = (self.ca.keyring(), &mut self.due);
-        due.retain(|id, _| {
+        let (keyring, queue) = (self.ca.keyring(), &mut self.queue);
+        self.due.retain(|id, due| {
             let needed = wanted.binary_search(id).is_ok();
             if !needed {
                 keyring.remove(id);
+                queue.remove(&(due.at, id.clone()));
             }
             needed
         });
-        let mut made = 0;
         for id in wanted {
-            if self.due.get(&id).is_some_and(|due| due.is_later(now, &tainted)) {
-                continue;
+            if !self.due.contains_key(&id) {
+                self.put(id, Due { at: now, signer: None });
             }
-            if made == BATCH {
-                return Duration::ZERO;
-            }
-            made += 1;
-            let next = self.renew(&id, now);
-            self.due.insert(id, next);
         }
-        let next = self.due.values().map(|due| due.at).fold(next_event, OffsetDateTime::min);
-        (next - now).clamp(Duration::ZERO, NAP)
+    }
+
+    /// Has everything that a tainted authority signed be due at once.
+    fn follow_taint(&mut self, now: OffsetDateTime) {
+        let tainted = self.ca.tainted();
+        if tainted == self.tainted {
+            return;
+        }
+        let is_tainted = |due: &Due| due.signer.as_ref().is_some_and(|signer| tainted.contains(signer));
+        let again: Vec<SpiffeId> =
+            self.due.iter().filter(|(_, due)| due.at > now && is_tainted(due)).map(|(id, _)| id.clone()).collect();
+        again.into_iter().for_each(|id| self.put(id, Due { at: now, signer: None }));
+        self.tainted = tainted;
+    }
+
+    /// Says when the next SVID of an identity is due.
+    fn put(&mut self, id: SpiffeId, next: Due) {
+        let at = next.at;
+        if let Some(before) = self.due.insert(id.clone(), next) {
+            self.queue.remove(&(before.at, id.clone()));
+        }
+        self.queue.insert((at, id));
     }
 
     /// Keeps the keyring fresh until `shutdown`; a pod that is added gets its SVID at once.
@@ -117,12 +157,6 @@ impl Issuer {
                 Due { at: now + RETRY, signer: None }
             }
         }
-    }
-}
-
-impl Due {
-    fn is_later(&self, now: OffsetDateTime, tainted: &[Arc<str>]) -> bool {
-        now < self.at && !self.signer.as_ref().is_some_and(|signer| tainted.contains(signer))
     }
 }
 
