@@ -1,9 +1,9 @@
 //! The closed set of objects.
 
 use crate::kinds::{
-    AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, ClusterFederatedTrustDomain, ClusterNetworkPolicy,
-    ClusterSpiffeId, ClusterStaticEntry, Endpoints, Entrance, Namespace, NetworkPolicy, PeerAuthentication, Service,
-    ServiceAccount, Stance, Stored, Workload,
+    AuthorizationPolicy, Certificate, CidrGroup, CiliumNetworkPolicy, ClusterFederatedTrustDomain,
+    ClusterNetworkPolicy, ClusterSpiffeId, ClusterStaticEntry, Endpoints, Entrance, Namespace, NetworkPolicy,
+    PeerAuthentication, Service, ServiceAccount, Stance, Stored, Workload,
 };
 use crate::meta::Meta;
 use lictor_model::Name;
@@ -30,6 +30,7 @@ pub enum Object {
     ClusterSpiffeId(Arc<ClusterSpiffeId>),
     ClusterStaticEntry(Arc<ClusterStaticEntry>),
     ClusterFederatedTrustDomain(Arc<ClusterFederatedTrustDomain>),
+    Certificate(Arc<Certificate>),
     /// A kind that is read, not acted on.
     Other(Arc<str>, Meta),
 }
@@ -64,6 +65,7 @@ impl Object {
             Self::ClusterSpiffeId(object) => &object.meta,
             Self::ClusterStaticEntry(object) => &object.meta,
             Self::ClusterFederatedTrustDomain(object) => &object.meta,
+            Self::Certificate(object) => &object.meta,
             Self::Other(_, meta) => meta,
         }
     }

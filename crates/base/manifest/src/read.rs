@@ -122,7 +122,7 @@ impl Reader<'_> {
                 return self.report(Code::UnknownKind, place("kind"), message, hint);
             }
         };
-        let context = Context::new(&self.file, kind.is_policy(), kind == Kind::Secret);
+        let context = Context::new(&self.file, kind.is_strict(), kind == Kind::Secret);
         let object = decode_object(&Field::document(&context, node), kind, typed, self.default_namespace);
         let findings = context.into_findings();
         let refused = findings.iter().any(Finding::is_error);

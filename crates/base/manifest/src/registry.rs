@@ -63,12 +63,13 @@ pub(crate) enum Kind {
     ClusterSpiffeId,
     ClusterStaticEntry,
     ClusterFederatedTrustDomain,
+    Certificate,
     /// Read, not acted on.
     Other,
 }
 
 impl Kind {
-    /// Whether it is read strictly.
+    /// Whether it is a policy: one in a group that is not known is refused, not passed over.
     pub(crate) const fn is_policy(self) -> bool {
         matches!(
             self,
@@ -83,6 +84,11 @@ impl Kind {
                 | Self::ClusterStaticEntry
                 | Self::ClusterFederatedTrustDomain
         )
+    }
+
+    /// Whether a field that it does not have is an error: all that decides who may do what, or who is who.
+    pub(crate) const fn is_strict(self) -> bool {
+        self.is_policy() || matches!(self, Self::Certificate)
     }
 
     /// The kind to Istio's own rules, if it is one of its.
@@ -197,6 +203,7 @@ const KINDS: &[(&str, &[&str], &[&str], Kind)] = &[
         &["spire.spiffe.io/v1alpha1"],
         Kind::ClusterFederatedTrustDomain,
     ),
+    ("Certificate", &["cert-manager.io"], &["cert-manager.io/v1"], Kind::Certificate),
 ];
 
 /// Kinds of others that have a policy's name.
@@ -215,6 +222,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("policy.networking.k8s.io", &["ClusterNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"]),
     ("security.istio.io", &["PeerAuthentication", "AuthorizationPolicy", "RequestAuthentication"]),
     ("lictor.dev", &["Stance"]),
+    ("cert-manager.io", &["Certificate", "CertificateRequest", "Issuer", "ClusterIssuer"]),
     (
         "spire.spiffe.io",
         &["ClusterSPIFFEID", "ClusterStaticEntry", "ClusterFederatedTrustDomain", "ControllerManagerConfig"],
@@ -283,6 +291,7 @@ pub(crate) fn decode_object(
         Kind::ClusterFederatedTrustDomain => {
             Object::ClusterFederatedTrustDomain(Arc::new(decode::cluster_federated_trust_domain(object, metadata)?))
         }
+        Kind::Certificate => Object::Certificate(Arc::new(decode::certificate(object, metadata)?)),
         Kind::Other => {
             let group = typed.group();
             let kind = if group.is_empty() { typed.kind.to_owned() } else { format!("{}.{group}", typed.kind) };

@@ -4,6 +4,7 @@
 //! and the caller drops an object that has an error. Absent and null mean the same, as in the API.
 
 mod authorization_policy;
+mod certificate;
 mod cilium;
 mod cluster_network_policy;
 mod container;
@@ -22,6 +23,7 @@ mod syntax;
 mod workload;
 
 pub(crate) use authorization_policy::authorization_policy;
+pub(crate) use certificate::certificate;
 pub(crate) use cilium::{cidr_group, cilium_network_policy};
 pub(crate) use cluster_network_policy::cluster_network_policy;
 pub(crate) use endpoints::{endpoint_slice, endpoints};

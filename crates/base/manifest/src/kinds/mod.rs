@@ -1,6 +1,7 @@
 //! The kinds that lictor acts on, as typed objects.
 
 mod authorization_policy;
+mod certificate;
 mod cilium;
 mod cluster_network_policy;
 mod core;
@@ -13,6 +14,10 @@ mod stance;
 mod workload;
 
 pub use authorization_policy::{Action, AuthorizationPolicy, AuthorizationRule, Condition, Operation, Source};
+pub use certificate::{
+    Beyond, Certificate, CertificateKey, CertificateUsage, IssuerRef, KeyAlgorithm, KeyEncoding, KeyRotation,
+    OutputFormat, Renewal, SecretTemplate,
+};
 pub use cilium::{
     CidrGroup, CiliumNetworkPolicy, CiliumPeer, CiliumPorts, CiliumRule, CiliumSide, CiliumSpec, EndpointSelector,
     Entity, FullMatch, GroupRef, HttpRule, Said,
