@@ -103,6 +103,7 @@ impl Snapshot {
             services,
             policies: inventory.policies,
             registrations,
+            certificates: inventory.certificates,
             names: Names::default(),
             resolvers,
             cidr_excludes_pods: settings.cidr_excludes_pods,

@@ -25,6 +25,8 @@ pub struct Delta {
     pub services: bool,
     /// Whether the status of registration or the other trust domains changed; what pods get is told of the pods.
     pub registrations: bool,
+    /// Whether any Certificate changed, or anything that stands in the way of one.
+    pub certificates: bool,
     /// Whether DNS said anything new.
     pub names: bool,
     /// Policies that are new, gone or changed, the whole policy each.
@@ -46,6 +48,7 @@ impl Delta {
             suspended: old.suspended != new.suspended,
             services: old.services != new.services,
             registrations: old.registrations != new.registrations,
+            certificates: old.certificates != new.certificates,
             names: old.names != new.names,
             policies: policies(&old.policies, &new.policies),
             cidr_groups: old.policies.cidr_groups != new.policies.cidr_groups,

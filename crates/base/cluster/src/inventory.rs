@@ -1,5 +1,6 @@
 //! The objects of a build, sorted by kind, each name once.
 
+use crate::certificates::Certificates;
 use crate::notice;
 use crate::registration::Resources;
 use crate::snapshot::Policies;
@@ -19,6 +20,7 @@ pub(crate) struct Inventory {
     pub(crate) endpoints: BTreeMap<Name, Vec<Arc<Endpoints>>>,
     pub(crate) policies: Policies,
     pub(crate) registration: Resources,
+    pub(crate) certificates: Certificates,
     /// The namespaces that something is in, with the first object there by kind and name.
     pub(crate) used: BTreeMap<Arc<str>, Meta>,
 }
@@ -55,6 +57,9 @@ impl Inventory {
                 seen.insert((kind(object), name.clone()), meta);
             }
             inventory.take(object, name, namespace);
+            if let Object::Other(kind, meta) = object {
+                inventory.certificates.take_issuer(kind, meta, default_namespace);
+            }
         }
         inventory.policies.sort_cluster_network();
         inventory.count_namespaces();
@@ -108,6 +113,10 @@ impl Inventory {
             Object::ClusterFederatedTrustDomain(object) => {
                 self.registration.federated.insert(name.name, Arc::clone(object));
             }
+            Object::Certificate(object) => {
+                self.certificates.by_name.insert(name, placed(object, |object| &mut object.meta, namespace));
+            }
+            Object::Stored(stored) if stored.secret => self.certificates.take_secret(name, object),
             Object::Entrance(_) | Object::Stored(_) | Object::Other(..) => {}
         }
     }
@@ -122,7 +131,8 @@ impl Inventory {
             .chain(policies.cilium.values().filter(|policy| !policy.is_clusterwide()).map(|object| &object.meta))
             .chain(policies.peer_authentication.values().map(|object| &object.meta))
             .chain(policies.authorization.values().map(|object| &object.meta))
-            .chain(policies.stances.values().map(|object| &object.meta));
+            .chain(policies.stances.values().map(|object| &object.meta))
+            .chain(self.certificates.by_name.values().map(|object| &object.meta));
         for meta in metas {
             if !self.used.contains_key(&meta.name.namespace) {
                 self.used.insert(meta.name.namespace.clone(), meta.clone());
@@ -160,6 +170,7 @@ fn kind(object: &Object) -> &str {
         Object::ClusterSpiffeId(_) => "ClusterSPIFFEID",
         Object::ClusterStaticEntry(_) => "ClusterStaticEntry",
         Object::ClusterFederatedTrustDomain(_) => "ClusterFederatedTrustDomain",
+        Object::Certificate(_) => "Certificate",
         Object::Other(kind, _) => kind,
     }
 }

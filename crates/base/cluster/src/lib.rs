@@ -14,6 +14,7 @@
 
 mod addresses;
 mod build;
+mod certificates;
 mod delta;
 mod expand;
 mod inventory;
@@ -31,6 +32,7 @@ mod stances;
 
 pub use addresses::{AddressPool, Addresses, Exhausted};
 pub use build::{BUILT_IN_ANNOTATION, ENROLL_ANNOTATION, RUN_ANNOTATION, Settings, UnknownNodes};
+pub use certificates::Certificates;
 pub use delta::Delta;
 pub use names::{Answers, Names};
 pub use pod::{NamedPort, Node, Pod, WorkloadRef};

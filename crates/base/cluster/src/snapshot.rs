@@ -1,5 +1,6 @@
 //! The snapshot and its look-ups.
 
+use crate::certificates::Certificates;
 use crate::names::Names;
 use crate::pod::{Node, Pod, WorkloadRef};
 use crate::registration::Registrations;
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub policies: Policies,
     /// What registration makes of its resources, beside the entries of the pods.
     pub registrations: Registrations,
+    /// The Certificates that are asked for.
+    pub certificates: Certificates,
     /// What DNS says of names that policies may speak of.
     pub names: Names,
     /// The addresses of the cluster's own DNS, which asks the policies about names.
@@ -112,6 +115,7 @@ impl Snapshot {
             services: self.services.clone(),
             policies: self.policies.clone(),
             registrations: self.registrations.clone(),
+            certificates: self.certificates.clone(),
             names: self.names.clone(),
             resolvers: self.resolvers.clone(),
             cidr_excludes_pods: self.cidr_excludes_pods,

@@ -1,5 +1,6 @@
 //! From manifests to a snapshot: one table a concern.
 
+mod certificates;
 mod namespaces;
 mod nodes;
 mod order;
