@@ -1,0 +1,62 @@
+//! Decisions about Certificates, as cases in files, and the laws that hold for all of them.
+
+mod judged;
+mod laws;
+mod reissued;
+
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
+use lictor_manifest::{Certificate, Object, read, values};
+use lictor_model::{Labels, Revision};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The published Certificate, with fields of its spec replaced; null takes one away.
+fn certificate(namespace: &str, changes: Option<&Value>) -> Arc<Certificate> {
+    let mut spec = json!({
+        "secretName": "workload-tls",
+        "duration": "1h",
+        "renewBefore": "30m",
+        "issuerRef": {"name": "spiffe-issuer", "kind": "ClusterIssuer"},
+        "uris": ["spiffe://cluster.local/ns/production/sa/api-server"],
+    });
+    let fields = spec.as_object_mut().expect("a mapping");
+    for (key, value) in changes.and_then(Value::as_object).unwrap_or(&Map::new()) {
+        fields.insert(key.clone(), value.clone());
+    }
+    let metadata = json!({"name": "workload-cert", "namespace": namespace});
+    let object = json!({"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": metadata, "spec": spec});
+    let reading = read("case.yaml", &object.to_string());
+    assert!(!reading.has_errors(), "{:?}", reading.findings);
+    match reading.objects.into_iter().next() {
+        Some(Object::Certificate(certificate)) => certificate,
+        other => panic!("expected a Certificate, found {other:?}"),
+    }
+}
+
+/// The cluster of the cases.
+fn snapshot() -> Snapshot {
+    let reading = read("cluster.yaml", &file("cluster.yaml"));
+    assert!(!reading.has_errors(), "{:?}", reading.findings);
+    let node = Node { name: "n".into(), labels: Labels::default(), addresses: Vec::new() };
+    let settings = Settings {
+        trust_domain: "cluster.local".parse().expect("a trust domain"),
+        root_namespace: "istio-system".into(),
+        default_namespace: "default".into(),
+        nodes: vec![node],
+        unknown_nodes: UnknownNodes::Made,
+        cidr_excludes_pods: false,
+        registration: lictor_cluster::RegistrationSettings::default(),
+    };
+    Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(1)).0
+}
+
+fn file(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)).expect("a text")
+}
+
+/// The cases of a file.
+fn cases(name: &str) -> Vec<Value> {
+    let documents = values(&file(name)).expect("YAML");
+    documents.into_iter().flat_map(|document| document.as_array().cloned().expect("a list")).collect()
+}
