@@ -17,7 +17,7 @@ use time::{Duration, OffsetDateTime};
 use zeroize::Zeroize;
 
 /// How far before the moment of issue a certificate begins, for peers whose clock is behind.
-const BACKDATE: Duration = Duration::MINUTE;
+pub(crate) const BACKDATE: Duration = Duration::MINUTE;
 
 /// Length of the public keys that are signed, by curve, as uncompressed points.
 const P256_POINT: usize = 65;
@@ -70,6 +70,12 @@ pub enum IssueError {
     /// The library could not encode or sign.
     #[error("the certificate could not be made: {0}")]
     Signing(#[from] rcgen::Error),
+    /// A name that no certificate can hold.
+    #[error("expected a name of ASCII characters, saw {seen}")]
+    Name {
+        /// The name.
+        seen: String,
+    },
     /// The key for tokens could not be made.
     #[error(transparent)]
     Tokens(#[from] TokenIssueError),
@@ -77,7 +83,7 @@ pub enum IssueError {
 
 /// The signing key and certificate of one trust domain: its root, or an issuing authority under it.
 pub struct CertificateAuthority {
-    issuer: Issuer<'static, WipedKey>,
+    pub(crate) issuer: Issuer<'static, WipedKey>,
     /// This authority's certificate first, the root last.
     certificates: Vec<CertificateDer<'static>>,
     /// The root as others are to believe it.
@@ -87,7 +93,7 @@ pub struct CertificateAuthority {
     not_before: OffsetDateTime,
     /// The earliest end in `certificates`; nothing signed here outlives it.
     not_after: OffsetDateTime,
-    tally: Tally,
+    pub(crate) tally: Tally,
 }
 
 /// What an authority is made of when it comes from a file.
@@ -250,7 +256,8 @@ impl CertificateAuthority {
         PrivateKey::from_pkcs8(self.issuer.key().0.serialized_der().to_vec())
     }
 
-    fn leaf_params(
+    /// What every leaf has: `id` as its one URI, both ends of TLS, and a life within the authority's own.
+    pub(crate) fn leaf_params(
         &self,
         id: &SpiffeId,
         now: OffsetDateTime,
@@ -279,7 +286,7 @@ impl CertificateAuthority {
         Ok(whole(lifetime)?.min(left))
     }
 
-    fn below_root(&self, leaf: CertificateDer<'static>) -> Vec<CertificateDer<'static>> {
+    pub(crate) fn below_root(&self, leaf: CertificateDer<'static>) -> Vec<CertificateDer<'static>> {
         let intermediates = self.certificates.len().saturating_sub(1);
         std::iter::once(leaf).chain(self.certificates.iter().take(intermediates).cloned()).collect()
     }
@@ -338,7 +345,7 @@ fn random_serial() -> Result<SerialNumber, IssueError> {
 }
 
 /// A key whose encoded form is wiped when it is dropped.
-struct WipedKey(KeyPair);
+pub(crate) struct WipedKey(pub(crate) KeyPair);
 
 impl WipedKey {
     fn generate() -> Result<Self, IssueError> {

@@ -20,7 +20,7 @@ use zeroize::{Zeroize, Zeroizing};
 const LINE: usize = 64;
 
 /// The label of a key in PKCS#8 (RFC 7468, section 10).
-const KEY: &str = "PRIVATE KEY";
+pub(crate) const KEY: &str = "PRIVATE KEY";
 
 /// Why a PEM text is no certificate authority.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +118,13 @@ impl CertificateAuthority {
     }
 }
 
+/// Certificates as PEM, one after the other.
+pub fn certificates_to_pem(certificates: &[CertificateDer<'_>]) -> String {
+    let mut text = Zeroizing::new(String::new());
+    certificates.iter().for_each(|der| push_block(&mut text, "CERTIFICATE", der));
+    text.to_string()
+}
+
 /// The key for certificates, and the one for tokens if there is one.
 fn read_keys(text: &str) -> Result<(KeyPair, Option<PrivateKey>), InvalidAuthorityFile> {
     use InvalidAuthorityFile as E;
@@ -166,7 +173,8 @@ fn domain_of(id: &SpiffeId) -> Result<TrustDomain, InvalidAuthorityFile> {
     }
 }
 
-fn push_block(text: &mut Zeroizing<String>, label: &str, der: &[u8]) {
+/// Appends a block with this label.
+pub(crate) fn push_block(text: &mut Zeroizing<String>, label: &str, der: &[u8]) {
     // Room for everything at once: a string that grows leaves copies of the key behind.
     let mut body = Zeroizing::new(String::with_capacity(der.len() * 4 / 3 + 4));
     STANDARD.encode_string(der, &mut body);

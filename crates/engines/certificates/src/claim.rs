@@ -1,5 +1,7 @@
 //! What a namespace may name in its certificates.
 
+use crate::judge::Request;
+use crate::rules::Rules;
 use lictor_cluster::Snapshot;
 use lictor_cluster::registration::Entry;
 use lictor_model::{DnsName, SpiffeId, TrustDomain};
@@ -80,6 +82,12 @@ pub fn claim(id: &SpiffeId, namespace: &Arc<str>, snapshot: &Snapshot) -> Result
     }
     let registered = entries(&id, &namespace, snapshot).next().is_some();
     if registered { Ok(()) } else { Err(Unclaimable::NotRegistered { id, namespace }) }
+}
+
+/// Whether a namespace may keep what was issued to it: its identity and every name beside it are its own still.
+pub fn may_keep(request: &Request, namespace: &Arc<str>, snapshot: &Snapshot, rules: &Rules) -> bool {
+    let has = |name: &Arc<str>| may_have_name(name, &request.id, namespace, snapshot, &rules.cluster_domain);
+    claim(&request.id, namespace, snapshot).is_ok() && request.dns_names.iter().all(has)
 }
 
 /// Whether a namespace may have a DNS name in a certificate of an identity: a name of its own Services, or one that

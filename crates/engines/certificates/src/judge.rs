@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The sizes of RSA keys that are made here.
-const RSA_SIZES: [u16; 4] = [2048, 3072, 4096, 8192];
+const RSA_SIZES: [u16; 3] = [2048, 3072, 4096];
 
 /// What is to be issued for a Certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +136,7 @@ pub fn judge(certificate: &Certificate, snapshot: &Snapshot, rules: &Rules) -> R
     if let KeyAlgorithm::Rsa(bits) = algorithm
         && !RSA_SIZES.contains(&bits)
     {
-        let message = format!("an RSA key of {bits} bits is not made here; expected 2048, 3072, 4096 or 8192");
+        let message = format!("an RSA key of {bits} bits is not made here; expected 2048, 3072 or 4096");
         return Err(refused(Reason::KeyNotSupported, "spec.privateKey.size", message));
     }
     let granted = usages(&certificate.usages, algorithm).map_err(|(at, message)| {

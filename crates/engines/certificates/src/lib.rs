@@ -20,6 +20,7 @@
 //! **Not here.** No key is made and no certificate read: whoever asks hands in the facts, and the time.
 
 mod claim;
+mod findings;
 mod held;
 mod judge;
 mod readiness;
@@ -28,7 +29,8 @@ mod renewal;
 mod rules;
 mod usages;
 
-pub use claim::{Unclaimable, claim};
+pub use claim::{Unclaimable, claim, may_keep};
+pub use findings::findings;
 pub use held::{CertificateFacts, Held, KeyFacts, Names};
 pub use judge::{Reason, Refusal, Request, judge, owner};
 pub use readiness::{NotReady, readiness};

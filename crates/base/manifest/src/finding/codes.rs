@@ -82,6 +82,8 @@ codes! {
     TooManyPods = 1112, Error, "the workloads make more pods than a snapshot holds";
     RegistrationFails = 1113, Warning, "a registration gives a pod no identity";
     OtherClass = 1114, Note, "a registration is for another controller";
+    CertificateRefused = 1120, Warning, "a Certificate is not served";
+    CertificateOfOthers = 1121, Note, "a Certificate names an issuer that is not lictor's";
 
     // Segmentation.
     RulesWithoutType = 1201, Warning, "rules of a direction that the policy does not isolate";

@@ -57,3 +57,40 @@ fn a_secret_belongs_to_the_one_it_names_else_to_the_oldest() {
         assert_eq!(found.as_deref(), expected);
     }
 }
+
+#[test]
+fn what_is_not_served_is_found_at_its_field() {
+    let certificates = "apiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {name: a, namespace: shop}\nspec:\n  \
+         secretName: a\n  issuerRef: {name: spiffe-issuer, kind: ClusterIssuer}\n  uris:\n  - spiffe://cluster.local/ns/other/sa/a\n\
+         ---\napiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {name: b, namespace: shop}\nspec:\n  \
+         secretName: b\n  issuerRef: {name: letsencrypt}\n  uris: [x]\n";
+    let found = lictor_certificates::findings(&crate::snapshot_of("c.yaml", certificates), &crate::reissued::rules());
+    let said: Vec<String> = found
+        .iter()
+        .map(|one| format!("{}:{} {} {}", one.position.line, one.position.column, one.code, one.message))
+        .collect();
+    assert!(
+        said[0]
+            .starts_with("8:5 LIC1120 Certificate shop/a: `spec.uris[0]`: spiffe://cluster.local/ns/other/sa/a is of"),
+        "{said:?}"
+    );
+    assert!(
+        said[1].starts_with(
+            "15:3 LIC1121 Certificate shop/b: `spec.issuerRef`: Issuer.cert-manager.io/letsencrypt is none"
+        ),
+        "{said:?}"
+    );
+    assert_eq!(said.len(), 2);
+}
+
+#[test]
+fn what_was_issued_is_kept_as_long_as_it_is_the_namespaces_own() {
+    let (with, without) = (crate::snapshot(), crate::snapshot_of("empty.yaml", "---\n"));
+    let rules = crate::reissued::rules();
+    let spec = serde_json::json!({"uris": ["spiffe://cluster.local/web"], "dnsNames": ["web.example.test"]});
+    let registered = judge(&certificate("production", Some(&spec)), &with, &rules).expect("a request");
+    let own = judge(&certificate("production", None), &with, &rules).expect("a request");
+    let kept = |request, snapshot| lictor_certificates::may_keep(request, &"production".into(), snapshot, &rules);
+    assert!(kept(&registered, &with) && !kept(&registered, &without));
+    assert!(kept(&own, &with) && kept(&own, &without));
+}

@@ -36,7 +36,11 @@ fn certificate(namespace: &str, changes: Option<&Value>) -> Arc<Certificate> {
 
 /// The cluster of the cases.
 fn snapshot() -> Snapshot {
-    let reading = read("cluster.yaml", &file("cluster.yaml"));
+    snapshot_of("cluster.yaml", &file("cluster.yaml"))
+}
+
+fn snapshot_of(name: &str, text: &str) -> Snapshot {
+    let reading = read(name, text);
     assert!(!reading.has_errors(), "{:?}", reading.findings);
     let node = Node { name: "n".into(), labels: Labels::default(), addresses: Vec::new() };
     let settings = Settings {
