@@ -109,6 +109,17 @@ impl LeafKey {
         Self::of(pair?)
     }
 
+    /// The DER of the first key of a PEM text, in the form that it has there.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn der_of_pem(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, InvalidLeafKey> {
+        let mut der = PrivateKeyDer::from_pem_slice(text).map_err(|error| InvalidLeafKey::Pem(error.to_string()))?;
+        let copy = Zeroizing::new(der.secret_der().to_vec());
+        zeroize::Zeroize::zeroize(&mut der);
+        Ok(copy)
+    }
+
     fn of(pair: WipedKey) -> Result<Self, InvalidLeafKey> {
         let kind = kind_of(&pair.subject_public_key_info());
         let pkcs8 = canonical(kind, pair.0.serialized_der()).ok_or(InvalidLeafKey::Form)?;

@@ -1,25 +1,28 @@
 //! The authorities of this trust domain at work: on schedule, by hand, and under an upstream whose files change.
 
+mod certificates;
 mod journal;
 mod store;
 #[cfg(test)]
 mod tests;
 mod upstream;
 
+use certificates::Holding;
 pub use journal::Issued;
+pub(crate) use store::Store;
 pub use store::{StoreError, StoreOptions};
 pub use upstream::{UpstreamError, UpstreamFiles};
 
 use crate::issuer::Clock;
 use journal::Journal;
-use lictor_model::{SpiffeId, TrustDomain};
+use lictor_model::{Name, SpiffeId, TrustDomain};
 use lictor_pki::{
     Authorities, AuthorityStatus, Event, InvalidAuthority, IssueError, Keyring, Kind, LifecycleError, State,
     authority_key_id, serial_number,
 };
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use store::Store;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::watch;
 use upstream::Watched;
@@ -50,6 +53,8 @@ struct Shared {
     store: Option<Store>,
     keyring: Keyring,
     journal: Mutex<Journal>,
+    /// The certificates that Secrets hold.
+    held: Mutex<BTreeMap<Name, Holding>>,
     clock: Clock,
     changes: watch::Sender<()>,
     faults: Mutex<Faults>,
@@ -130,7 +135,7 @@ impl Ca {
             _ => Authorities::new(trust_domain, upstream, life, now)?,
         };
         if let Some(store) = &store {
-            store.save(&authorities)?;
+            store.save_authorities(&authorities)?;
         }
         let keyring = Keyring::new(authorities.bundle()?);
         keyring.set_tokens(Arc::clone(authorities.tokens()));
@@ -140,6 +145,7 @@ impl Ca {
             store,
             keyring,
             journal: Mutex::default(),
+            held: Mutex::default(),
             clock,
             changes: watch::Sender::new(()),
             faults: Mutex::default(),
@@ -312,7 +318,7 @@ impl Ca {
             let bundle = changed.bundle()?;
             // Before anyone hears of it: whoever signs after a restart is somebody that peers knew before.
             if let Some(store) = &self.0.store {
-                store.save(&changed)?;
+                store.save_authorities(&changed)?;
             }
             self.0.keyring.set_bundle(bundle);
             self.0.keyring.set_tokens(Arc::clone(changed.tokens()));
@@ -323,7 +329,7 @@ impl Ca {
         Ok(done)
     }
 
-    /// The identities of the keyring, in order, and who signed their SVIDs.
+    /// The identities of the keyring and of Secrets, in order, and who signed their certificates.
     fn holders(&self) -> Vec<(SpiffeId, String)> {
         let now = self.now();
         let holder = |id: SpiffeId| {
@@ -332,6 +338,7 @@ impl Ca {
             Some((id, by))
         };
         let mut holders: Vec<(SpiffeId, String)> = self.0.keyring.identities().into_iter().filter_map(holder).collect();
+        holders.extend(self.certified(now));
         holders.sort();
         holders
     }

@@ -2,12 +2,14 @@
 //!
 //! **Purpose.** A [`Registry`] knows the pods of this node by their cgroups. The [`Issuer`] keeps a fresh SVID in the
 //! keyring for each of their identities; the [`Ca`] has the trust domain's authorities, one after the other, and replaces
-//! what a tainted one signed. [`workload_api`] hands a process the SVID of the pod that it belongs to, as the kernel
-//! tells it, and pushes the next one when it comes. [`federation`] exchanges bundles with other trust domains.
+//! what a tainted one signed. [`certificates`] keeps the Secrets that Certificates name. [`workload_api`] hands a process the SVID
+//! of the pod that it belongs to, as the kernel tells it, and pushes the next one when it comes. [`federation`] exchanges
+//! bundles with other trust domains.
 //!
 //! ```text
 //!  Registry ---identities---> Issuer ---SVIDs---> lictor_pki::Keyring ---> the proxy
 //!      |                        Ca ----bundle---------^ |
+//!      |                        Ca <---- certificates: the Secrets of Certificates
 //!      +--- Attestor <--- connected unix socket --- workload_api ---> the pod's process
 //! ```
 //!
@@ -23,6 +25,7 @@
 
 mod attestation;
 mod ca;
+pub mod certificates;
 mod cgroup;
 pub mod federation;
 mod issuer;

@@ -1,4 +1,4 @@
-//! The file in which authorities outlive the process, sealed.
+//! A file in which authorities, or Secrets, outlive the process, sealed.
 
 use lictor_pki::{Authorities, InvalidSaved, OpenError, SealError, SealingKey, Secret};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -7,8 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Authorities as a store holds them, opened.
-pub(super) type Document = Zeroizing<Vec<u8>>;
+/// What a store holds, opened.
+pub(crate) type Document = Zeroizing<Vec<u8>>;
 
 /// Owner alone.
 const MODE: u32 = 0o600;
@@ -55,6 +55,14 @@ pub enum StoreError {
         /// What is wrong.
         error: InvalidSaved,
     },
+    /// It opens, and holds no Secrets.
+    #[error("{}: expected Secrets (lictor-secrets/1): {error}", path.display())]
+    Secrets {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: String,
+    },
     /// It cannot be sealed.
     #[error("{}: {error}", path.display())]
     Seal {
@@ -66,15 +74,22 @@ pub enum StoreError {
 }
 
 /// An open store; no other process opens it as long as this one lives.
-pub(super) struct Store {
+pub(crate) struct Store {
     path: PathBuf,
     key: SealingKey,
     _lock: File,
 }
 
+impl StoreOptions {
+    /// The store beside this one, with the same secret, that keeps Secrets.
+    pub(crate) fn of_secrets(&self) -> Self {
+        Self { path: beside(&self.path, ".secrets"), secret: self.secret.clone() }
+    }
+}
+
 impl Store {
     /// Opens a store, and returns what it holds; nothing if it is new.
-    pub(super) fn open(options: &StoreOptions) -> Result<(Self, Option<Document>), StoreError> {
+    pub(crate) fn open(options: &StoreOptions) -> Result<(Self, Option<Document>), StoreError> {
         let StoreOptions { path, secret } = options;
         let path = path.clone();
         let lock = lock(&path)?;
@@ -92,15 +107,24 @@ impl Store {
     }
 
     /// What is wrong with the content of this store.
-    pub(super) fn blame(&self, error: InvalidSaved) -> StoreError {
+    pub(crate) fn blame(&self, error: InvalidSaved) -> StoreError {
         StoreError::Content { path: self.path.clone(), error }
+    }
+
+    /// What is wrong with the Secrets in this store.
+    pub(crate) fn blame_secrets(&self, error: impl std::fmt::Display) -> StoreError {
+        StoreError::Secrets { path: self.path.clone(), error: error.to_string() }
     }
 
     /// Puts these authorities in the place of those that it holds: it holds the old ones or the new ones, at any moment,
     /// whatever ends the process or the machine.
-    pub(super) fn save(&self, authorities: &Authorities) -> Result<(), StoreError> {
-        let plain = authorities.to_document().map_err(|error| self.blame(error))?;
-        let sealed = self.key.seal(&plain).map_err(|error| StoreError::Seal { path: self.path.clone(), error })?;
+    pub(super) fn save_authorities(&self, authorities: &Authorities) -> Result<(), StoreError> {
+        self.save(&authorities.to_document().map_err(|error| self.blame(error))?)
+    }
+
+    /// Puts a document in the place of the one that it holds, in the same way.
+    pub(crate) fn save(&self, plain: &[u8]) -> Result<(), StoreError> {
+        let sealed = self.key.seal(plain).map_err(|error| StoreError::Seal { path: self.path.clone(), error })?;
         let beside = beside(&self.path, ".new");
         replace(&self.path, &beside, sealed.as_bytes()).map_err(|(path, error)| StoreError::Io { path, error })
     }
