@@ -140,7 +140,7 @@ fn tone(state: &str) -> Tone {
 }
 
 /// To the second, in UTC.
-fn moment(at: OffsetDateTime) -> String {
+pub(crate) fn moment(at: OffsetDateTime) -> String {
     let whole = at.replace_nanosecond(0).unwrap_or(at);
     whole.format(&Rfc3339).unwrap_or_else(|_| whole.to_string())
 }

@@ -13,6 +13,7 @@
 mod answer;
 mod authorities;
 mod bundles;
+mod certificates;
 mod checklist;
 mod diff;
 mod edges;
@@ -35,6 +36,9 @@ mod tests;
 pub use answer::answer;
 pub use authorities::{AuthoritiesReport, AuthorityLine, IssuedLine, authorities, issued};
 pub use bundles::{BundleEndpoint, BundleStatus, bundles};
+pub use certificates::{
+    CertificateReport, ConditionLine, SecretDocument, SecretMetadata, StatusReport, certificate, certificates, secret,
+};
 pub use checklist::{Category, CheckList, CheckRow, CheckState, checklist};
 pub use diff::diff;
 pub use edges::edges;

@@ -82,8 +82,11 @@ pub(super) fn document(state: &State) -> Result<Zeroizing<Vec<u8>>, serde_json::
     Ok(text)
 }
 
+/// Secrets by name, and how many times each Certificate has been issued.
+type Saved = (BTreeMap<Name, Kept>, BTreeMap<Name, u64>);
+
 /// The Secrets of a document, and how many times each Certificate has been issued.
-pub(super) fn read(document: &[u8]) -> Result<(BTreeMap<Name, Kept>, BTreeMap<Name, u64>), String> {
+pub(super) fn read(document: &[u8]) -> Result<Saved, String> {
     let Document { format, secrets, revisions } =
         serde_json::from_slice(document).map_err(|error| error.to_string())?;
     if format != FORMAT {
