@@ -158,7 +158,7 @@ pub fn certificate(one: &CertificateReport, format: Format, style: Style) -> Res
     line("certificate", &format!("{}/{}", one.namespace, one.name));
     line("secret", &one.secret_name);
     line("issuer", &one.issuer);
-    line("issued", &format!("{} times", status.revision));
+    line("revision", &status.revision.to_string());
     let times = [("valid from", status.not_before), ("ends", status.not_after), ("renewed", status.renewal_time)];
     for (title, at) in times.into_iter().filter_map(|(title, at)| Some((title, at?))) {
         line(title, &moment(at));
@@ -262,7 +262,7 @@ mod tests {
         certificate production/workload
         secret      workload-tls
         issuer      ClusterIssuer.cert-manager.io/spiffe-issuer
-        issued      1 times
+        revision    1
         valid from  2027-01-15T07:59:00Z
         ends        2027-01-15T09:00:00Z
         renewed     2027-01-15T08:30:00Z

@@ -92,6 +92,7 @@ pub(crate) enum Verb {
     /// Run a command in a pod
     Exec(exec::Words),
     /// See and change who signs identities, and whom a lab believes
+    /// See and change who signs identities, and what Certificates have
     Identity(identity::Words),
     /// Explain a finding's code
     Explain(explain::Words),

@@ -1,6 +1,9 @@
 //! How a lab's identities are signed.
 
+use crate::dns::CLUSTER_DOMAIN;
 use anyhow::{Context, Result};
+use lictor_certificates::{Issuers, Rules};
+use lictor_identity::certificates::{Certificates, CertificatesOptions};
 use lictor_identity::{Ca, CaOptions, StoreOptions, UpstreamFiles, system_clock};
 use lictor_model::TrustDomain;
 use std::time::Duration;
@@ -16,6 +19,8 @@ pub struct Identity {
     pub upstream: Option<UpstreamFiles>,
     /// Where the authorities are kept; they end with the lab without.
     pub store: Option<StoreOptions>,
+    /// The ClusterIssuers that Certificates name to mean the lab's authorities; the default one if there are none.
+    pub certificate_issuers: Vec<String>,
 }
 
 impl Identity {
@@ -28,5 +33,17 @@ impl Identity {
             store: self.store.clone(),
         };
         Ca::start(options, system_clock()).context("no authority for the pods' identities")
+    }
+
+    /// Which Certificates are served.
+    pub(crate) fn rules(&self) -> Rules {
+        let issuers = Issuers::clusterwide(self.certificate_issuers.iter().map(String::as_str));
+        Rules { issuers, cluster_domain: CLUSTER_DOMAIN.into() }
+    }
+
+    /// The Secrets of Certificates, signed by these authorities.
+    pub(crate) fn certificates(&self, ca: &Ca) -> Result<Certificates> {
+        let options = CertificatesOptions { rules: self.rules(), store: self.store.clone() };
+        Certificates::start(ca.clone(), options).context("no Secrets for Certificates")
     }
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use lictor_cluster::{AddressPool, Delta, Pod, Settings, Snapshot, UnknownNodes};
 use lictor_datapath::capture::{PROBE_V4, PROBE_V6};
 use lictor_identity::Tree;
+use lictor_identity::certificates::Certificates;
 use lictor_manifest::{Finding, Object};
 use lictor_model::{Name, PolicyRef, Revision};
 use lictor_node::{Applied, FederationOptions, Node, NodeOptions};
@@ -48,6 +49,7 @@ pub struct Lab {
     pub(crate) options: Options,
     pub(crate) started: OffsetDateTime,
     pub(crate) node: Node,
+    pub(crate) certificates: Certificates,
     pub(crate) journal: Journal,
     pub(crate) workshop: Workshop,
     pub(crate) pods: tokio::sync::Mutex<BTreeMap<Name, LivePod>>,
@@ -139,6 +141,7 @@ impl Lab {
         })
         .await?;
 
+        let certificates = options.identity.certificates(node.ca())?;
         let prober = Prober::start(network.node.to_fd()?, &[PROBE_V4.into(), PROBE_V6.into()])?;
         let zone = Zone::new(&snapshot, CLUSTER_DOMAIN, &BTreeSet::new())?;
         let workshop = Workshop {
@@ -153,6 +156,7 @@ impl Lab {
         let lab = Arc::new(Self {
             started: OffsetDateTime::now_utc(),
             node,
+            certificates,
             journal,
             workshop,
             pods: tokio::sync::Mutex::default(),
@@ -169,6 +173,7 @@ impl Lab {
         lab.apply(&[], Vec::new()).await?;
         lab.serve_dns().await?;
         tokio::spawn(Arc::clone(&lab).follow_health());
+        tokio::spawn(lab.certificates.clone().run(std::future::pending()));
         let listener = api::listen(&lab.workshop.state.api_socket())?;
         tokio::spawn(api::serve(listener, Arc::clone(&lab)));
         Ok(lab)
@@ -204,9 +209,14 @@ impl Lab {
             }
         };
         self.snapshots.send_replace(Arc::clone(&new));
+        // The first snapshot is the lab's own. It has nobody's Certificates yet, so the Secrets of a store wait for the next one.
+        if old.revision != Revision::default() {
+            self.certificates.set(&new);
+        }
         *self.history() = history;
         *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
-        let found: Vec<Finding> = built.into_iter().chain(applied.findings.iter().cloned()).collect();
+        let mut found: Vec<Finding> = built.into_iter().chain(applied.findings.iter().cloned()).collect();
+        found.extend(lictor_certificates::findings(&new, &self.options.identity.rules()));
         findings.extend(found.iter().cloned());
         *self.said() = Said { findings, applied, ..Said::default() };
 

@@ -108,6 +108,7 @@ fn sentence(delta: &lictor_cluster::Delta, revision: lictor_model::Revision) -> 
         (delta.cidr_groups, "groups of address blocks changed"),
         (delta.services, "services changed"),
         (delta.namespaces, "namespaces changed"),
+        (delta.certificates, "certificates changed"),
     ] {
         if changed {
             parts.push(what.to_owned());

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod ca;
+mod certificates;
 
 use crate::cli::Globals;
 use anyhow::Result;
@@ -9,6 +10,7 @@ use clap::{Args, Subcommand};
 use std::process::ExitCode;
 
 /// See and change who signs identities, and whom a lab believes.
+/// See and change who signs identities, and what Certificates have.
 #[derive(Debug, Args)]
 pub(crate) struct Words {
     #[command(subcommand)]
@@ -22,11 +24,15 @@ enum What {
     Ca(ca::Step),
     /// Trust bundles: the own one, and those of federated trust domains
     Bundle(bundle::Words),
+    /// The Certificates of cert-manager's kind, and the Secrets that they fill
+    #[command(subcommand)]
+    Certificates(certificates::Step),
 }
 
 pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
     match &words.what {
         What::Ca(step) => ca::run(step, globals),
         What::Bundle(words) => bundle::run(words, globals),
+        What::Certificates(step) => certificates::run(step, globals),
     }
 }

@@ -3,6 +3,7 @@
 
 mod authorities;
 mod capture;
+mod certificates;
 mod edits;
 mod federation;
 mod foreign_client;

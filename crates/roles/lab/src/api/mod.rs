@@ -4,6 +4,7 @@
 //! `probe` and `flows` say the same on files and on the lab. The exit code of the command travels in a header.
 
 mod bundles;
+mod certificates;
 mod identity;
 mod query;
 mod routes;

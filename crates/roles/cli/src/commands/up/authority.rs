@@ -35,6 +35,9 @@ pub(super) struct AuthorityWords {
     /// The file whose first line is the passphrase of that file
     #[arg(long, value_name = "FILE", requires = "identity_store", group = "store_secret")]
     identity_passphrase_file: Option<PathBuf>,
+    /// The ClusterIssuer that Certificates name to mean the lab's authorities, instead of `spiffe-issuer`; may be repeated
+    #[arg(long, value_name = "NAME")]
+    certificate_issuer: Vec<String>,
 }
 
 impl AuthorityWords {
@@ -52,7 +55,14 @@ impl AuthorityWords {
             }),
             _ => None,
         };
-        Ok(Identity { svid_lifetime, authority_lifetime: self.ca_ttl, upstream, store: self.store()? })
+        let certificate_issuers = self.certificate_issuer.clone();
+        Ok(Identity {
+            svid_lifetime,
+            authority_lifetime: self.ca_ttl,
+            upstream,
+            store: self.store()?,
+            certificate_issuers,
+        })
     }
 
     fn store(&self) -> Result<Option<StoreOptions>> {
