@@ -1,8 +1,7 @@
 //! A bundle's authorities as PEM, for programs that know no JWK sets.
 
 use crate::bundle::{Bundle, InvalidAuthority};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use crate::pem::certificates_to_pem;
 use lictor_model::TrustDomain;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -24,7 +23,7 @@ pub enum InvalidCertificates {
 impl Bundle {
     /// The authorities, one after another. Keys for tokens, number and hint have no place in it.
     pub fn to_pem(&self) -> String {
-        self.authorities().iter().map(|certificate| block(certificate)).collect()
+        certificates_to_pem(self.authorities())
     }
 
     /// Reads the authorities of a trust domain, which the text does not name. It says nothing about tokens: no key is
@@ -40,15 +39,6 @@ impl Bundle {
         }
         Ok(Self::new(trust_domain, authorities, 0)?)
     }
-}
-
-/// RFC 7468, sections 2 and 5.1.
-fn block(certificate: &CertificateDer<'_>) -> String {
-    let body = STANDARD.encode(certificate);
-    // Base64 is ASCII, so that any length is a border.
-    let lines: Vec<String> =
-        body.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 #[cfg(test)]

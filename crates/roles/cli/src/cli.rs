@@ -91,8 +91,7 @@ pub(crate) enum Verb {
     Flows(flows::Words),
     /// Run a command in a pod
     Exec(exec::Words),
-    /// See and change who signs identities, and whom a lab believes
-    /// See and change who signs identities, and what Certificates have
+    /// See and change who signs identities, whom a lab believes, and what Certificates have
     Identity(identity::Words),
     /// Explain a finding's code
     Explain(explain::Words),

@@ -9,8 +9,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
 
-/// See and change who signs identities, and whom a lab believes.
-/// See and change who signs identities, and what Certificates have.
+/// See and change who signs identities, whom a lab believes, and what Certificates have.
 #[derive(Debug, Args)]
 pub(crate) struct Words {
     #[command(subcommand)]

@@ -2,7 +2,7 @@
 
 use lictor_certificates::{CertificateFacts, Held, KeyFacts, Names};
 use lictor_manifest::{Certificate, IssuerRef, KeyAlgorithm, OutputFormat};
-use lictor_pki::{Bundle, InvalidLeafKey, KeyKind, LeafKey, LeafNames, certificates_to_pem};
+use lictor_pki::{Bundle, InvalidLeafKey, KeyKind, LeafKey, LeafNames};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -53,8 +53,7 @@ impl Secret {
         let key = self.data.get(TLS_KEY).unwrap_or(&empty);
         let chain = self.data.get(TLS_CERTIFICATE).unwrap_or(&empty);
         let mut data = BTreeMap::from([(TLS_KEY, key.clone()), (TLS_CERTIFICATE, chain.clone())]);
-        let roots = certificates_to_pem(bundle.authorities());
-        data.insert(CA_CERTIFICATE, Zeroizing::new(roots.into_bytes()));
+        data.insert(CA_CERTIFICATE, Zeroizing::new(bundle.to_pem().into_bytes()));
         for format in &certificate.output_formats {
             match format {
                 OutputFormat::Der => drop(data.insert(DER_KEY, LeafKey::der_of_pem(key)?)),
