@@ -2,7 +2,7 @@
 
 mod foreign;
 
-pub use foreign::{ForeignBundles, OwnTrustDomain};
+pub use foreign::{BundleSet, ForeignBundles, OwnTrustDomain};
 
 use crate::bundle::Bundle;
 use crate::svid::Svid;

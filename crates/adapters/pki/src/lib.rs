@@ -63,7 +63,7 @@ pub use jwks::{IgnoredKey, InvalidBundle, NoJwk, ReadBundle, Unusable};
 pub use jws::{Algorithm, JwsError};
 pub use jwt::{JwtSvid, LEEWAY, TokenError, verify_token};
 pub use key_id::{authority_key_id, serial_number, subject_key_id};
-pub use keyring::{Change, ForeignBundles, Keyring, OwnTrustDomain, Subscription};
+pub use keyring::{BundleSet, Change, ForeignBundles, Keyring, OwnTrustDomain, Subscription};
 pub use leaf_key::{Encoding, InvalidLeafKey, KeyKind, LeafKey};
 pub use leaf_names::{InvalidLeaf, LeafNames};
 pub use pem::{InvalidAuthorityFile, certificates_to_pem};

@@ -2,8 +2,8 @@
 
 use crate::registration::Entry;
 use lictor_manifest::{NetworkPolicy, PodSpec, WorkloadKind};
-use lictor_model::{Labels, Name, Protocol, SpiffeId};
-use std::collections::BTreeMap;
+use lictor_model::{Labels, Name, Protocol, SpiffeId, TrustDomain};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -75,6 +75,17 @@ impl Pod {
     /// Every identity that it can prove, its default one first.
     pub fn identities(&self) -> impl Iterator<Item = &SpiffeId> {
         [&self.identity].into_iter().chain(self.entries.iter().skip(1).map(|entry| &entry.id))
+    }
+
+    /// The foreign trust domains whose workloads it believes: those that its entries federate with, and no others.
+    pub fn federates_with(&self) -> BTreeSet<TrustDomain> {
+        self.entries.iter().flat_map(|entry| &entry.issuance.federates_with).cloned().collect()
+    }
+
+    /// Whether it believes the workloads of a foreign trust domain.
+    pub fn federates(&self, trust_domain: &str) -> bool {
+        let mut named = self.entries.iter().flat_map(|entry| &entry.issuance.federates_with);
+        named.any(|name| name.as_str() == trust_domain)
     }
 
     /// Its address in the family of another one.

@@ -9,11 +9,12 @@ use crate::pods::{LivePod, Workshop, dns_pod};
 use crate::process::{Cgroups, STATE, Stage, StateDir, Zygote};
 use crate::readiness::{self, Prober};
 use anyhow::{Context, Result};
+use lictor_cluster::registration::Entry;
 use lictor_cluster::{AddressPool, Delta, Pod, Settings, Snapshot, UnknownNodes};
 use lictor_datapath::capture::{PROBE_V4, PROBE_V6};
 use lictor_identity::Tree;
 use lictor_identity::certificates::Certificates;
-use lictor_manifest::{Finding, Object};
+use lictor_manifest::{Finding, Issuance, Object};
 use lictor_model::{Name, PolicyRef, Revision};
 use lictor_node::{Applied, FederationOptions, Node, NodeOptions};
 use lictor_sources::{Cluster, Sources};
@@ -230,6 +231,7 @@ impl Lab {
         for name in delta.pods_changed.iter().filter(|name| !again.contains(name)) {
             if let (Some(live), Some(pod)) = (pods.get_mut(name), new.pods.get(name)) {
                 live.pod = Arc::clone(pod);
+                self.node.update(pod);
             }
         }
         let made = self.make(delta.pods_added.iter().chain(&again), &new).await?;
@@ -362,8 +364,11 @@ impl Lab {
 /// Whether a pod is another one than before, as far as its processes and what they have learnt go.
 fn is_restarted(before: &Pod, after: &Pod) -> bool {
     let run = |pod: &Pod| pod.annotations.get(lictor_cluster::RUN_ANNOTATION).cloned();
-    let ids =
-        |pod: &Pod| -> Vec<_> { pod.entries.iter().map(|entry| (entry.id.clone(), entry.issuance.clone())).collect() };
+    // Whom it federates with is told to the processes that run.
+    let ids = |pod: &Pod| -> Vec<_> {
+        let issuance = |entry: &Entry| Issuance { federates_with: Vec::new(), ..(*entry.issuance).clone() };
+        pod.entries.iter().map(|entry| (entry.id.clone(), issuance(entry))).collect()
+    };
     before.spec != after.spec
         || before.addresses != after.addresses
         || before.enrolled != after.enrolled

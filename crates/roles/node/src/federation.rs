@@ -6,6 +6,7 @@ use lictor_identity::{Registration, Registry};
 use lictor_model::{Name, SpiffeId, TrustDomain};
 use lictor_pki::Keyring;
 use lictor_pki::tls::endpoint::{EndpointCertificate, SvidCertificate};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 
 /// With whom a trust domain is federated, and where others fetch its bundle.
 ///
-/// Every pod of the node gets the bundle of every relation: it is not said yet which identity federates with whom.
+/// A pod gets the bundles of those trust domains that its entries federate with, and believes no others.
 #[derive(Debug, Clone, Default)]
 pub struct FederationOptions {
     /// Where the own bundle is served; nowhere if there is nothing here.
@@ -95,7 +96,12 @@ fn certificate(
             let id = endpoint_id(keyring.bundle().trust_domain())?;
             // Without a cgroup: it is renewed like a pod's, and no process can ask for it.
             let pod = Name::new("lictor", "bundle-endpoint");
-            registry.add(Registration { pod, ids: vec![id.clone().into()], cgroups: Vec::new() })?;
+            registry.add(Registration {
+                pod,
+                ids: vec![id.clone().into()],
+                federates_with: BTreeSet::new(),
+                cgroups: Vec::new(),
+            })?;
             Arc::new(SvidCertificate::new(keyring.clone(), id))
         }
         EndpointProfile::Web { certificate, key } => {

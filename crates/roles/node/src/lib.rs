@@ -162,7 +162,12 @@ impl Node {
     /// The snapshot that holds it has to be in force already.
     pub async fn add(&self, place: PodPlace<'_>) -> Result<()> {
         let PodPlace { pod, namespace, link, cgroup } = place;
-        let registration = Registration { pod: pod.name.clone(), ids: identities::of(pod), cgroups: vec![cgroup] };
+        let registration = Registration {
+            pod: pod.name.clone(),
+            ids: identities::of(pod),
+            federates_with: pod.federates_with(),
+            cgroups: vec![cgroup],
+        };
         self.registry.add(registration)?;
         self.kernel().attach_pod(&pod.name, link, namespace)?;
         if pod.enrolled {
@@ -172,6 +177,11 @@ impl Node {
             self.proxy.add_pod(PodSockets { name, identity, addresses, namespace: namespace.to_fd()? }).await?;
         }
         Ok(())
+    }
+
+    /// Takes up what is new about a pod that goes on running: whom it federates with.
+    pub fn update(&self, pod: &Pod) {
+        self.registry.set_federates_with(&pod.name, &pod.federates_with());
     }
 
     /// Lets a pod go: its connections end, its identity is withdrawn.

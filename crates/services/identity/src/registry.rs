@@ -2,8 +2,8 @@
 
 use crate::cgroup::{Cgroup, CgroupPath};
 use crate::needs::{Identity, Needs};
-use lictor_model::{Name, SpiffeId};
-use std::collections::{BTreeMap, HashMap};
+use lictor_model::{Name, SpiffeId, TrustDomain};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use time::Duration;
@@ -16,6 +16,8 @@ pub struct Registration {
     pub pod: Name,
     /// The identities that its processes get, the default one first; without one they get nothing.
     pub ids: Vec<Identity>,
+    /// The foreign trust domains whose bundles its processes get, where they are known.
+    pub federates_with: BTreeSet<TrustDomain>,
     /// The cgroups that hold all of its processes, and nobody else's.
     pub cgroups: Vec<Cgroup>,
 }
@@ -24,6 +26,7 @@ pub struct Registration {
 pub struct Pod {
     name: Name,
     ids: Vec<Identity>,
+    federates_with: watch::Sender<BTreeSet<TrustDomain>>,
     cgroups: Vec<Cgroup>,
     /// Closed when the pod is removed.
     presence: watch::Receiver<()>,
@@ -87,8 +90,8 @@ impl Registry {
     /// A cgroup overlaps with another pod's; then nothing has changed.
     pub fn add(&self, registration: Registration) -> Result<Arc<Pod>, Conflict> {
         let (sender, presence) = watch::channel(());
-        let Registration { pod: name, ids, cgroups } = registration;
-        let pod = Arc::new(Pod { name, ids, cgroups, presence });
+        let Registration { pod: name, ids, federates_with, cgroups } = registration;
+        let pod = Arc::new(Pod { name, ids, federates_with: watch::Sender::new(federates_with), cgroups, presence });
         {
             let mut index = self.0.index.write().unwrap_or_else(PoisonError::into_inner);
             for cgroup in &pod.cgroups {
@@ -108,6 +111,19 @@ impl Registry {
             self.0.changes.send_replace(());
         }
         removed
+    }
+
+    /// Has a pod federate with these trust domains from now on, and no others; its open streams are told. Nothing happens
+    /// if there is no such pod.
+    pub fn set_federates_with(&self, pod: &Name, federates_with: &BTreeSet<TrustDomain>) {
+        let Some(pod) = self.pod(pod) else { return };
+        pod.federates_with.send_if_modified(|known| {
+            let differs = known != federates_with;
+            if differs {
+                known.clone_from(federates_with);
+            }
+            differs
+        });
     }
 
     /// A pod by its name.
@@ -218,6 +234,11 @@ impl Pod {
         &self.ids
     }
 
+    /// The foreign trust domains whose bundles its processes get; tells of every change after this call.
+    pub fn federates_with(&self) -> watch::Receiver<BTreeSet<TrustDomain>> {
+        self.federates_with.subscribe()
+    }
+
     /// Its cgroups.
     pub fn cgroups(&self) -> &[Cgroup] {
         &self.cgroups
@@ -253,6 +274,7 @@ mod tests {
     use crate::cgroup::{Cgroup, CgroupPath};
     use crate::needs::Identity;
     use lictor_model::{Name, SpiffeId};
+    use std::collections::BTreeSet;
     use time::Duration;
 
     fn pod(name: &str, account: &str, cgroups: &[(&str, u64)]) -> Registration {
@@ -260,6 +282,7 @@ mod tests {
         Registration {
             pod: Name::parse(name, "shop"),
             ids: vec![id(account).into()],
+            federates_with: BTreeSet::new(),
             cgroups: cgroups.iter().map(cgroup).collect(),
         }
     }

@@ -240,20 +240,27 @@ impl View {
             return ruling.then(Layer::Transport, Verdict::Deny, Mode::Enforce, other);
         }
         if let Transport::Tunnel(proven) = transport
-            && !self.believes(proven)
+            && let Some(why) = self.disbelief(pod, proven)
         {
-            let ended = By::Unknown(format!("{proven} is of a trust domain that is not federated with any more"));
-            return ruling.then(Layer::Transport, Verdict::Deny, Mode::Enforce, ended);
+            return ruling.then(Layer::Transport, Verdict::Deny, Mode::Enforce, By::Unknown(why));
         }
         let demand = self.authorization.transport(pod, destination.port());
         let verdict = demand.verdict(matches!(transport, Transport::Tunnel(_)));
         ruling.then(Layer::Transport, verdict, demand.stance, demand.by)
     }
 
-    /// Whether the trust domain of a peer is believed: at the handshake it was, but that may be a while ago.
-    fn believes(&self, proven: &SpiffeId) -> bool {
-        proven.trust_domain_str() == self.snapshot.trust_domain.as_str()
-            || self.federated.contains(&proven.trust_domain())
+    /// Why the pod does not believe a peer's trust domain. At the handshake somebody here did, but that may be a while ago,
+    /// and it may be for another pod.
+    fn disbelief(&self, pod: &Name, proven: &SpiffeId) -> Option<String> {
+        let trust_domain = proven.trust_domain_str();
+        if trust_domain == self.snapshot.trust_domain.as_str() {
+            return None;
+        }
+        if !self.federated.contains(&proven.trust_domain()) {
+            return Some(format!("{proven} is of a trust domain that is not federated with any more"));
+        }
+        let federates = self.snapshot.pods.get(pod).is_some_and(|pod| pod.federates(trust_domain));
+        (!federates).then(|| format!("{proven} is of a trust domain that no entry of {pod} federates with"))
     }
 
     fn segmentation(

@@ -8,7 +8,7 @@ use crate::bundle::Bundle;
 use crate::jwt::{JwtSvid, TokenError, verify_by};
 use lictor_model::{SpiffeId, TrustDomain};
 use rustls_pki_types::UnixTime;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What is believed about foreign trust domains: one bundle for each, never one for several.
@@ -20,6 +20,37 @@ pub type ForeignBundles = BTreeMap<TrustDomain, Arc<Bundle>>;
 pub struct OwnTrustDomain {
     /// The own trust domain.
     pub trust_domain: TrustDomain,
+}
+
+/// What one workload believes, of one moment: the bundle of its own trust domain, and those of the foreign ones that it
+/// federates with, each by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleSet {
+    own: Arc<Bundle>,
+    foreign: ForeignBundles,
+}
+
+impl BundleSet {
+    /// The own trust domain's.
+    pub fn own(&self) -> &Bundle {
+        &self.own
+    }
+
+    /// The foreign ones, by trust domain.
+    pub fn foreign(&self) -> impl Iterator<Item = &Bundle> {
+        self.foreign.values().map(|bundle| &**bundle)
+    }
+
+    /// What `token` proves to `audience` at `now`, judged by the bundle of its subject's trust domain; see
+    /// [`verify_token`](crate::verify_token).
+    ///
+    /// # Errors
+    /// The first rule that the token breaks.
+    pub fn verify_token(&self, token: &str, audience: &str, now: UnixTime) -> Result<JwtSvid, TokenError> {
+        // The own one proves no identity of another trust domain.
+        let bundle = |id: &SpiffeId| &**self.foreign.get(&id.trust_domain()).unwrap_or(&self.own);
+        verify_by(token, bundle, audience, now)
+    }
 }
 
 impl Keyring {
@@ -47,13 +78,11 @@ impl Keyring {
         Arc::clone(state.foreign.get(&id.trust_domain()).unwrap_or(&state.bundle))
     }
 
-    /// What `token` proves to `audience` at `now`, judged by the bundle of its subject's trust domain; see
-    /// [`verify_token`](crate::verify_token).
-    ///
-    /// # Errors
-    /// The first rule that the token breaks.
-    pub fn verify_token(&self, token: &str, audience: &str, now: UnixTime) -> Result<JwtSvid, TokenError> {
-        verify_by(token, |id| self.bundle_for(id), audience, now)
+    /// What a workload believes that federates with these trust domains: of each of them that is known here, its bundle.
+    pub fn bundles(&self, federates_with: &BTreeSet<TrustDomain>) -> BundleSet {
+        let state = self.read();
+        let known = |name: &TrustDomain| Some((name.clone(), Arc::clone(state.foreign.get(name)?)));
+        BundleSet { own: Arc::clone(&state.bundle), foreign: federates_with.iter().filter_map(known).collect() }
     }
 
     /// Believes these authorities about their trust domain from now on, and no others; tells whether anything changed.
@@ -98,6 +127,7 @@ impl Keyring {
 mod tests {
     use super::OwnTrustDomain;
     use crate::{Bundle, CertificateAuthority, Change, Keyring, TokenError, unix_time};
+    use std::collections::BTreeSet;
     use std::sync::{Arc, Mutex};
     use time::{Duration, OffsetDateTime};
 
@@ -152,12 +182,18 @@ mod tests {
             authority.tokens().issue(&id, &["bank".to_owned()], now(), Duration::HOUR).expect("a token")
         };
         let (ours, theirs) = (token(&own, "spiffe://own/a"), token(&other, "spiffe://other/a"));
-        let verify =
-            |token: &str| keyring.verify_token(token, "bank", unix_time(now())).map(|svid| svid.id.to_string());
+        let with_other = BTreeSet::from([other.trust_domain().clone(), own.trust_domain().clone()]);
+        let verify_with = |token: &str, federates_with: &BTreeSet<_>| {
+            let bundles = keyring.bundles(federates_with);
+            bundles.verify_token(token, "bank", unix_time(now())).map(|svid| svid.id.to_string())
+        };
+        let verify = |token: &str| verify_with(token, &with_other);
         assert!(matches!(verify(&theirs), Err(TokenError::TrustDomain { .. })));
         keyring.set_foreign(other.bundle(1)).expect("a foreign bundle");
         assert_eq!(verify(&theirs).as_deref(), Ok("spiffe://other/a"));
         assert_eq!(verify(&ours).as_deref(), Ok("spiffe://own/a"));
+        assert!(matches!(verify_with(&theirs, &BTreeSet::new()), Err(TokenError::TrustDomain { .. })), "not federated");
+        assert_eq!(verify_with(&ours, &BTreeSet::new()).as_deref(), Ok("spiffe://own/a"));
         // The key of the other trust domain signs nothing that says it is ours, and the other way round.
         let other_as_own = Bundle::new(own.trust_domain().clone(), Vec::new(), 2).expect("a bundle");
         keyring.set_bundle(other_as_own.with_jwt_keys(own.bundle(1).jwt_keys().to_vec()));

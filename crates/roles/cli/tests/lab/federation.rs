@@ -20,6 +20,15 @@ fn pod(name: &str) -> String {
     )
 }
 
+/// The identities that pods have anyway, for which another trust domain is believed.
+fn entries(federates_with: &str) -> String {
+    format!(
+        "apiVersion: spire.spiffe.io/v1alpha1\nkind: ClusterSPIFFEID\nmetadata: {{name: all}}\nspec:\n  \
+         spiffeIDTemplate: 'spiffe://{{{{ .TrustDomain }}}}/ns/{{{{ .PodMeta.Namespace }}}}/sa/{{{{ .PodSpec.ServiceAccountName }}}}'\n  \
+         federatesWith: [{federates_with}]\n---\n"
+    )
+}
+
 const ONLY_WEB_OF_A: &str = "
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -71,9 +80,13 @@ fn calls_between_two_trust_domains_pass_until_the_federation_ends() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let (pods_a, pods_b) = (path("a"), path("b"));
-    for (at, text) in [(&pods_a, pod("web") + &pod("side")), (&pods_b, pod("server") + &pod("web") + ONLY_WEB_OF_A)] {
+    for (at, text, federates_with) in [
+        (&pods_a, pod("web") + &pod("side"), "b.example"),
+        (&pods_b, pod("server") + &pod("web") + ONLY_WEB_OF_A, "a.example"),
+    ] {
         fs::create_dir(at).unwrap();
         fs::write(at.join("m.yaml"), text).unwrap();
+        fs::write(at.join("ids.yaml"), entries(federates_with)).unwrap();
     }
     web(folder.path());
     let (port_a, port_b) = (port(), port());

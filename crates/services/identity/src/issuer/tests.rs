@@ -4,6 +4,7 @@ use crate::cgroup::Cgroup;
 use crate::registry::{Registration, Registry};
 use lictor_model::{Name, SpiffeId};
 use lictor_pki::{CertificateAuthority, Keyring, Kind, authority_key_id};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use time::{Duration, OffsetDateTime};
@@ -51,7 +52,12 @@ impl World {
 
     fn add(&self, pod: &str, account: &str) {
         let cgroup = Cgroup { path: format!("/{pod}").parse().expect("a path"), id: 0 };
-        let pod = Registration { pod: Name::new("shop", pod), ids: vec![id(account).into()], cgroups: vec![cgroup] };
+        let pod = Registration {
+            pod: Name::new("shop", pod),
+            ids: vec![id(account).into()],
+            federates_with: BTreeSet::new(),
+            cgroups: vec![cgroup],
+        };
         self.registry.add(pod).expect("a place");
     }
 
@@ -236,8 +242,12 @@ async fn a_pod_that_is_added_has_its_svid_at_once() {
     let running = tokio::spawn(world.issuer.run(async move { drop(stopped.await) }));
     for account in ["a", "b"] {
         let cgroup = Cgroup { path: format!("/{account}").parse().expect("a path"), id: 0 };
-        let pod =
-            Registration { pod: Name::new("shop", account), ids: vec![id(account).into()], cgroups: vec![cgroup] };
+        let pod = Registration {
+            pod: Name::new("shop", account),
+            ids: vec![id(account).into()],
+            federates_with: BTreeSet::new(),
+            cgroups: vec![cgroup],
+        };
         registry.add(pod).expect("a place");
         let change = tokio::time::timeout(std::time::Duration::from_secs(5), news.recv()).await.expect("news in time");
         assert_eq!(change, Some(lictor_pki::Change::Inserted(id(account))));

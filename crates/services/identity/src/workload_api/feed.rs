@@ -11,7 +11,7 @@ pub(super) struct Feed {
     _subscription: Subscription,
 }
 
-/// What tells a stream that one of its identities, or the bundle, has changed.
+/// What tells a stream that one of its identities, or a bundle, has changed.
 pub(super) struct Updates(Vec<watch::Receiver<()>>);
 
 impl Updates {

@@ -3,7 +3,7 @@
 use super::states::{State, denied};
 use crate::needs::Identity;
 use lictor_model::SpiffeId;
-use lictor_pki::{Keyring, TokenAuthority, unix_time};
+use lictor_pki::{BundleSet, TokenAuthority, unix_time};
 use lictor_wire::workload::{
     JwtBundlesResponse, Jwtsvid, JwtsvidRequest, JwtsvidResponse, ValidateJwtsvidRequest, ValidateJwtsvidResponse,
 };
@@ -54,13 +54,16 @@ pub(super) fn bundles_message(state: &State) -> Option<JwtBundlesResponse> {
     Some(JwtBundlesResponse { bundles: bundles.collect() })
 }
 
-/// What a token of the own or a federated trust domain proves to `audience`, with every claim that it has.
+/// What a token of a trust domain that the caller believes proves to `audience`, with every claim that it has.
 ///
 /// Source: section 6.2.3.
 ///
 /// # Errors
 /// `InvalidArgument` if something is missing, or the token proves nothing, with the reason.
-pub(super) fn validate(request: &ValidateJwtsvidRequest, keyring: &Keyring) -> Result<ValidateJwtsvidResponse, Status> {
+pub(super) fn validate(
+    request: &ValidateJwtsvidRequest,
+    bundles: &BundleSet,
+) -> Result<ValidateJwtsvidResponse, Status> {
     if request.audience.is_empty() {
         return Err(Status::invalid_argument("expected the audience that the token is meant for"));
     }
@@ -68,7 +71,7 @@ pub(super) fn validate(request: &ValidateJwtsvidRequest, keyring: &Keyring) -> R
         return Err(Status::invalid_argument("expected a token"));
     }
     let now = unix_time(OffsetDateTime::now_utc());
-    let svid = keyring
+    let svid = bundles
         .verify_token(&request.svid, &request.audience, now)
         .map_err(|error| Status::invalid_argument(error.to_string()))?;
     Ok(ValidateJwtsvidResponse { spiffe_id: svid.id.to_string(), claims: Some(object(&svid.claims)) })

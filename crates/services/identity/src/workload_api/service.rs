@@ -61,6 +61,7 @@ impl WorkloadApi {
         let (pod, peer) = self.authorize(request)?;
         let recipient = Recipient {
             updates: self.feed.subscribe(pod.identities().iter().map(|identity| &identity.id)),
+            federates_with: pod.federates_with(),
             keyring: self.keyring.clone(),
             stopped: self.stopped.clone(),
             pod,
@@ -108,8 +109,9 @@ impl SpiffeWorkloadApi for WorkloadApi {
         &self,
         request: Request<ValidateJwtsvidRequest>,
     ) -> Result<Response<ValidateJwtsvidResponse>, Status> {
-        self.authorize(&request)?;
-        jwt::validate(&request.into_inner(), &self.keyring).map(Response::new)
+        let (pod, _) = self.authorize(&request)?;
+        let bundles = self.keyring.bundles(&pod.federates_with().borrow());
+        jwt::validate(&request.into_inner(), &bundles).map(Response::new)
     }
 }
 
@@ -132,12 +134,12 @@ fn svid_message(state: &State) -> Option<X509svidResponse> {
         spiffe_id: svid.id.to_string(),
         x509_svid: svid.chain.iter().flat_map(|der| der.iter().copied()).collect(),
         x509_svid_key: svid.key.pkcs8().to_vec(),
-        bundle: state.bundle.concatenated_der(),
+        bundle: state.bundles.own().concatenated_der(),
         hint: hint.to_string(),
     };
     let svids = state.svids.as_ref()?.iter().map(svid).collect();
     // The own bundle stands beside the SVID, the others here (section 5.2.1).
-    let federated_bundles = state.bundles().skip(1).map(|(name, bundle)| (name, bundle.concatenated_der())).collect();
+    let federated_bundles = state.foreign().map(|(name, bundle)| (name, bundle.concatenated_der())).collect();
     Some(X509svidResponse { svids, federated_bundles, ..X509svidResponse::default() })
 }
 

@@ -5,7 +5,9 @@ use super::feed::Updates;
 use crate::needs::Identity;
 use crate::registry::Pod;
 use futures::Stream;
-use lictor_pki::{Bundle, ForeignBundles, Keyring, Svid};
+use lictor_model::TrustDomain;
+use lictor_pki::{Bundle, BundleSet, Keyring, Svid};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -20,19 +22,25 @@ const FIRST: Duration = Duration::from_secs(5);
 pub(super) struct State {
     /// One for each identity of the pod, in their order, with its hint; missing until all of them are issued.
     pub(super) svids: Option<Vec<(Arc<Svid>, Arc<str>)>>,
-    pub(super) bundle: Arc<Bundle>,
-    /// The foreign trust domains that the caller's own is federated with.
-    pub(super) foreign: Arc<ForeignBundles>,
+    /// The own trust domain's, and those of the foreign ones that the caller's pod federates with.
+    pub(super) bundles: BundleSet,
 }
 
 impl State {
-    /// Every bundle with the SPIFFE ID of its trust domain, which is its name in all messages; the own one first.
+    /// Every bundle under its name; the own one as well.
     pub(super) fn bundles(&self) -> impl Iterator<Item = (String, &Bundle)> {
-        let foreign = self.foreign.values().map(|bundle| &**bundle);
-        std::iter::once(&*self.bundle)
-            .chain(foreign)
-            .map(|bundle| (format!("spiffe://{}", bundle.trust_domain()), bundle))
+        std::iter::once(self.bundles.own()).chain(self.bundles.foreign()).map(named)
     }
+
+    /// The foreign bundles under their names.
+    pub(super) fn foreign(&self) -> impl Iterator<Item = (String, &Bundle)> {
+        self.bundles.foreign().map(named)
+    }
+}
+
+/// A bundle with the SPIFFE ID of its trust domain, which is its name in all messages.
+fn named(bundle: &Bundle) -> (String, &Bundle) {
+    (format!("spiffe://{}", bundle.trust_domain()), bundle)
 }
 
 /// Who gets the states, and what ends them.
@@ -42,6 +50,8 @@ pub(super) struct Recipient {
     pub(super) keyring: Keyring,
     /// Told when an SVID of the pod or a bundle changes.
     pub(super) updates: Updates,
+    /// The foreign trust domains that the pod federates with.
+    pub(super) federates_with: watch::Receiver<BTreeSet<TrustDomain>>,
     /// Closed when the server stops.
     pub(super) stopped: watch::Receiver<()>,
 }
@@ -101,6 +111,8 @@ impl<M: PartialEq> Sending<M> {
         let first = self.last.is_none();
         tokio::select! {
             biased;
+            // Never an error: the pod has the sender.
+            Ok(()) = self.to.federates_with.changed() => Ok(()),
             () = self.to.pod.removed() => Err(denied()),
             () = self.to.peer.ended() => Err(denied()),
             _ = self.to.stopped.changed() => Err(Status::unavailable("the Workload API is stopping")),
@@ -115,12 +127,11 @@ impl<M: PartialEq> Sending<M> {
 }
 
 impl Recipient {
-    fn state(&self) -> State {
+    fn state(&mut self) -> State {
         let issued = |identity: &Identity| Some((self.keyring.svid(&identity.id)?.0, Arc::clone(&identity.hint)));
         State {
             svids: self.pod.identities().iter().map(issued).collect(),
-            bundle: self.keyring.bundle(),
-            foreign: self.keyring.foreign(),
+            bundles: self.keyring.bundles(&self.federates_with.borrow_and_update()),
         }
     }
 }

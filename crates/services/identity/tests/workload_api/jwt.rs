@@ -152,12 +152,18 @@ async fn tokens_of_a_federated_trust_domain_are_validated_until_the_federation_e
     let mut process = node.process(&node.pod("a", A));
     process.connect();
     let other = node.federate("other.example");
+    let id: lictor_model::SpiffeId = "spiffe://other.example/ns/shop/sa/a".parse().unwrap();
+    let token = other.tokens().issue(&id, &["shop".to_owned()], now(), time::Duration::HOUR).unwrap();
+    // Somebody else's federation is no reason to believe it.
+    let (code, message) = process.refusal_of(&format!("validate shop {token}"));
+    assert!(code == "InvalidArgument" && message.contains("trust domain td.example"), "{code} {message}");
+    process.order("jwt-bundles");
+    assert_eq!(process.jwt_bundles(), [("spiffe://td.example".to_owned(), node.bundle().jwt_jwks())]);
+    node.federate_pod("a", &["other.example"]);
     process.order("jwt-bundles");
     let name = |trust_domain: &str| format!("spiffe://{trust_domain}");
     let wanted = [(name("other.example"), other.bundle(1).jwt_jwks()), (name("td.example"), node.bundle().jwt_jwks())];
     assert_eq!(process.jwt_bundles(), wanted);
-    let id = "spiffe://other.example/ns/shop/sa/a".parse().unwrap();
-    let token = other.tokens().issue(&id, &["shop".to_owned()], now(), time::Duration::HOUR).unwrap();
     assert_eq!(process.validated("shop", &token).spiffe_id, id.as_str());
     node.end_federation("other.example");
     let (code, message) = process.refusal_of(&format!("validate shop {token}"));

@@ -47,6 +47,7 @@ async fn two_pods_get_their_own_svid_and_nothing_else() {
 async fn bundles_of_federated_trust_domains_come_beside_the_own_one_and_go() {
     let node = Node::start("federated").await;
     let a = node.pod("a", A);
+    node.federate_pod("a", &["other.example", "third.example", "td.example", "unknown.example"]);
     let mut process = node.process(&a);
     process.connect();
     process.watch();
@@ -64,6 +65,35 @@ async fn bundles_of_federated_trust_domains_come_beside_the_own_one_and_go() {
     let mut verifier = node.process(&a);
     verifier.connect();
     assert_eq!(verifier.fetch_bundles(), [other, named("td.example", &node.bundle())]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_gets_the_bundles_of_those_trust_domains_alone_that_it_federates_with() {
+    let node = Node::start("federates-with").await;
+    let (a, b) = (node.pod("a", A), node.pod("b", B));
+    let [other, third] = ["other.example", "third.example"].map(|name| {
+        let bundle = node.federate(name).bundle(1);
+        (format!("spiffe://{name}"), bundle.concatenated_der())
+    });
+    node.federate_pod("b", &["third.example"]);
+    let own = ("spiffe://td.example".to_owned(), node.bundle().concatenated_der());
+    let mut process = node.process(&a);
+    process.connect();
+    process.watch();
+    assert_eq!(process.next_state().federated(), [], "it federates with nobody");
+    node.federate_pod("a", &["other.example"]);
+    assert_eq!(process.next_state().federated(), [other], "the open stream is told");
+    node.federate_pod("a", &["other.example"]);
+    assert!(process.nothing_for(Duration::from_millis(200)), "the same again is no news");
+    node.federate_pod("a", &[]);
+    assert_eq!(process.next_state().federated(), []);
+
+    let mut verifier = node.process(&a);
+    verifier.connect();
+    assert_eq!(verifier.fetch_bundles(), std::slice::from_ref(&own));
+    let mut verifier = node.process(&b);
+    verifier.connect();
+    assert_eq!(verifier.fetch_bundles(), [own, third]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ use lictor_model::{Name, SpiffeId, TrustDomain};
 use lictor_pki::{Bundle, CertificateAuthority, Keyring, PrivateKey, Svid, Usage, tls, unix_time, verify};
 use lictor_wire::workload::{X509BundlesResponse, X509svid, X509svidResponse};
 use prost::Message;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -68,14 +69,28 @@ impl Node {
     pub(crate) fn pod_without_svid(&self, name: &str, id: &str) -> Cgroup {
         let cgroup = self.cgroup(name);
         let (pod, id) = (Name::new("shop", name), id.parse::<SpiffeId>().unwrap());
-        self.registry.add(Registration { pod, ids: vec![id.into()], cgroups: vec![cgroup.clone()] }).unwrap();
+        self.registry
+            .add(Registration {
+                pod,
+                ids: vec![id.into()],
+                federates_with: BTreeSet::new(),
+                cgroups: vec![cgroup.clone()],
+            })
+            .unwrap();
         cgroup
     }
 
     /// A pod with several identities; none of their SVIDs is issued.
     pub(crate) fn pod_with(&self, name: &str, ids: Vec<Identity>) -> Cgroup {
         let cgroup = self.cgroup(name);
-        self.registry.add(Registration { pod: Name::new("shop", name), ids, cgroups: vec![cgroup.clone()] }).unwrap();
+        self.registry
+            .add(Registration {
+                pod: Name::new("shop", name),
+                ids,
+                federates_with: BTreeSet::new(),
+                cgroups: vec![cgroup.clone()],
+            })
+            .unwrap();
         cgroup
     }
 
@@ -116,7 +131,13 @@ impl Node {
         self.keyring.set_bundle(bundle);
     }
 
-    /// Federates with a trust domain of this name, and returns its authority.
+    /// Has a pod federate with these trust domains, and no others.
+    pub(crate) fn federate_pod(&self, name: &str, trust_domains: &[&str]) {
+        let federates_with = trust_domains.iter().map(|name| name.parse().unwrap()).collect();
+        self.registry.set_federates_with(&Name::new("shop", name), &federates_with);
+    }
+
+    /// Knows a trust domain of this name from now on, and returns its authority.
     pub(crate) fn federate(&self, trust_domain: &str) -> CertificateAuthority {
         let other = CertificateAuthority::new(trust_domain.parse().unwrap(), now(), time::Duration::DAY).unwrap();
         assert!(self.keyring.set_foreign(other.bundle(1)).unwrap());

@@ -180,7 +180,11 @@ impl Bench {
     /// Other policies from now on.
     pub(crate) fn apply(&self, policies: &str) {
         self.revision.set(self.revision.get() + 1);
-        self.policy.send_replace(view(policies, self.revision.get()));
+        let next = view(policies, self.revision.get());
+        self.policy.send_modify(|view| {
+            let federated = Arc::clone(&view.federated);
+            *view = Arc::new(View { federated, ..(*next).clone() });
+        });
     }
 
     /// Believes these foreign trust domains, and no others, from now on.

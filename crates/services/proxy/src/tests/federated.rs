@@ -24,6 +24,17 @@ metadata: {name: only-their-web, namespace: shop}
 spec: {selector: {matchLabels: {app: db}}, rules: [{from: [{source: {principals: [other.example/ns/shop/sa/web]}}]}]}
 ";
 
+/// Every pod of the cluster federates with the other trust domain.
+const ENTRIES: &str = "
+apiVersion: spire.spiffe.io/v1alpha1
+kind: ClusterSPIFFEID
+metadata: {name: all}
+spec:
+  spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}'
+  federatesWith: [other.example]
+---
+";
+
 /// Another cluster, which is federated with the bench's.
 struct Afar {
     authority: CertificateAuthority,
@@ -58,7 +69,7 @@ impl Afar {
 #[test]
 fn policies_tell_the_principals_of_two_trust_domains_apart() {
     run(async {
-        let bench = Bench::new(ONLY_THEIR_WEB).await;
+        let bench = Bench::new(&[ENTRIES, ONLY_THEIR_WEB].concat()).await;
         echo(bench.application(5432));
         let afar = Afar::new(&bench);
         let unknown = afar.connect(&bench, AFAR, "web").await;
@@ -87,7 +98,7 @@ fn policies_tell_the_principals_of_two_trust_domains_apart() {
 #[test]
 fn the_end_of_a_federation_ends_its_peers_connections_and_no_others() {
     run(async {
-        let bench = Bench::new("").await;
+        let bench = Bench::new(ENTRIES).await;
         echo(bench.application(5432));
         let afar = Afar::new(&bench);
         bench.federate(&[afar.authority.bundle(1)]);
@@ -120,12 +131,35 @@ fn the_end_of_a_federation_ends_its_peers_connections_and_no_others() {
 #[test]
 fn a_federated_peer_does_not_speak_from_the_address_of_a_pod() {
     run(async {
-        let bench = Bench::new("").await;
+        let bench = Bench::new(ENTRIES).await;
         echo(bench.application(5432));
         let afar = Afar::new(&bench);
         bench.federate(&[afar.authority.bundle(1)]);
         let refused = afar.connect(&bench, WEB, "web").await;
         assert!(matches!(refused, Err(TunnelError::Refused(StatusCode::UNAUTHORIZED))), "{refused:?}");
         assert_eq!(bench.decision().await.layer, Layer::Transport);
+    });
+}
+
+#[test]
+fn a_pod_believes_a_trust_domain_only_while_an_entry_of_it_federates_with_it() {
+    run(async {
+        let bench = Bench::new("").await;
+        echo(bench.application(5432));
+        let afar = Afar::new(&bench);
+        bench.federate(&[afar.authority.bundle(1)]);
+        let refused = afar.connect(&bench, AFAR, "web").await;
+        assert!(matches!(refused, Err(TunnelError::Refused(StatusCode::UNAUTHORIZED))), "{refused:?}");
+        let denied = bench.decision().await;
+        assert_eq!((denied.layer, denied.verdict), (Layer::Transport, Verdict::Deny));
+        assert!(matches!(&denied.by, By::Unknown(why) if why.contains("no entry of shop/db")), "{:?}", denied.by);
+
+        bench.apply(ENTRIES);
+        let mut theirs = afar.connect(&bench, AFAR, "web").await.expect("a connection");
+        theirs.write_all(b"x").await.expect("room");
+        assert_eq!(theirs.read_u8().await.expect("a byte"), b'x');
+        bench.apply(&ENTRIES.replace("other.example", "third.example"));
+        let end = tokio::time::timeout(Duration::from_secs(1), theirs.read_u8()).await.expect("it ends");
+        assert!(end.is_err());
     });
 }
