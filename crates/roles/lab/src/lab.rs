@@ -367,7 +367,10 @@ fn is_restarted(before: &Pod, after: &Pod) -> bool {
     // Whom it federates with is told to the processes that run.
     let ids = |pod: &Pod| -> Vec<_> {
         let issuance = |entry: &Entry| Issuance { federates_with: Vec::new(), ..(*entry.issuance).clone() };
-        pod.entries.iter().map(|entry| (entry.id.clone(), issuance(entry))).collect()
+        match &*pod.entries {
+            [] => vec![(pod.identity.clone(), Issuance::default())],
+            entries => entries.iter().map(|entry| (entry.id.clone(), issuance(entry))).collect(),
+        }
     };
     before.spec != after.spec
         || before.addresses != after.addresses

@@ -1,7 +1,8 @@
 //! Federation with other trust domains, as this node is told to have it.
 
+use crate::relations::Relations;
 use anyhow::{Context, Result};
-use lictor_identity::federation::{Endpoint, Federation, FileCertificate, Issuer, Relation, Settings, serve};
+use lictor_identity::federation::{Endpoint, FileCertificate, Issuer, Relation, Roots, serve};
 use lictor_identity::{Registration, Registry};
 use lictor_model::{Name, SpiffeId, TrustDomain};
 use lictor_pki::Keyring;
@@ -21,8 +22,10 @@ use tokio::task::JoinSet;
 pub struct FederationOptions {
     /// Where the own bundle is served; nowhere if there is nothing here.
     pub endpoint: Option<EndpointOptions>,
-    /// Whose bundles are fetched.
+    /// Whose bundles are fetched, beside those that objects declare.
     pub relations: Vec<Relation>,
+    /// The web's authorities for the relations that objects declare.
+    pub roots: Roots,
     /// Who issues tokens, as their `iss` says; they have none if there is nothing here.
     pub issuer: Option<Issuer>,
 }
@@ -65,8 +68,8 @@ pub(crate) async fn start(
     keyring: &Keyring,
     registry: &Registry,
     tasks: &mut JoinSet<()>,
-) -> Result<Federation> {
-    let FederationOptions { endpoint, relations, issuer } = options;
+) -> Result<Relations> {
+    let FederationOptions { endpoint, relations, roots, issuer } = options;
     keyring.set_token_issuer(issuer.as_ref().map(|issuer| issuer.as_str().into()));
     if let Some(EndpointOptions { address, profile, refresh_hint }) = endpoint {
         let certificate = certificate(profile, keyring, registry)?;
@@ -79,11 +82,7 @@ pub(crate) async fn start(
             }
         });
     }
-    let federation = Federation::new(keyring.clone(), Settings::default());
-    for relation in relations {
-        federation.add(relation)?;
-    }
-    Ok(federation)
+    Relations::start(keyring, relations, roots)
 }
 
 fn certificate(

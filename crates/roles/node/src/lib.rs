@@ -15,17 +15,18 @@ mod federation;
 mod identities;
 mod kernel_record;
 mod open_flows;
+mod relations;
 mod services;
 mod standing;
 mod trust;
 
 pub use federation::{EndpointOptions, EndpointProfile, FederationOptions, endpoint_id};
+pub use relations::{DeclaredElsewhere, Relations};
 
 use anyhow::{Context, Result};
 use lictor_authz::{Capabilities, PolicyStatus};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_datapath::{Datapath, Limits, capture, netns::Netns};
-use lictor_identity::federation::Federation;
 use lictor_identity::{Attestor, Ca, Cgroup, Issuer, Registration, Registry, random_fraction};
 use lictor_manifest::Finding;
 use lictor_model::{DecisionIds, Name, Record};
@@ -91,7 +92,7 @@ pub struct Node {
     proxy: Proxy,
     registry: Registry,
     ca: Ca,
-    federation: Federation,
+    relations: Relations,
     view: watch::Sender<Arc<View>>,
     ids: Arc<DecisionIds>,
     _trust: Subscription,
@@ -133,7 +134,7 @@ impl Node {
         let mut tasks = JoinSet::new();
         let issuer = Issuer::new(ca.clone(), registry.clone(), svid_lifetime, random_fraction());
         tasks.spawn(issuer.run(std::future::pending()));
-        let federation = federation::start(federation, &keyring, &registry, &mut tasks).await?;
+        let relations = federation::start(federation, &keyring, &registry, &mut tasks).await?;
         let serving =
             lictor_identity::workload_api::serve(workload_api, attestor, keyring.clone(), std::future::pending());
         tasks.spawn(async move {
@@ -149,7 +150,7 @@ impl Node {
             proxy,
             registry,
             ca,
-            federation,
+            relations,
             view,
             ids,
             _trust: trust,
@@ -192,12 +193,14 @@ impl Node {
         Ok(())
     }
 
-    /// Puts a snapshot in force, in the kernel and then in the proxy. When the kernel refuses it, nothing changes.
+    /// Puts a snapshot in force, in the kernel, in the proxy, and in the relations to other trust domains. When the kernel
+    /// refuses it, nothing changes. Call it within a runtime.
     pub fn apply(&self, snapshot: Arc<Snapshot>) -> Result<Applied> {
         let (authorization, mut findings) = lictor_authz::Program::compile(&snapshot, Capabilities::default());
         findings.extend(lictor_network::findings(&snapshot));
         let authorization = Arc::new(authorization);
         let network = self.put(Arc::clone(&snapshot), Arc::clone(&authorization))?;
+        findings.extend(self.relations.follow(&snapshot.registrations.federated));
         let policies = standing::policies(&snapshot, &network, &authorization.status);
         Ok(Applied { findings, policies })
     }
@@ -267,8 +270,8 @@ impl Node {
     }
 
     /// The relations to other trust domains.
-    pub fn federation(&self) -> &Federation {
-        &self.federation
+    pub fn relations(&self) -> &Relations {
+        &self.relations
     }
 
     fn kernel(&self) -> MutexGuard<'_, Datapath> {

@@ -25,9 +25,10 @@ pub(super) fn answer(method: &str, query: &Query, lab: &Lab) -> Answer {
             Some(file) => set(&domain, Path::new(file), lab),
             None => Answer::refused("expected a file as `file`"),
         },
-        ("DELETE", Some(domain)) => match lab.node.federation().remove(&domain) {
-            true => Answer::new(format!("nothing is believed about {domain} any more\n"), 0),
-            false => Answer::refused(format!("there is no federation with {domain}")),
+        ("DELETE", Some(domain)) => match lab.node.relations().remove(&domain) {
+            Ok(true) => Answer::new(format!("nothing is believed about {domain} any more\n"), 0),
+            Ok(false) => Answer::refused(format!("there is no federation with {domain}")),
+            Err(declared) => Answer::refused(declared.to_string()),
         },
         _ => Answer::refused("expected a trust domain as `domain`"),
     }
@@ -37,7 +38,7 @@ fn list(query: &Query, lab: &Lab) -> Answer {
     let keyring = lab.node.keyring();
     let foreign = keyring.foreign();
     let mut relations: BTreeMap<TrustDomain, RelationStatus> =
-        lab.node.federation().statuses().into_iter().map(|one| (one.relation.trust_domain.clone(), one)).collect();
+        lab.node.relations().statuses().into_iter().map(|(one, _)| (one.relation.trust_domain.clone(), one)).collect();
     let mut rows = vec![row(&keyring.bundle(), true, None)];
     rows.extend(foreign.iter().map(|(domain, bundle)| row(bundle, false, relations.remove(domain))));
     // Those that have given nothing yet.
@@ -95,7 +96,7 @@ fn set(domain: &TrustDomain, file: &Path, lab: &Lab) -> Answer {
         Ok(bundle) => bundle,
         Err(error) => return Answer::refused(format!("{}: {error}", file.display())),
     };
-    match lab.node.federation().set_bundle(bundle) {
+    match lab.node.relations().set_bundle(bundle) {
         Ok(true) => Answer::new(format!("this bundle is believed about {domain} now\n"), 0),
         Ok(false) => Answer::new(format!("this bundle was believed about {domain} already\n"), 0),
         Err(error) => Answer::refused(error.to_string()),

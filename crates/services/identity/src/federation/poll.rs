@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 /// How often endpoints are asked.
@@ -59,6 +60,8 @@ pub struct Federation {
 #[derive(Debug)]
 struct Running {
     state: Arc<Mutex<State>>,
+    /// Asks at once.
+    hurry: Arc<Notify>,
     task: AbortHandle,
 }
 
@@ -106,9 +109,11 @@ impl Federation {
         }
         let status = RelationStatus { relation, fetched: None, error: None, ignored: Vec::new() };
         let state = Arc::new(Mutex::new(State { status, over: false }));
-        let poller = Poller { keyring: self.keyring.clone(), settings: self.settings, state: Arc::clone(&state) };
+        let hurry = Arc::new(Notify::new());
+        let (keyring, settings) = (self.keyring.clone(), self.settings);
+        let poller = Poller { keyring, settings, state: Arc::clone(&state), hurry: Arc::clone(&hurry) };
         let task = tokio::spawn(poller.run()).abort_handle();
-        relations.insert(trust_domain, Running { state, task });
+        relations.insert(trust_domain, Running { state, hurry, task });
         Ok(())
     }
 
@@ -131,6 +136,13 @@ impl Federation {
         self.keyring.set_foreign(bundle)
     }
 
+    /// Has the endpoint of a trust domain be asked at once; tells whether there is a relation to it.
+    pub fn refresh(&self, trust_domain: &TrustDomain) -> bool {
+        let relations = lock(&self.relations);
+        let running = relations.get(trust_domain);
+        running.inspect(|running| running.hurry.notify_one()).is_some()
+    }
+
     /// How every relation stands, by trust domain.
     pub fn statuses(&self) -> Vec<RelationStatus> {
         lock(&self.relations).values().map(|running| lock(&running.state).status.clone()).collect()
@@ -141,6 +153,7 @@ struct Poller {
     keyring: Keyring,
     settings: Settings,
     state: Arc<Mutex<State>>,
+    hurry: Arc<Notify>,
 }
 
 impl Poller {
@@ -151,7 +164,8 @@ impl Poller {
             let answered = lock(&self.state).status.fetched.is_some();
             let pause = if answered { self.bounded(hint) } else { retry.min(self.settings.interval) };
             retry = retry.saturating_mul(2);
-            tokio::time::sleep(pause).await;
+            // Whether it passes or somebody is in a hurry, it is the next turn.
+            let _ = tokio::time::timeout(pause, self.hurry.notified()).await;
         }
     }
 

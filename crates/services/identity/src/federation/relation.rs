@@ -37,9 +37,10 @@ pub enum Profile {
 }
 
 /// The roots of the web's PKI.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Roots {
     /// Those of this system.
+    #[default]
     System,
     /// Those of a PEM file, and no others.
     File(PathBuf),

@@ -85,6 +85,20 @@ async fn removing_a_relation_ends_the_trust_and_the_polling() {
 }
 
 #[tokio::test]
+async fn an_endpoint_is_asked_at_once_when_somebody_is_in_a_hurry() {
+    let there = There::new("other.example");
+    let at = there.serve_by_svid().await;
+    let here = Here::every(Duration::from_secs(3600));
+    let relation = here.relation(&at, Profile::Spiffe(ENDPOINT.parse().unwrap()), Some(there.bundle()));
+    here.federation.add(relation).unwrap();
+    until(|| here.foreign("other.example")?.refresh_hint()).await;
+    there.keyring.set_bundle(there.bundle().numbered(7));
+    assert!(here.federation.refresh(&"other.example".parse().unwrap()));
+    until(|| (here.foreign("other.example")?.sequence() == 7).then_some(())).await;
+    assert!(!here.federation.refresh(&"third.example".parse().unwrap()));
+}
+
+#[tokio::test]
 async fn nobody_is_asked_about_the_own_trust_domain() {
     let here = Here::new();
     let there = There::new("td.example");

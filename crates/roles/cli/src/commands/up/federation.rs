@@ -18,10 +18,14 @@ const REFRESH: Duration = Duration::from_secs(5 * 60);
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct Words {
-    /// Believe another trust domain's workloads by the bundle at a URL: profile=https_web (with ca=FILE instead of this
+    /// Fetch another trust domain's bundle, for the pods whose entries federate with it, from a URL: profile=https_web (with ca=FILE instead of this
     /// machine's authorities of the web) or profile=https_spiffe,id=SPIFFE-ID[,bundle=FILE]; may be repeated
     #[arg(long, value_name = "TRUST-DOMAIN=URL,profile=...")]
     federate_with: Vec<RelationWords>,
+    /// The web's authorities as a PEM file, instead of this machine's, for the bundle endpoints of
+    /// ClusterFederatedTrustDomains with the profile https_web
+    #[arg(long, value_name = "FILE")]
+    web_roots: Option<PathBuf>,
     /// Serve the own bundle to other trust domains: with the endpoint's own SVID, or with
     /// profile=https_web,certificate=FILE,key=FILE; refresh=TIME is how often they should ask
     #[arg(long, value_name = "ADDRESS:PORT[,profile=...]")]
@@ -64,7 +68,9 @@ impl Words {
         let endpoint = self.bundle_endpoint.clone().map(|EndpointWords { address, profile, refresh }| {
             EndpointOptions { address, profile, refresh_hint: refresh }
         });
-        Ok(FederationOptions { endpoint, relations, issuer: self.jwt_issuer.clone() })
+        let roots = self.web_roots.clone().map(|file| file.canonicalize().with_context(|| file.display().to_string()));
+        let roots = roots.transpose()?.map_or(Roots::System, Roots::File);
+        Ok(FederationOptions { endpoint, relations, roots, issuer: self.jwt_issuer.clone() })
     }
 }
 
