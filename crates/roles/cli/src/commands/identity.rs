@@ -3,6 +3,7 @@
 mod bundle;
 mod ca;
 mod certificates;
+mod federation;
 
 use crate::cli::Globals;
 use anyhow::Result;
@@ -26,6 +27,9 @@ enum What {
     /// The Certificates of cert-manager's kind, and the Secrets that they fill
     #[command(subcommand)]
     Certificates(certificates::Step),
+    /// The relations to other trust domains
+    #[command(subcommand)]
+    Federation(federation::Verb),
 }
 
 pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
@@ -33,5 +37,6 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
         What::Ca(step) => ca::run(step, globals),
         What::Bundle(words) => bundle::run(words, globals),
         What::Certificates(step) => certificates::run(step, globals),
+        What::Federation(verb) => federation::run(verb, globals),
     }
 }

@@ -141,3 +141,97 @@ fn calls_between_two_trust_domains_pass_until_the_federation_ends() {
     assert!(said.contains("UnknownIssuer"), "{said}");
     assert_eq!(a.run(&["identity", "bundle", "show", "b.example"]).status.code(), Some(2));
 }
+
+/// A relation to a trust domain, as an object.
+fn related(trust_domain: &str, port: u16, rest: &str) -> String {
+    format!(
+        "apiVersion: spire.spiffe.io/v1alpha1\nkind: ClusterFederatedTrustDomain\nmetadata: {{name: other}}\nspec:\n  \
+         trustDomain: {trust_domain}\n  bundleEndpointURL: https://127.0.0.1:{port}/\n  {rest}\n"
+    )
+}
+
+/// How a relation stands.
+fn relation(lab: &Lab, domain: &str) -> serde_json::Value {
+    let shown = lab.run(&["identity", "federation", "show", domain, "-o", "json"]);
+    serde_json::from_slice(&shown.stdout).unwrap_or_default()
+}
+
+#[test]
+fn federations_come_and_go_with_their_objects_and_reach_the_pods_whose_entries_name_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (pods_a, pods_b) = (path("a"), path("b"));
+    for (at, text) in [(&pods_a, pod("web") + &entries("b.example")), (&pods_b, pod("server"))] {
+        fs::create_dir(at).unwrap();
+        fs::write(at.join("m.yaml"), text).unwrap();
+    }
+    web(folder.path());
+    let (port_a, port_b) = (port(), port());
+    let file = |name: &str| path(name).display().to_string();
+    let at_a = format!("127.0.0.1:{port_a}");
+    let roots = file("roots.pem");
+    let options = ["--trust-domain", "a.example", "--bundle-endpoint", &at_a, "--web-roots", &roots];
+    let a = Lab::up_with("e2e-fobj-a", &options, &[&pods_a]);
+    let at_b = format!("127.0.0.1:{port_b},profile=https_web,certificate={},key={}", file("cert.pem"), file("key.pem"));
+    let options = ["--trust-domain", "b.example", "--bundle-endpoint", &at_b];
+    let cidrs = ["--pod-cidr", "10.245.0.0/16", "--service-cidr", "10.97.0.0/16"];
+    let b = Lab::up_with("e2e-fobj-b", &[&options[..], &cidrs].concat(), &[&pods_b]);
+    join(&a, &b);
+    let listed = a.run(&["identity", "federation", "list"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.contains("b.example: entries federate with it, and there is no relation to it"), "{listed}");
+
+    // The object of a says https_web; that of b https_spiffe, with the bundle that a has now.
+    let own = String::from_utf8(a.run(&["identity", "bundle", "show"]).stdout).unwrap();
+    let of_a = related(
+        "a.example",
+        port_a,
+        &format!(
+            "bundleEndpointProfile: {{type: https_spiffe, endpointSPIFFEID: 'spiffe://a.example/lictor/bundle-endpoint'}}\n  \
+             trustDomainBundle: '{}'",
+            own.trim()
+        ),
+    );
+    fs::write(pods_a.join("other.yaml"), related("b.example", port_b, "bundleEndpointProfile: {type: https_web}"))
+        .unwrap();
+    fs::write(pods_b.join("other.yaml"), &of_a).unwrap();
+    soon(|| relation(&a, "b.example")["fetched"].is_string());
+    soon(|| relation(&b, "a.example")["fetched"].is_string());
+    let seen = relation(&b, "a.example");
+    assert_eq!((&seen["declaredBy"], &seen["pods"]), (&"other".into(), &0.into()), "{seen}");
+    let server = b.address("shop/server");
+    let call = || Call::start(&a, "shop/web", &server, SERVER);
+    assert_eq!(call().says(), "refused: status 401 Unauthorized", "no entry of the server federates with a");
+
+    let pid = b.state("shop/server")["pid"].clone();
+    fs::write(pods_b.join("ids.yaml"), entries("a.example")).unwrap();
+    soon(|| relation(&b, "a.example")["pods"] == 1);
+    let first = call();
+    assert_eq!(first.says(), "served");
+    fs::write(pods_b.join("ids.yaml"), entries("third.example")).unwrap();
+    let said = first.says();
+    assert!(said.starts_with("ended: "), "{said}");
+    assert_eq!(call().says(), "refused: status 401 Unauthorized");
+    assert_eq!(b.state("shop/server")["pid"], pid, "nothing starts again for it");
+
+    fs::write(pods_b.join("ids.yaml"), entries("a.example")).unwrap();
+    soon(|| relation(&b, "a.example")["pods"] == 1);
+    let second = call();
+    assert_eq!(second.says(), "served");
+    let kept = b.run(&["identity", "bundle", "delete", "a.example"]);
+    let why = String::from_utf8_lossy(&kept.stderr).into_owned();
+    assert!(kept.status.code() == Some(2) && why.contains("ClusterFederatedTrustDomain other"), "{why}");
+    fs::remove_file(pods_b.join("other.yaml")).unwrap();
+    let said = second.says();
+    assert!(said.starts_with("ended: "), "{said}");
+    let said = call().says();
+    assert!(said.starts_with("refused: ") && !said.contains("401"), "no handshake: {said}");
+
+    fs::write(pods_b.join("other.yaml"), &of_a).unwrap();
+    soon(|| relation(&b, "a.example")["authorities"] == 1);
+    assert_eq!(call().says(), "served");
+    fs::remove_file(pods_a.join("other.yaml")).unwrap();
+    soon(|| relation(&a, "b.example").is_null());
+    let said = call().says();
+    assert!(said.contains("UnknownIssuer"), "{said}");
+}

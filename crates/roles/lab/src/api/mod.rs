@@ -5,6 +5,7 @@
 
 mod bundles;
 mod certificates;
+mod federation;
 mod identity;
 mod query;
 mod routes;

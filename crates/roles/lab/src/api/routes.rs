@@ -1,6 +1,6 @@
 //! What each route answers; the renderers are those of the command line on files.
 
-use super::{Answer, Query, bundles};
+use super::{Answer, Query, bundles, federation};
 use crate::lab::Lab;
 use crate::probing;
 use crate::process::Target;
@@ -27,6 +27,7 @@ pub(super) async fn answer(method: &Method, path: &str, query: &Query, lab: &Lab
             Answer::new("", 0)
         }
         (method, "/v1/bundles") => bundles::answer(method, query, lab),
+        (method, "/v1/federation") => federation::answer(method, query, lab),
         ("GET", path) if path.starts_with("/v1/pods/") => {
             pod(lab, path.strip_prefix("/v1/pods/").unwrap_or_default()).await
         }
