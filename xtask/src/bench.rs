@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 
 /// Runs one benchmark in release mode.
 pub(crate) fn run(args: &[&str]) -> Result<()> {
-    ensure!(!args.is_empty(), "usage: cargo xtask bench NAME [--json]; NAME is lab, path, engine or growth");
+    ensure!(!args.is_empty(), "usage: cargo xtask bench NAME [--json]; NAME is lab, path, engine, growth or identity");
     if !is_root() {
         eprintln!("not root: benchmarks of the lab and the path need it; run this by sudo");
     }

@@ -83,7 +83,8 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
-fn settings() -> Result<Settings> {
+/// A cluster of one node.
+pub(crate) fn settings() -> Result<Settings> {
     let node = Node { name: "node".into(), labels: Labels::default(), addresses: vec![[192, 0, 2, 1].into()] };
     Ok(Settings {
         trust_domain: "cluster.local".parse()?,

@@ -1,12 +1,14 @@
 //! Benchmarks of a running lictor; each prints what it measured beside a baseline of the same run.
 //!
 //! `lictor-bench lab` and `lictor-bench path` bring a lab up with the `lictor` binary beside this one and need
-//! root; `engine` and `growth` need nothing. `serve` and `load` are the two ends that `path` runs inside pods.
+//! root; `identity` needs root for its cgroups; `engine` and `growth` need nothing. `serve` and `load` are the two ends that
+//! `path` runs inside pods, `callers` are the pods of `identity`.
 
 mod cost;
 mod engine;
 mod figures;
 mod growth;
+mod identity;
 mod lab;
 mod load;
 mod objects;
@@ -21,7 +23,7 @@ use mimalloc::MiMalloc;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-const USAGE: &str = "usage: lictor-bench lab|path|engine|growth [--json]";
+const USAGE: &str = "usage: lictor-bench lab|path|engine|growth|identity [--json]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -30,6 +32,8 @@ fn main() -> Result<()> {
     match words.as_slice() {
         ["serve"] => load::serve(),
         ["load", kind, address, amount] => load::run(kind, address, amount),
+        ["callers", socket] => identity::callers(socket),
+        ["identity", ..] => identity::measure()?.print(json),
         ["lab", ..] => lab::measure()?.print(json),
         ["path", ..] => path::measure()?.print(json),
         ["engine-shape", number] => engine::shape(number),
