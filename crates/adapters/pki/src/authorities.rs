@@ -22,12 +22,14 @@ mod tests;
 
 use crate::authority::{CertificateAuthority, IssueError};
 use crate::bundle::{Bundle, InvalidAuthority, JwtKey};
+use crate::keys::{AuthorityKey, Keys, SavedKey};
 use crate::tokens::TokenAuthority;
 use crate::upstream::Upstream;
 use lictor_model::TrustDomain;
 use rustls_pki_types::CertificateDer;
 pub use saved::InvalidSaved;
 use slot::{Authority, Slot, Slots};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
@@ -144,6 +146,8 @@ pub struct Authorities {
     /// How long a new authority lives.
     life: Duration,
     upstream: Option<Arc<Upstream>>,
+    /// Where new keys are made.
+    keys: Keys,
     x509: Slots<CertificateAuthority>,
     jwt: Slots<TokenAuthority>,
     sequence: u64,
@@ -162,9 +166,23 @@ impl Authorities {
         life: Duration,
         now: OffsetDateTime,
     ) -> Result<Self, LifecycleError> {
-        let jwt = new_jwt(&trust_domain, life, now)?;
-        let x509 = new_x509(&jwt.authority, upstream.as_deref(), life, now)?;
-        Ok(Self { trust_domain, life, upstream, x509: first(x509), jwt: first(jwt), sequence: 1 })
+        Self::with_keys(Keys::default(), trust_domain, upstream, life, now)
+    }
+
+    /// As [`new`](Self::new), with keys that are made where `keys` says.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_keys(
+        keys: Keys,
+        trust_domain: TrustDomain,
+        upstream: Option<Arc<Upstream>>,
+        life: Duration,
+        now: OffsetDateTime,
+    ) -> Result<Self, LifecycleError> {
+        let jwt = new_jwt(&keys, &trust_domain, life, now)?;
+        let x509 = new_x509(&keys, &jwt.authority, upstream.as_deref(), life, now)?;
+        Ok(Self { trust_domain, life, upstream, keys, x509: first(x509), jwt: first(jwt), sequence: 1 })
     }
 
     /// The trust domain.
@@ -194,6 +212,21 @@ impl Authorities {
     /// All of them: those for certificates first, in the order of their lives.
     pub fn list(&self) -> Vec<AuthorityStatus> {
         self.x509.all().map(Slot::status).chain(self.jwt.all().map(Slot::status)).collect()
+    }
+
+    /// What the key store finds the keys of all of them by; none of those that are in this process.
+    pub fn held_keys(&self) -> BTreeSet<String> {
+        let of = |key: Option<SavedKey>| match key {
+            Some(SavedKey::Held(reference)) => Some(reference),
+            _ => None,
+        };
+        let x509 = self.x509.all().filter_map(|slot| of(Some(slot.authority.key())));
+        x509.chain(self.jwt.all().filter_map(|slot| of(slot.authority.key().ok()))).collect()
+    }
+
+    /// Where new keys are made.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// The state of the authority for certificates of this name.
@@ -271,24 +304,27 @@ fn first<A>(mut slot: Slot<A>) -> Slots<A> {
 }
 
 fn new_jwt(
+    keys: &Keys,
     trust_domain: &TrustDomain,
     life: Duration,
     now: OffsetDateTime,
 ) -> Result<Slot<TokenAuthority>, LifecycleError> {
-    let authority = TokenAuthority::new(trust_domain.clone()).map_err(IssueError::from)?.until(now + life);
+    let authority = TokenAuthority::made_in(keys, trust_domain.clone()).map_err(IssueError::from)?.until(now + life);
     prepared(authority, now, now + life)
 }
 
 fn new_x509(
+    keys: &Keys,
     tokens: &Arc<TokenAuthority>,
     upstream: Option<&Upstream>,
     life: Duration,
     now: OffsetDateTime,
 ) -> Result<Slot<CertificateAuthority>, LifecycleError> {
     let tokens = Arc::clone(tokens);
+    let key = AuthorityKey::made_in(keys)?;
     let authority = match upstream {
-        Some(upstream) => upstream.issuing(tokens, now, life)?,
-        None => CertificateAuthority::root(tokens, now, life)?,
+        Some(upstream) => upstream.issuing(tokens, key, now, life)?,
+        None => CertificateAuthority::root(tokens, key, now, life)?,
     };
     let not_after = authority.not_after();
     prepared(authority, now, not_after)

@@ -1,20 +1,20 @@
 //! A certificate authority that takes from a request nothing but its public key.
 
 use crate::bundle::{Bundle, InvalidAuthority};
+use crate::keys::{AuthorityKey, KeyStoreError, SavedKey, WipedKey};
 use crate::svid::{PrivateKey, Svid};
 use crate::tally::Tally;
 use crate::tokens::{TokenAuthority, TokenIssueError};
 use lictor_model::{InvalidSpiffeId, SpiffeId, TrustDomain};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
-    SerialNumber, SignatureAlgorithm, SigningKey,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+    SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use std::fmt;
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
-use zeroize::Zeroize;
 
 /// How far before the moment of issue a certificate begins, for peers whose clock is behind.
 pub(crate) const BACKDATE: Duration = Duration::MINUTE;
@@ -76,6 +76,9 @@ pub enum IssueError {
         /// The name.
         seen: String,
     },
+    /// The key store does not do its part.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
     /// The key for tokens could not be made.
     #[error(transparent)]
     Tokens(#[from] TokenIssueError),
@@ -83,7 +86,7 @@ pub enum IssueError {
 
 /// The signing key and certificate of one trust domain: its root, or an issuing authority under it.
 pub struct CertificateAuthority {
-    pub(crate) issuer: Issuer<'static, WipedKey>,
+    pub(crate) issuer: Issuer<'static, AuthorityKey>,
     /// This authority's certificate first, the root last.
     certificates: Vec<CertificateDer<'static>>,
     /// The root as others are to believe it.
@@ -98,7 +101,7 @@ pub struct CertificateAuthority {
 
 /// What an authority is made of when it comes from a file.
 pub(crate) struct Parts {
-    pub(crate) key: KeyPair,
+    pub(crate) key: AuthorityKey,
     pub(crate) certificates: Vec<CertificateDer<'static>>,
     pub(crate) root: Bundle,
     pub(crate) tokens: Arc<TokenAuthority>,
@@ -114,17 +117,17 @@ impl CertificateAuthority {
     /// # Errors
     /// The lifetime is not positive, or the system has no random numbers.
     pub fn new(trust_domain: TrustDomain, now: OffsetDateTime, lifetime: Duration) -> Result<Self, IssueError> {
-        Self::root(Arc::new(TokenAuthority::new(trust_domain)?), now, lifetime)
+        Self::root(Arc::new(TokenAuthority::new(trust_domain)?), AuthorityKey::generate()?, now, lifetime)
     }
 
     /// A new root as [`new`](Self::new) makes it, for the trust domain of `tokens`, whose key goes into its bundle.
     pub(crate) fn root(
         tokens: Arc<TokenAuthority>,
+        key: AuthorityKey,
         now: OffsetDateTime,
         lifetime: Duration,
     ) -> Result<Self, IssueError> {
         let trust_domain = tokens.trust_domain().clone();
-        let key = WipedKey::generate()?;
         let params = ca_params(&trust_domain, "root", BasicConstraints::Unconstrained, now, whole(lifetime)?)?;
         let certificate = params.self_signed(&key)?.der().clone();
         let (not_before, not_after) = (params.not_before, params.not_after);
@@ -146,7 +149,16 @@ impl CertificateAuthority {
     /// # Errors
     /// As [`new`](Self::new), and when this authority has expired.
     pub fn subordinate(&self, now: OffsetDateTime, lifetime: Duration) -> Result<Self, IssueError> {
-        let key = WipedKey::generate()?;
+        self.subordinate_with(AuthorityKey::generate()?, now, lifetime)
+    }
+
+    /// A new issuing authority as [`subordinate`](Self::subordinate) makes it, with this key.
+    pub(crate) fn subordinate_with(
+        &self,
+        key: AuthorityKey,
+        now: OffsetDateTime,
+        lifetime: Duration,
+    ) -> Result<Self, IssueError> {
         let lifetime = self.within_own_life(now, lifetime)?;
         let params = ca_params(self.trust_domain(), "issuing", BasicConstraints::Constrained(0), now, lifetime)?;
         let certificate = params.signed_by(&key, &self.issuer)?.der().clone();
@@ -161,7 +173,7 @@ impl CertificateAuthority {
     pub(crate) fn from_parts(parts: Parts) -> Result<Self, rcgen::Error> {
         let Parts { key, certificates, root, tokens, not_before, not_after } = parts;
         let own = certificates.first().ok_or(rcgen::Error::CouldNotParseCertificate)?;
-        let issuer = Issuer::from_ca_cert_der(own, WipedKey(key))?;
+        let issuer = Issuer::from_ca_cert_der(own, key)?;
         Ok(Self { issuer, certificates, root, tokens, not_before, not_after, tally: Tally::default() })
     }
 
@@ -252,8 +264,11 @@ impl CertificateAuthority {
         &self.tokens
     }
 
-    pub(crate) fn key(&self) -> PrivateKey {
-        PrivateKey::from_pkcs8(self.issuer.key().0.serialized_der().to_vec())
+    pub(crate) fn key(&self) -> SavedKey {
+        match self.issuer.key() {
+            AuthorityKey::Own(key) => SavedKey::Own(PrivateKey::from_pkcs8(key.0.serialized_der().to_vec())),
+            AuthorityKey::Held(key) => SavedKey::Held(key.reference().to_owned()),
+        }
     }
 
     /// What every leaf has: `id` as its one URI, both ends of TLS, and a life within the authority's own.
@@ -342,37 +357,6 @@ fn random_serial() -> Result<SerialNumber, IssueError> {
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| IssueError::Random)?;
     bytes[0] = bytes[0] & 0x3f | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
-}
-
-/// A key whose encoded form is wiped when it is dropped.
-pub(crate) struct WipedKey(pub(crate) KeyPair);
-
-impl WipedKey {
-    fn generate() -> Result<Self, IssueError> {
-        Ok(Self(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?))
-    }
-}
-
-impl Drop for WipedKey {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-impl PublicKeyData for WipedKey {
-    fn der_bytes(&self) -> &[u8] {
-        self.0.der_bytes()
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        self.0.algorithm()
-    }
-}
-
-impl SigningKey for WipedKey {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        self.0.sign(message)
-    }
 }
 
 #[cfg(test)]

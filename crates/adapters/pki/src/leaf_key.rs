@@ -1,6 +1,6 @@
 //! A workload's private key of any usual kind, and the forms that it is written in.
 
-use crate::authority::WipedKey;
+use crate::keys::WipedKey;
 use crate::pem::{KEY, push_block};
 use crate::svid::PrivateKey;
 use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der, Pkcs8V1Der};

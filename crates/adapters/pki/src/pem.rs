@@ -3,6 +3,7 @@
 use crate::authority::{CertificateAuthority, Parts};
 use crate::bundle::{Bundle, InvalidAuthority};
 use crate::jws::Algorithm;
+use crate::keys::{AuthorityKey, SavedKey, WipedKey};
 use crate::signing::{SigningFault, check_signer};
 use crate::svid::PrivateKey;
 use crate::tokens::{TokenAuthority, TokenIssueError};
@@ -62,14 +63,16 @@ impl CertificateAuthority {
     /// to the file's mode.
     ///
     /// # Errors
-    /// The key for tokens cannot be written.
+    /// A key cannot be written: something else holds it.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, TokenIssueError> {
         let mut text = Zeroizing::new(String::new());
-        push_block(&mut text, KEY, self.key().pkcs8());
+        let SavedKey::Own(key) = self.key() else { return Err(TokenIssueError::Held) };
+        push_block(&mut text, KEY, key.pkcs8());
         for certificate in self.certificates() {
             push_block(&mut text, "CERTIFICATE", certificate);
         }
-        push_block(&mut text, KEY, self.tokens().private_key()?.pkcs8());
+        let SavedKey::Own(tokens) = self.tokens().key()? else { return Err(TokenIssueError::Held) };
+        push_block(&mut text, KEY, tokens.pkcs8());
         Ok(text)
     }
 
@@ -114,6 +117,7 @@ impl CertificateAuthority {
         let tokens = Arc::new(token_authority(&trust_domain, token_key)?);
         let root = Bundle::new(trust_domain, vec![root_der.clone()], 0)?;
         drop(chain);
+        let key = AuthorityKey::Own(WipedKey(key));
         Self::from_parts(Parts { key, certificates, root, tokens, not_before, not_after }).map_err(E::Key)
     }
 }

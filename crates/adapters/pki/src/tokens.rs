@@ -3,6 +3,7 @@
 use crate::bundle::JwtKey;
 use crate::jwk::{Curve, PublicJwk};
 use crate::jws::{Algorithm, compact, signing_input};
+use crate::keys::{HeldKey, KeyStoreError, Keys, SavedKey};
 use crate::svid::PrivateKey;
 use crate::tally::Tally;
 use aws_lc_rs::encoding::AsDer;
@@ -16,6 +17,7 @@ use aws_lc_rs::signature::{
 use lictor_model::{SpiffeId, TrustDomain};
 use serde_json::{Map, Value, json};
 use std::fmt;
+use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
 /// Why no token was issued.
@@ -59,6 +61,12 @@ pub enum TokenIssueError {
     /// The library could not sign.
     #[error("the token could not be signed")]
     Signing,
+    /// The key store does not do its part.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
+    /// Something else holds the key, and gives it to nobody.
+    #[error("expected a key of this process, it is held by a key store")]
+    Held,
 }
 
 /// The key that signs the tokens of one trust domain; another one than signs its certificates (SPIFFE Trust Domain and
@@ -76,6 +84,7 @@ pub struct TokenAuthority {
 enum SigningKey {
     Ec(EcdsaKeyPair),
     Rsa(RsaKeyPair),
+    Held(Arc<dyn HeldKey>),
 }
 
 impl TokenAuthority {
@@ -86,6 +95,19 @@ impl TokenAuthority {
     pub fn new(trust_domain: TrustDomain) -> Result<Self, TokenIssueError> {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| TokenIssueError::Signing)?;
         Self::of(trust_domain, Algorithm::Es256, SigningKey::Ec(key))
+    }
+
+    /// With a new P-256 key where keys are made.
+    pub(crate) fn made_in(keys: &Keys, trust_domain: TrustDomain) -> Result<Self, TokenIssueError> {
+        match keys.make()? {
+            Some(key) => Self::held(trust_domain, key),
+            None => Self::new(trust_domain),
+        }
+    }
+
+    /// With a P-256 key that something else holds, for ES256.
+    pub(crate) fn held(trust_domain: TrustDomain, key: Arc<dyn HeldKey>) -> Result<Self, TokenIssueError> {
+        Self::of(trust_domain, Algorithm::Es256, SigningKey::Held(key))
     }
 
     /// With a key that exists already.
@@ -110,6 +132,7 @@ impl TokenAuthority {
             SigningKey::Ec(pair) => {
                 algorithm.curve().and_then(|curve| PublicJwk::ec(curve, pair.public_key().as_ref()))
             }
+            SigningKey::Held(key) => PublicJwk::ec(Curve::P256, key.public_point()),
             SigningKey::Rsa(pair) => {
                 let (n, e) = (pair.public_key().modulus(), pair.public_key().exponent());
                 PublicJwk::rsa(n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero())
@@ -216,12 +239,13 @@ impl TokenAuthority {
         self.algorithm
     }
 
-    pub(crate) fn private_key(&self) -> Result<PrivateKey, TokenIssueError> {
+    pub(crate) fn key(&self) -> Result<SavedKey, TokenIssueError> {
         let document = match &self.key {
+            SigningKey::Held(key) => return Ok(SavedKey::Held(key.reference().to_owned())),
             SigningKey::Ec(pair) => pair.to_pkcs8v1().map(|document| document.as_ref().to_vec()),
             SigningKey::Rsa(pair) => pair.as_der().map(|document| document.as_ref().to_vec()),
         };
-        document.map(PrivateKey::from_pkcs8).map_err(|_| TokenIssueError::Signing)
+        document.map(|der| SavedKey::Own(PrivateKey::from_pkcs8(der))).map_err(|_| TokenIssueError::Signing)
     }
 
     fn sign(&self, claims: &Map<String, Value>) -> Result<String, TokenIssueError> {
@@ -229,6 +253,7 @@ impl TokenAuthority {
         let input = signing_input(self.algorithm, &self.public.id, claims);
         let random = SystemRandom::new();
         let signature = match &self.key {
+            SigningKey::Held(key) => key.sign(input.as_bytes())?,
             SigningKey::Ec(pair) => pair.sign(&random, input.as_bytes()).map_err(failed)?.as_ref().to_vec(),
             SigningKey::Rsa(pair) => {
                 let encoding = encoding(self.algorithm).ok_or(TokenIssueError::Signing)?;
@@ -273,7 +298,7 @@ fn encoding(algorithm: Algorithm) -> Option<&'static RsaSignatureEncoding> {
 
 #[cfg(test)]
 mod tests {
-    use super::{TokenAuthority, TokenIssueError as E};
+    use super::{SavedKey, TokenAuthority, TokenIssueError as E};
     use crate::forge::{self, at, now};
     use crate::{Algorithm, Bundle, JwtSvid, PrivateKey, TokenError, verify_token};
     use aws_lc_rs::encoding::AsDer;
@@ -358,7 +383,7 @@ mod tests {
             assert_eq!(with(algorithm).map(|_| ()), Err(E::Key { algorithm }));
         }
         let authority = with(Algorithm::Es384).expect("an authority");
-        assert_eq!(authority.private_key().expect("a key").pkcs8(), key.pkcs8());
+        assert!(matches!(authority.key(), Ok(SavedKey::Own(own)) if own.pkcs8() == key.pkcs8()));
         let kid = &authority.public().id;
         let printed = format!("{authority:?}");
         assert_eq!(

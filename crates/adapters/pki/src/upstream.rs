@@ -2,6 +2,7 @@
 
 use crate::authority::{CertificateAuthority, IssueError, Parts};
 use crate::bundle::{Bundle, InvalidAuthority};
+use crate::keys::{AuthorityKey, WipedKey};
 use crate::signing::{SigningFault, check_signer};
 use crate::svid::PrivateKey;
 use crate::tokens::TokenAuthority;
@@ -109,7 +110,8 @@ impl Upstream {
         }
         check_chain(&certificates).map_err(blame(Part::Certificate))?;
         let key = read_key(pem.key).map_err(blame(Part::Key))?;
-        check_key(&key, &certificates).map_err(blame(Part::Key))?;
+        check_key(&key_pair(&key).ok_or(InvalidUpstream::Key).map_err(blame(Part::Key))?, &certificates)
+            .map_err(blame(Part::Key))?;
         let root = Bundle::new(trust_domain.clone(), roots, 0)
             .map_err(|InvalidAuthority { at, fault }| (Part::Roots, InvalidUpstream::Authority { at, fault }))?;
         let (not_before, not_after) = validity(&certificates).map_err(blame(Part::Certificate))?;
@@ -126,22 +128,24 @@ impl Upstream {
         self.not_after
     }
 
-    /// A new issuing authority under it, for the trust domain of `tokens`.
+    /// A new issuing authority under it with this key, for the trust domain of `tokens`.
     pub(crate) fn issuing(
         &self,
         tokens: Arc<TokenAuthority>,
+        key: AuthorityKey,
         now: OffsetDateTime,
         life: Duration,
     ) -> Result<CertificateAuthority, IssueError> {
+        let own = key_pair(&self.key).ok_or(rcgen::Error::CouldNotParseKeyPair)?;
         let parts = Parts {
-            key: key_pair(&self.key).ok_or(rcgen::Error::CouldNotParseKeyPair)?,
+            key: AuthorityKey::Own(WipedKey(own)),
             certificates: self.certificates.clone(),
             root: self.root.clone(),
             tokens,
             not_before: self.not_before,
             not_after: self.not_after,
         };
-        CertificateAuthority::from_parts(parts)?.subordinate(now, life)
+        CertificateAuthority::from_parts(parts)?.subordinate_with(key, now, life)
     }
 }
 
@@ -234,10 +238,9 @@ pub(crate) fn key_pair(key: &PrivateKey) -> Option<KeyPair> {
     KeyPair::try_from(&key.as_der()).ok()
 }
 
-pub(crate) fn check_key(key: &PrivateKey, chain: &[CertificateDer<'static>]) -> Result<(), InvalidUpstream> {
+pub(crate) fn check_key(key: &impl PublicKeyData, chain: &[CertificateDer<'static>]) -> Result<(), InvalidUpstream> {
     let own = chain.first().ok_or(InvalidUpstream::NoCertificate)?;
-    let pair = key_pair(key).ok_or(InvalidUpstream::Key)?;
-    let fits = parse(own, 0)?.public_key().raw == pair.subject_public_key_info();
+    let fits = parse(own, 0)?.public_key().raw == key.subject_public_key_info();
     if fits { Ok(()) } else { Err(InvalidUpstream::KeyMismatch) }
 }
 

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod journal;
+mod keys;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ use crate::issuer::Clock;
 use journal::Journal;
 use lictor_model::{Name, SpiffeId, TrustDomain};
 use lictor_pki::{
-    Authorities, AuthorityStatus, Event, InvalidAuthority, IssueError, Keyring, Kind, LifecycleError, State,
+    Authorities, AuthorityStatus, Event, InvalidAuthority, IssueError, Keyring, Keys, Kind, LifecycleError, State,
     authority_key_id, serial_number,
 };
 use std::collections::BTreeMap;
@@ -115,6 +116,14 @@ impl Ca {
     /// # Errors
     /// They cannot be made; the upstream is not there or not right; the store does not open, or takes nothing.
     pub fn start(options: CaOptions, clock: Clock) -> Result<Self, CaError> {
+        Self::start_with_keys(options, &Keys::default(), clock)
+    }
+
+    /// As [`start`](Self::start), with keys that are made, and looked for, where `keys` says.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and a key that is not there.
+    pub fn start_with_keys(options: CaOptions, keys: &Keys, clock: Clock) -> Result<Self, CaError> {
         let CaOptions { trust_domain, life, upstream, store } = options;
         let now = clock();
         let mut watched = upstream.map(Watched::new);
@@ -125,14 +134,14 @@ impl Ca {
         let (store, document) = store.as_ref().map(Store::open).transpose()?.unzip();
         let authorities = match (&store, document.flatten()) {
             (Some(store), Some(document)) => {
-                let read = Authorities::from_document(&document, &trust_domain, None, life);
+                let read = Authorities::from_document_with_keys(keys, &document, &trust_domain, None, life);
                 let mut authorities = read.map_err(|error| store.blame(error))?;
                 if let Some(upstream) = upstream {
                     authorities.set_upstream(upstream, now)?;
                 }
                 authorities
             }
-            _ => Authorities::new(trust_domain, upstream, life, now)?,
+            _ => Authorities::with_keys(keys.clone(), trust_domain, upstream, life, now)?,
         };
         if let Some(store) = &store {
             store.save_authorities(&authorities)?;
@@ -314,12 +323,9 @@ impl Ca {
         let done = {
             let mut authorities = self.write();
             let mut changed = authorities.clone();
-            let done = change(&mut changed, self.now())?;
-            let bundle = changed.bundle()?;
-            // Before anyone hears of it: whoever signs after a restart is somebody that peers knew before.
-            if let Some(store) = &self.0.store {
-                store.save_authorities(&changed)?;
-            }
+            let kept = self.keep(change, &mut changed);
+            keys::forget_unused(&authorities, &changed, kept.is_ok());
+            let (done, bundle) = kept?;
             self.0.keyring.set_bundle(bundle);
             self.0.keyring.set_tokens(Arc::clone(changed.tokens()));
             *authorities = changed;

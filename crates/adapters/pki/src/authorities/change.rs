@@ -15,13 +15,13 @@ impl Authorities {
     pub fn prepare(&mut self, kind: Kind, now: OffsetDateTime) -> Result<Arc<str>, LifecycleError> {
         self.counted(|own| match kind {
             Kind::X509 => {
-                let slot = new_x509(&own.jwt.active.authority, own.upstream.as_deref(), own.life, now)?;
+                let slot = new_x509(&own.keys, &own.jwt.active.authority, own.upstream.as_deref(), own.life, now)?;
                 let id = Arc::clone(&slot.id);
                 own.x509.next = Some(slot);
                 Ok(id)
             }
             Kind::Jwt => {
-                let slot = new_jwt(&own.trust_domain, own.life, now)?;
+                let slot = new_jwt(&own.keys, &own.trust_domain, own.life, now)?;
                 let id = Arc::clone(&slot.id);
                 own.jwt.next = Some(slot);
                 Ok(id)

@@ -5,6 +5,7 @@ use super::{Authorities, State};
 use crate::authority::{CertificateAuthority, Parts};
 use crate::bundle::Bundle;
 use crate::jws::Algorithm;
+use crate::keys::{AuthorityKey, HeldKey, Keys, SavedKey, WipedKey};
 use crate::svid::PrivateKey;
 use crate::tokens::TokenAuthority;
 use crate::upstream::{self, Upstream};
@@ -65,8 +66,12 @@ struct Entry {
     stopped: Option<i64>,
     issued: u64,
     last_expiry: Option<i64>,
-    /// PKCS#8.
-    key: Key,
+    /// PKCS#8, of a key that was in the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Key>,
+    /// What the key store finds it by, of a key that it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held_key: Option<String>,
     /// Of one for certificates: its own first, the root last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     certificates: Vec<String>,
@@ -109,7 +114,7 @@ impl Authorities {
             }
         });
         let jwt = self.jwt.all().enumerate().map(|(at, slot)| {
-            let key = slot.authority.private_key();
+            let key = slot.authority.key();
             let key = key.map_err(|error| invalid::<TokenAuthority>(at, error))?;
             Ok(Entry { algorithm: Some(slot.authority.algorithm().to_string()), ..entry(slot, &key) })
         });
@@ -138,6 +143,20 @@ impl Authorities {
         upstream: Option<Arc<Upstream>>,
         life: Duration,
     ) -> Result<Self, InvalidSaved> {
+        Self::from_document_with_keys(&Keys::default(), document, trust_domain, upstream, life)
+    }
+
+    /// As [`from_document`](Self::from_document), with the keys that a key store holds.
+    ///
+    /// # Errors
+    /// As [`from_document`](Self::from_document), and a key that the store does not have.
+    pub fn from_document_with_keys(
+        keys: &Keys,
+        document: &[u8],
+        trust_domain: &TrustDomain,
+        upstream: Option<Arc<Upstream>>,
+        life: Duration,
+    ) -> Result<Self, InvalidSaved> {
         let read: Document =
             serde_json::from_slice(document).map_err(|error| InvalidSaved::Format(error.to_string()))?;
         let Document { format, trust_domain: seen, sequence, x509, jwt } = read;
@@ -147,17 +166,23 @@ impl Authorities {
         if seen != trust_domain.as_str() {
             return Err(InvalidSaved::TrustDomain { wanted: trust_domain.clone(), seen });
         }
-        let jwt = slots(jwt, |at, entry| token_authority(trust_domain, at, entry))?;
+        let jwt = slots(jwt, |at, entry| token_authority(keys, trust_domain, at, entry))?;
         let tokens = &jwt.active.authority;
-        let x509 = slots(x509, |at, entry| certificate_authority(tokens, at, entry))?;
-        Ok(Self { trust_domain: trust_domain.clone(), life, upstream, x509, jwt, sequence })
+        let x509 = slots(x509, |at, entry| certificate_authority(keys, tokens, at, entry))?;
+        Ok(Self { trust_domain: trust_domain.clone(), life, upstream, keys: keys.clone(), x509, jwt, sequence })
     }
 }
 
-fn entry<A: Authority>(slot: &Slot<A>, key: &PrivateKey) -> Entry {
+fn entry<A: Authority>(slot: &Slot<A>, key: &SavedKey) -> Entry {
     let tally = slot.authority.tally();
-    let mut text = Zeroizing::new(String::with_capacity(key.pkcs8().len() * 4 / 3 + 4));
-    STANDARD.encode_string(key.pkcs8(), &mut text);
+    let (key, held_key) = match key {
+        SavedKey::Own(key) => {
+            let mut text = Zeroizing::new(String::with_capacity(key.pkcs8().len() * 4 / 3 + 4));
+            STANDARD.encode_string(key.pkcs8(), &mut text);
+            (Some(Key(text)), None)
+        }
+        SavedKey::Held(reference) => (None, Some(reference.clone())),
+    };
     Entry {
         state: slot.state.to_string(),
         since: slot.since.unix_timestamp(),
@@ -165,7 +190,8 @@ fn entry<A: Authority>(slot: &Slot<A>, key: &PrivateKey) -> Entry {
         stopped: slot.stopped.map(OffsetDateTime::unix_timestamp),
         issued: tally.count(),
         last_expiry: tally.last_expiry().map(OffsetDateTime::unix_timestamp),
-        key: Key(text),
+        key,
+        held_key,
         certificates: Vec::new(),
         roots: Vec::new(),
         algorithm: None,
@@ -222,23 +248,45 @@ fn slot<A: Authority>(at: usize, entry: &Entry, authority: A) -> Result<Slot<A>,
     Ok(Slot { authority: Arc::new(authority), id, state, since: moment(entry.since)?, not_after, stopped })
 }
 
-fn private_key<A: Authority>(at: usize, entry: &Entry) -> Result<PrivateKey, InvalidSaved> {
-    let der = STANDARD.decode(entry.key.0.as_bytes()).map_err(|_| invalid::<A>(at, "expected a key in base64"))?;
-    Ok(PrivateKey::from_pkcs8(der))
+/// The key of an authority, in this process or held by the key store.
+fn key<A: Authority>(
+    keys: &Keys,
+    at: usize,
+    entry: &Entry,
+) -> Result<Result<PrivateKey, Arc<dyn HeldKey>>, InvalidSaved> {
+    match (&entry.key, &entry.held_key) {
+        (Some(key), None) => {
+            let der = STANDARD.decode(key.0.as_bytes()).map_err(|_| invalid::<A>(at, "expected a key in base64"))?;
+            Ok(Ok(PrivateKey::from_pkcs8(der)))
+        }
+        (None, Some(reference)) => keys.find(reference).map(Err).map_err(|error| invalid::<A>(at, error)),
+        _ => Err(invalid::<A>(at, "expected its key, or what the key store finds it by")),
+    }
 }
 
-fn token_authority(trust_domain: &TrustDomain, at: usize, entry: &Entry) -> Result<TokenAuthority, InvalidSaved> {
+fn token_authority(
+    keys: &Keys,
+    trust_domain: &TrustDomain,
+    at: usize,
+    entry: &Entry,
+) -> Result<TokenAuthority, InvalidSaved> {
     let wrong = |what: String| invalid::<TokenAuthority>(at, what);
     let named = entry.algorithm.as_deref().unwrap_or_default();
     let algorithm =
         Algorithm::from_name(named).ok_or_else(|| wrong(format!("expected an algorithm, saw {named:?}")))?;
-    let key = private_key::<TokenAuthority>(at, entry)?;
-    let authority = TokenAuthority::with_key(trust_domain.clone(), algorithm, &key);
+    let authority = match key::<TokenAuthority>(keys, at, entry)? {
+        Ok(key) => TokenAuthority::with_key(trust_domain.clone(), algorithm, &key),
+        Err(_) if algorithm != Algorithm::Es256 => {
+            return Err(wrong(format!("expected ES256 of a held key, saw {named}")));
+        }
+        Err(held) => TokenAuthority::held(trust_domain.clone(), held),
+    };
     let not_after = OffsetDateTime::from_unix_timestamp(entry.not_after).map_err(|error| wrong(error.to_string()))?;
     Ok(authority.map_err(|error| wrong(error.to_string()))?.until(not_after))
 }
 
 fn certificate_authority(
+    keys: &Keys,
     tokens: &Arc<TokenAuthority>,
     at: usize,
     entry: &Entry,
@@ -249,11 +297,17 @@ fn certificate_authority(
         ders.collect::<Result<Vec<_>, _>>().map_err(|error| wrong(error.to_string()))
     };
     let (certificates, roots) = (decode(&entry.certificates)?, decode(&entry.roots)?);
-    let key = private_key::<CertificateAuthority>(at, entry)?;
+    let key = match key::<CertificateAuthority>(keys, at, entry)? {
+        Ok(key) => {
+            let pair = upstream::key_pair(&key).ok_or_else(|| wrong("expected a private key".to_owned()))?;
+            AuthorityKey::Own(WipedKey(pair))
+        }
+        Err(held) => AuthorityKey::Held(held),
+    };
     upstream::check_key(&key, &certificates).map_err(|error| wrong(error.to_string()))?;
     let (not_before, not_after) = upstream::validity(&certificates).map_err(|error| wrong(error.to_string()))?;
     let parts = Parts {
-        key: upstream::key_pair(&key).ok_or_else(|| wrong("expected a private key".to_owned()))?,
+        key,
         certificates,
         root: Bundle::new(tokens.trust_domain().clone(), roots, 0).map_err(|error| wrong(error.to_string()))?,
         tokens: Arc::clone(tokens),

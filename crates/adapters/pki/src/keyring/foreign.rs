@@ -197,11 +197,8 @@ mod tests {
         // The key of the other trust domain signs nothing that says it is ours, and the other way round.
         let other_as_own = Bundle::new(own.trust_domain().clone(), Vec::new(), 2).expect("a bundle");
         keyring.set_bundle(other_as_own.with_jwt_keys(own.bundle(1).jwt_keys().to_vec()));
-        let forged = crate::TokenAuthority::with_key(
-            own.trust_domain().clone(),
-            other.tokens().algorithm(),
-            &other.tokens().private_key().expect("a key"),
-        );
+        let Ok(crate::keys::SavedKey::Own(key)) = other.tokens().key() else { panic!("a key of this process") };
+        let forged = crate::TokenAuthority::with_key(own.trust_domain().clone(), other.tokens().algorithm(), &key);
         let id = "spiffe://own/a".parse().expect("an identity");
         let forged = forged.expect("an authority").issue(&id, &["bank".to_owned()], now(), Duration::HOUR);
         assert_eq!(verify(&forged.expect("a token")), Err(TokenError::UnknownKey));
