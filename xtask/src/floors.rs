@@ -7,7 +7,7 @@ use std::path::Path;
 const FLOORS: [&str; 5] = ["base", "engines", "adapters", "services", "roles"];
 
 /// Edges within a floor that the design allows.
-const WITHIN: [(&str, &str); 17] = [
+const WITHIN: [(&str, &str); 18] = [
     ("lictor-template", "lictor-model"),
     ("lictor-manifest", "lictor-model"),
     ("lictor-manifest", "lictor-template"),
@@ -17,6 +17,7 @@ const WITHIN: [(&str, &str); 17] = [
     ("lictor-lint", "lictor-network"),
     ("lictor-why", "lictor-network"),
     ("lictor-why", "lictor-authz"),
+    ("lictor-pkcs11", "lictor-pki"),
     ("lictor-lab", "lictor-node"),
     ("lictor-lab", "lictor-sources"),
     ("lictor", "lictor-lab"),

@@ -6,6 +6,9 @@ use lictor_certificates::{Issuers, Rules};
 use lictor_identity::certificates::{Certificates, CertificatesOptions};
 use lictor_identity::{Ca, CaOptions, StoreOptions, UpstreamFiles, system_clock};
 use lictor_model::TrustDomain;
+use lictor_pkcs11::{Token, TokenOptions};
+use lictor_pki::Keys;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long SVIDs and those who sign them live, and where the authorities come from.
@@ -19,6 +22,8 @@ pub struct Identity {
     pub upstream: Option<UpstreamFiles>,
     /// Where the authorities are kept; they end with the lab without.
     pub store: Option<StoreOptions>,
+    /// The token that holds the keys of the authorities; they are in this process without.
+    pub token: Option<TokenOptions>,
     /// The ClusterIssuers that Certificates name to mean the lab's authorities; the default one if there are none.
     pub certificate_issuers: Vec<String>,
 }
@@ -32,7 +37,11 @@ impl Identity {
             upstream: self.upstream.clone(),
             store: self.store.clone(),
         };
-        Ca::start(options, system_clock()).context("no authority for the pods' identities")
+        let keys = match &self.token {
+            Some(token) => Keys::held_by(Arc::new(Token::open(token)?)),
+            None => Keys::default(),
+        };
+        Ca::start_with_keys(options, &keys, system_clock()).context("no authority for the pods' identities")
     }
 
     /// Which Certificates are served.

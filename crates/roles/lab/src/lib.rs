@@ -32,5 +32,6 @@ pub use journal::Journal;
 pub use lab::{Change, Lab, Options};
 pub use lictor_identity::{StoreOptions, UpstreamFiles};
 pub use lictor_node::{EndpointOptions, EndpointProfile, FederationOptions};
+pub use lictor_pkcs11::TokenOptions;
 pub use lictor_pki::Secret;
 pub use up::{Audience, Refused, up};

@@ -14,4 +14,5 @@ mod nested;
 mod predictions;
 mod readiness;
 mod registration;
+mod tokens;
 mod workload_client;

@@ -3,7 +3,7 @@
 use super::duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use lictor_lab::{Identity, Secret, StoreOptions, UpstreamFiles};
+use lictor_lab::{Identity, Secret, StoreOptions, TokenOptions, UpstreamFiles};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -35,6 +35,15 @@ pub(super) struct AuthorityWords {
     /// The file whose first line is the passphrase of that file
     #[arg(long, value_name = "FILE", requires = "identity_store", group = "store_secret")]
     identity_passphrase_file: Option<PathBuf>,
+    /// Have a token hold the keys of the authorities: the module of PKCS#11 that leads to it
+    #[arg(long, value_name = "FILE", requires_all = ["ca_pkcs11_token", "ca_pkcs11_pin_file"])]
+    ca_pkcs11_module: Option<PathBuf>,
+    /// The label of that token
+    #[arg(long, value_name = "LABEL", requires = "ca_pkcs11_module")]
+    ca_pkcs11_token: Option<String>,
+    /// The file whose first line is the PIN of its user
+    #[arg(long, value_name = "FILE", requires = "ca_pkcs11_module")]
+    ca_pkcs11_pin_file: Option<PathBuf>,
     /// The ClusterIssuer that Certificates name to mean the lab's authorities, instead of `spiffe-issuer`; may be repeated
     #[arg(long, value_name = "NAME")]
     certificate_issuer: Vec<String>,
@@ -56,13 +65,21 @@ impl AuthorityWords {
             _ => None,
         };
         let certificate_issuers = self.certificate_issuer.clone();
-        Ok(Identity {
-            svid_lifetime,
-            authority_lifetime: self.ca_ttl,
-            upstream,
-            store: self.store()?,
-            certificate_issuers,
-        })
+        let store = self.store()?;
+        let token = self.token(store.is_some())?;
+        Ok(Identity { svid_lifetime, authority_lifetime: self.ca_ttl, upstream, store, token, certificate_issuers })
+    }
+
+    /// The token; its keys outlive the lab where a store remembers them.
+    fn token(&self, keeps: bool) -> Result<Option<TokenOptions>> {
+        let (Some(module), Some(label), Some(pin)) =
+            (&self.ca_pkcs11_module, &self.ca_pkcs11_token, &self.ca_pkcs11_pin_file)
+        else {
+            return Ok(None);
+        };
+        let text = std::fs::read_to_string(pin).map(Zeroizing::new).with_context(|| pin.display().to_string())?;
+        let pin = Zeroizing::new(text.lines().next().unwrap_or_default().to_owned());
+        Ok(Some(TokenOptions { module: std::path::absolute(module)?, label: label.clone(), pin, keeps }))
     }
 
     fn store(&self) -> Result<Option<StoreOptions>> {
