@@ -6,6 +6,7 @@ use lictor_identity::{
 };
 use lictor_model::{Name, SpiffeId};
 use lictor_pki::CertificateAuthority;
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -154,6 +155,7 @@ impl Node {
         self.registry.add(Registration {
             pod: Name::new("bench", format!("pod{at}")),
             ids: vec![id.into()],
+            federates_with: BTreeSet::new(),
             cgroups,
         })?;
         Ok(())
