@@ -28,7 +28,7 @@ fn held(request: &Request, changes: &Value) -> Option<Held> {
         common_name: request.common_name.to_string(),
         dns_names: request.dns_names.iter().map(ToString::to_string).collect(),
         uris: [request.id.to_string()].into(),
-        others: false,
+        others: changes["others"] == true,
     };
     let state = |key: &str| changes[key].as_str();
     let public = |key: &str| if state(key) == Some("other") { OTHER } else { OWN }.to_vec();
