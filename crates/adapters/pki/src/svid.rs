@@ -1,5 +1,6 @@
 //! An X.509-SVID with its private key.
 
+use crate::pem;
 use lictor_model::SpiffeId;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use std::fmt;
@@ -46,6 +47,22 @@ pub struct Svid {
     pub not_before: OffsetDateTime,
     /// Until when the leaf is valid, to the second.
     pub not_after: OffsetDateTime,
+}
+
+impl Svid {
+    /// The chain as PEM, leaf first.
+    pub fn chain_pem(&self) -> String {
+        let mut text = Zeroizing::new(String::new());
+        self.chain.iter().for_each(|der| pem::push_block(&mut text, "CERTIFICATE", der));
+        text.to_string()
+    }
+
+    /// The key as PEM: one `PRIVATE KEY` block (RFC 7468, section 10), unencrypted.
+    pub fn key_pem(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::new());
+        pem::push_block(&mut text, pem::KEY, self.key.pkcs8());
+        text
+    }
 }
 
 impl fmt::Debug for Svid {

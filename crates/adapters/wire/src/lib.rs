@@ -3,7 +3,8 @@
 //! **Invariants.** Names, numbers and types are those of the published definitions; nothing of our own is added to
 //! another party's service. Nothing here interprets a message.
 //!
-//! **Not here.** No server, no client setup: `lictor-identity` serves the Workload API.
+//! **Not here.** No server, no client setup: `lictor-identity` serves the Workload API and Envoy's secrets,
+//! `lictor-ext-authz` answers Envoy's checks.
 
 /// The SPIFFE Workload API, service `SpiffeWorkloadAPI`; it has no protobuf package.
 ///
@@ -12,6 +13,15 @@
 pub mod workload {
     tonic::include_proto!("_");
 }
+
+/// Envoy's secret discovery and external authorization, and what they are made of; modules are protobuf packages.
+///
+/// Source: Envoy's API version 3; each file below `proto/envoy` names its own.
+#[allow(missing_docs, unreachable_pub, rustdoc::all, clippy::all)]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/envoy.rs"));
+}
+pub use generated::{envoy, google};
 
 #[cfg(test)]
 mod tests {

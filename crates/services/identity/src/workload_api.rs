@@ -1,20 +1,25 @@
-//! The SPIFFE Workload API on a unix socket.
+//! The SPIFFE Workload API on a unix socket, and Envoy's secret discovery beside it.
 //!
 //! Each stream carries complete states: the first at once, another one whenever it differs from the last one sent. A
 //! caller that is in no pod gets `PermissionDenied`, and so does a stream whose pod is removed or whose process ends.
 //!
 //! Source: SPIFFE Workload API, sections 4 and 5; SPIFFE Workload Endpoint, sections 3 to 6.
 
+mod callers;
 mod connection;
 mod feed;
 mod jwt;
+mod sds;
 mod service;
 mod states;
 
 use crate::attestation::Attestor;
+use callers::Callers;
+pub use callers::caller_of;
 use connection::Accepted;
 use futures::StreamExt;
 use lictor_pki::Keyring;
+use lictor_wire::envoy::service::secret::v3::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use lictor_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
 use std::fs;
 use std::io;
@@ -80,8 +85,11 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let attestor = Arc::new(attestor);
     let (stop, stopped) = watch::channel(());
-    let api = service::WorkloadApi::new(Arc::clone(&attestor), keyring, stopped);
+    let callers = Arc::new(Callers::new(Arc::clone(&attestor), keyring, stopped));
+    let api = service::WorkloadApi::new(Arc::clone(&callers));
     let api = SpiffeWorkloadApiServer::new(api).max_decoding_message_size(MAX_REQUEST);
+    let secrets = sds::Secrets::new(callers);
+    let secrets = SecretDiscoveryServiceServer::new(secrets).max_decoding_message_size(sds::MAX_REQUEST);
     let incoming = futures::stream::unfold((listener, attestor), |(listener, attestor)| async {
         let accepted = accept(&listener, &attestor).await;
         Some((Ok::<_, io::Error>(accepted), (listener, attestor)))
@@ -91,6 +99,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .add_service(api)
+        .add_service(secrets)
         .serve_with_incoming_shutdown(incoming.boxed(), async {
             shutdown.await;
             drop(stop);

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tonic::service::Routes;
 
 /// One SVID lives so long: nothing is renewed meanwhile but by what the benchmark does.
 const LIFE: time::Duration = time::Duration::HOUR;
@@ -62,7 +63,13 @@ impl Node {
         let (ca, registry) = (authorities()?, Registry::new());
         let listener = workload_api::bind(&socket)?;
         let attestor = Attestor::new(registry.clone())?;
-        tokio::spawn(workload_api::serve(listener, attestor, ca.keyring().clone(), std::future::pending()));
+        tokio::spawn(workload_api::serve(
+            listener,
+            attestor,
+            ca.keyring().clone(),
+            Routes::default(),
+            std::future::pending(),
+        ));
         let issuer = Issuer::new(ca.clone(), registry.clone(), LIFE, random_fraction());
         tokio::spawn(issuer.run(std::future::pending()));
         let mut child = Command::new(std::env::current_exe()?)

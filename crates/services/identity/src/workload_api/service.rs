@@ -1,10 +1,9 @@
 //! The methods of the Workload API.
 
+use super::callers::Callers;
 use super::connection::Peer;
-use super::feed::Feed;
 use super::jwt;
-use super::states::{Recipient, State, denied, states};
-use crate::attestation::Attestor;
+use super::states::{State, states};
 use crate::registry::Pod;
 use futures::stream::BoxStream;
 use lictor_pki::{Keyring, Svid};
@@ -14,7 +13,6 @@ use lictor_wire::workload::{
     ValidateJwtsvidResponse, X509BundlesRequest, X509BundlesResponse, X509svid, X509svidRequest, X509svidResponse,
 };
 use std::sync::Arc;
-use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 /// Every request carries it, so that no other kind of client can be tricked into making one.
@@ -23,34 +21,20 @@ use tonic::{Request, Response, Status};
 const SECURITY_HEADER: (&str, &str) = ("workload.spiffe.io", "true");
 
 pub(super) struct WorkloadApi {
-    attestor: Arc<Attestor>,
+    callers: Arc<Callers>,
     keyring: Keyring,
-    feed: Feed,
-    stopped: watch::Receiver<()>,
 }
 
 impl WorkloadApi {
-    pub(super) fn new(attestor: Arc<Attestor>, keyring: Keyring, stopped: watch::Receiver<()>) -> Self {
-        let feed = Feed::of(&keyring);
-        Self { attestor, keyring, feed, stopped }
+    pub(super) fn new(callers: Arc<Callers>) -> Self {
+        let keyring = callers.keyring().clone();
+        Self { callers, keyring }
     }
 
     /// The pod of whoever asks, judged anew for each request.
     fn authorize<T>(&self, request: &Request<T>) -> Result<(Arc<Pod>, Peer), Status> {
         check_header(request)?;
-        let peer = request.extensions().get::<Peer>().cloned().ok_or_else(denied)?;
-        let caller = peer.caller().ok_or_else(denied)?;
-        match self.attestor.pod_of(caller) {
-            Ok(pod) if pod.identities().is_empty() => {
-                tracing::info!(pod = %pod.name(), "a caller of the Workload API belongs to a pod without an identity");
-                Err(denied())
-            }
-            Ok(pod) => Ok((pod, peer)),
-            Err(error) => {
-                tracing::info!(%error, "no identity issued to a caller of the Workload API");
-                Err(denied())
-            }
-        }
+        self.callers.authorize(request.extensions())
     }
 
     fn states<T, M: PartialEq + Send + 'static>(
@@ -59,14 +43,7 @@ impl WorkloadApi {
         message: fn(&State) -> Option<M>,
     ) -> Result<Response<BoxStream<'static, Result<M, Status>>>, Status> {
         let (pod, peer) = self.authorize(request)?;
-        let recipient = Recipient {
-            updates: self.feed.subscribe(pod.identities().iter().map(|identity| &identity.id)),
-            federates_with: pod.federates_with(),
-            keyring: self.keyring.clone(),
-            stopped: self.stopped.clone(),
-            pod,
-            peer,
-        };
+        let recipient = self.callers.recipient(pod, peer);
         Ok(Response::new(Box::pin(states(recipient, message))))
     }
 }

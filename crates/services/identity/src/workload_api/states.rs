@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 /// How long a caller waits for the first SVID of a pod that has just been registered.
-const FIRST: Duration = Duration::from_secs(5);
+pub(super) const FIRST: Duration = Duration::from_secs(5);
 
 /// Everything that a caller may know at one moment.
 #[derive(Clone)]
@@ -108,30 +108,36 @@ impl<M: PartialEq> Sending<M> {
 
     /// Returns when there may be something new, or why there will never be.
     async fn wait(&mut self) -> Result<(), Status> {
-        let first = self.last.is_none();
-        tokio::select! {
-            biased;
-            // Never an error: the pod has the sender.
-            Ok(()) = self.to.federates_with.changed() => Ok(()),
-            () = self.to.pod.removed() => Err(denied()),
-            () = self.to.peer.ended() => Err(denied()),
-            _ = self.to.stopped.changed() => Err(Status::unavailable("the Workload API is stopping")),
-            changed = self.to.updates.changed() => {
-                changed.map_err(|_| Status::unavailable("the Workload API is stopping"))
-            }
-            () = tokio::time::sleep_until(self.since + FIRST), if first => {
-                Err(Status::unavailable("no SVID has been issued yet"))
-            }
-        }
+        let limit = self.last.is_none().then_some(self.since + FIRST);
+        self.to.wait(limit).await
     }
 }
 
 impl Recipient {
-    fn state(&mut self) -> State {
+    /// Everything that the caller may know now.
+    pub(super) fn state(&mut self) -> State {
         let issued = |identity: &Identity| Some((self.keyring.svid(&identity.id)?.0, Arc::clone(&identity.hint)));
         State {
             svids: self.pod.identities().iter().map(issued).collect(),
             bundles: self.keyring.bundles(&self.federates_with.borrow_and_update()),
+        }
+    }
+
+    /// Returns when there may be something new, or why there will never be: at `limit` at the latest, if there is one.
+    pub(super) async fn wait(&mut self, limit: Option<Instant>) -> Result<(), Status> {
+        tokio::select! {
+            biased;
+            // Never an error: the pod has the sender.
+            Ok(()) = self.federates_with.changed() => Ok(()),
+            () = self.pod.removed() => Err(denied()),
+            () = self.peer.ended() => Err(denied()),
+            _ = self.stopped.changed() => Err(Status::unavailable("the Workload API is stopping")),
+            changed = self.updates.changed() => {
+                changed.map_err(|_| Status::unavailable("the Workload API is stopping"))
+            }
+            () = tokio::time::sleep_until(limit.unwrap_or_else(Instant::now)), if limit.is_some() => {
+                Err(Status::unavailable("no SVID has been issued yet"))
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The process of a pod: takes orders on its standard input and answers on its standard output, a line each.
 
+use crate::sds_client::Relay;
 use hyper_util::rt::TokioIo;
 use lictor_wire::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use lictor_wire::workload::{
@@ -46,6 +47,7 @@ impl Orders {
         let mut api: Option<SpiffeWorkloadApiClient<Channel>> = None;
         let mut watched: Option<Streaming<X509svidResponse>> = None;
         let mut watched_bundles: Option<Streaming<JwtBundlesResponse>> = None;
+        let mut relay = Relay::default();
         loop {
             let order = tokio::select! {
                 order = orders.next_line() => match order.unwrap() {
@@ -72,9 +74,15 @@ impl Orders {
                     }
                     continue;
                 }
+                (what, text) = relay.next() => {
+                    answer(what, &text);
+                    continue;
+                }
             };
             if order == "connect" {
-                api = Some(self.connect().await);
+                let channel = self.connect().await;
+                relay.connect(channel.clone());
+                api = Some(SpiffeWorkloadApiClient::new(channel));
                 answer("done", "");
                 continue;
             }
@@ -122,22 +130,27 @@ impl Orders {
                     refused("refused", &api.validate_jwtsvid(ValidateJwtsvidRequest::default()).await.unwrap_err());
                 }
                 "fork-and-end" => fork_and_end(),
+                "sds" => {
+                    if let Some((what, text)) = relay.obey(words[1], words.get(2).copied()).await {
+                        answer(what, &text);
+                    }
+                }
                 other => panic!("expected an order, saw {other}"),
             }
         }
     }
 
     /// Connects and makes sure that the server has noticed, by a request that every caller may make in vain.
-    async fn connect(&self) -> SpiffeWorkloadApiClient<Channel> {
+    async fn connect(&self) -> Channel {
         let socket = self.socket.clone();
         let connector = tower::service_fn(move |_| {
             let socket = socket.clone();
             async move { UnixStream::connect(socket).await.map(TokioIo::new) }
         });
         let channel = Endpoint::from_static("http://workload").connect_with_connector(connector).await.unwrap();
-        let mut api = SpiffeWorkloadApiClient::new(channel);
+        let mut api = SpiffeWorkloadApiClient::new(channel.clone());
         api.validate_jwtsvid(ValidateJwtsvidRequest::default()).await.unwrap_err();
-        api
+        channel
     }
 }
 
@@ -177,7 +190,11 @@ fn reply<M: Message>(what: &str, response: Result<tonic::Response<M>, Status>) {
 }
 
 fn refused(what: &str, status: &Status) {
-    answer(what, &format!("{:?} {}", status.code(), status.message()));
+    answer(what, &said(status));
+}
+
+pub(crate) fn said(status: &Status) -> String {
+    format!("{:?} {}", status.code(), status.message())
 }
 
 fn answer(what: &str, text: &str) {
@@ -187,6 +204,6 @@ fn answer(what: &str, text: &str) {
     std::io::stdout().flush().unwrap();
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

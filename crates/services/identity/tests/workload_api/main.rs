@@ -7,6 +7,8 @@
 mod client;
 mod jwt;
 mod node;
+mod sds;
+mod sds_client;
 mod several;
 
 use node::Node;

@@ -6,6 +6,8 @@ use lictor_model::{Name, SpiffeId, TrustDomain};
 use lictor_pki::{Bundle, CertificateAuthority, Keyring, PrivateKey, Svid, Usage, tls, unix_time, verify};
 use lictor_wire::workload::{X509BundlesResponse, X509svid, X509svidResponse};
 use prost::Message;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -365,18 +367,28 @@ impl State {
     pub(crate) fn proves(&self, bundle: &Bundle) -> String {
         let svid = self.only();
         assert_eq!(svid.bundle, bundle.concatenated_der());
-        let chain = vec![svid.x509_svid.clone().into()];
-        let id = verify(&chain, bundle, unix_time(now()), Usage::Client).unwrap();
-        let key = PrivateKey::from_pkcs8(svid.x509_svid_key.clone());
-        let svid = Svid { id: id.clone(), chain, key, not_before: now(), not_after: now() };
-        tls::server_config(&Keyring::new(bundle.clone()), &svid).expect("a key that fits the chain");
-        id.to_string()
+        proves(vec![svid.x509_svid.clone().into()], svid.x509_svid_key.clone(), bundle)
     }
 
     fn only(&self) -> &X509svid {
         let [svid] = self.0.svids.as_slice() else { panic!("expected one SVID, saw {}", self.0.svids.len()) };
         svid
     }
+}
+
+fn proves(chain: Vec<CertificateDer<'static>>, key: Vec<u8>, bundle: &Bundle) -> String {
+    let id = verify(&chain, bundle, unix_time(now()), Usage::Client).unwrap();
+    let key = PrivateKey::from_pkcs8(key);
+    let svid = Svid { id: id.clone(), chain, key, not_before: now(), not_after: now() };
+    tls::server_config(&Keyring::new(bundle.clone()), &svid).expect("a key that fits the chain");
+    id.to_string()
+}
+
+/// The identity that a chain of PEM proves against `bundle`; the key must be the chain's.
+pub(crate) fn proves_pem(chain: &str, key: &str, bundle: &Bundle) -> String {
+    let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).map(Result::unwrap).collect();
+    let key = PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    proves(chain, key.secret_pkcs8_der().to_vec(), bundle)
 }
 
 fn status(text: &str) -> (String, String) {
