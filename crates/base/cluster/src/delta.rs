@@ -84,6 +84,7 @@ fn policies(old: &Policies, new: &Policies) -> BTreeSet<PolicyRef> {
         .chain(of([&old.peer_authentication, &new.peer_authentication], |_| PolicyKind::PeerAuthentication))
         .chain(of([&old.authorization, &new.authorization], |_| PolicyKind::AuthorizationPolicy))
         .chain(of([&old.stances, &new.stances], |_| PolicyKind::Stance))
+        .chain(of([&old.rego, &new.rego], |_| PolicyKind::ConfigMap))
         .chain(tiered.map(|policy| PolicyRef::whole(policy.kind, policy.meta.name.clone())))
         .collect()
 }

@@ -117,6 +117,9 @@ impl Inventory {
                 self.certificates.by_name.insert(name, placed(object, |object| &mut object.meta, namespace));
             }
             Object::Stored(stored) if stored.secret => self.certificates.take_secret(name, object),
+            Object::Stored(object) if object.is_authorization() => {
+                self.policies.rego.insert(name, placed(object, |object| &mut object.meta, namespace));
+            }
             Object::Entrance(_) | Object::Stored(_) | Object::Other(..) => {}
         }
     }
@@ -132,7 +135,8 @@ impl Inventory {
             .chain(policies.peer_authentication.values().map(|object| &object.meta))
             .chain(policies.authorization.values().map(|object| &object.meta))
             .chain(policies.stances.values().map(|object| &object.meta))
-            .chain(self.certificates.by_name.values().map(|object| &object.meta));
+            .chain(self.certificates.by_name.values().map(|object| &object.meta))
+            .chain(policies.rego.values().map(|object| &object.meta));
         for meta in metas {
             if !self.used.contains_key(&meta.name.namespace) {
                 self.used.insert(meta.name.namespace.clone(), meta.clone());

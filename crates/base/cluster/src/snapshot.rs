@@ -7,7 +7,7 @@ use crate::registration::Registrations;
 use crate::service::ClusterService;
 use lictor_manifest::{
     AuthorizationPolicy, CidrGroup, CiliumNetworkPolicy, CiliumPeer, ClusterNetworkPolicy, EndpointSelector,
-    NamespacedPods, NetworkPolicy, PeerAuthentication, Stance, TierPeer,
+    NamespacedPods, NetworkPolicy, PeerAuthentication, Stance, Stored, TierPeer,
 };
 use lictor_model::{Established, Labels, Layer, Mode, Name, Peer, PolicyKind, PolicyRef, Revision, TrustDomain};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -71,6 +71,8 @@ pub struct Policies {
     pub peer_authentication: BTreeMap<Name, Arc<PeerAuthentication>>,
     pub authorization: BTreeMap<Name, Arc<AuthorizationPolicy>>,
     pub stances: BTreeMap<Name, Arc<Stance>>,
+    /// The ConfigMaps whose Rego judges what an Envoy asks.
+    pub rego: BTreeMap<Name, Arc<Stored>>,
 }
 
 impl Policies {

@@ -63,6 +63,23 @@ impl Origin {
         &self.file
     }
 
+    /// The place of a line and column, both counted from one, of the text that stands at a field path.
+    ///
+    /// In a literal block (`|`) it is the line of the file; a text of another form is one place.
+    pub fn position_in(&self, path: &str, line: u32, column: u32) -> Position {
+        let Some(document) = &self.document else { return self.position(path) };
+        let (_, node) = self.found(document, path);
+        let Spot { line: first, column: indent } = node.spot;
+        let mut position = Position { file: Arc::clone(&self.file), line: first, column: indent };
+        if let Some(text) = node.as_str().filter(|_| node.literal) {
+            // The block's place is its first line that is not empty.
+            let empty = u32::try_from(text.bytes().take_while(|byte| *byte == b'\n').count()).unwrap_or(0);
+            position.line = first.saturating_sub(empty).saturating_add(line.saturating_sub(1));
+            position.column = indent.saturating_add(column.saturating_sub(1));
+        }
+        position
+    }
+
     /// The place of a field path such as `spec.ingress[0].from[1]`.
     ///
     /// A mapping's entry is found at its key, a list's item at its start. A key with dots stands in brackets:
@@ -70,6 +87,12 @@ impl Origin {
     /// ancestor that it has; the empty path is the document's first line.
     pub fn position(&self, path: &str) -> Position {
         let Some(document) = &self.document else { return Position::of_file(Arc::clone(&self.file)) };
+        let (Spot { line, column }, _) = self.found(document, path);
+        Position { file: Arc::clone(&self.file), line, column }
+    }
+
+    /// What a field path names, or its nearest ancestor, and where that is named.
+    fn found<'n>(&self, document: &'n Node, path: &str) -> (Spot, &'n Node) {
         let mut here = (document.spot, document);
         for step in steps(path) {
             let next = match &here.1.data {
@@ -82,8 +105,7 @@ impl Origin {
             let Some(next) = next else { break };
             here = next;
         }
-        let Spot { line, column } = here.0;
-        Position { file: Arc::clone(&self.file), line, column }
+        here
     }
 }
 
@@ -134,6 +156,24 @@ spec:
     - namespaceSelector: {}
     ports: [{port: 80}]
 ";
+
+    #[test]
+    fn a_line_of_a_block_is_a_line_of_the_file() {
+        let text = "data:\n  a: |\n    one\n      two\n  b: |-\n\n      three\n  c: \"four\\nfive\"\n  d: >\n    six\n    more\n                      e.f: |\n    seven\n";
+        let node = Loader::new(text).next().expect("a document").expect("it is YAML");
+        let origin = Origin::document(Arc::from("c.yaml"), node);
+        for (path, line, column, place) in [
+            ("data.a", 1, 1, "c.yaml:3:5"),
+            ("data.a", 2, 3, "c.yaml:4:7"),
+            ("data.b", 2, 2, "c.yaml:7:8"),
+            ("data.c", 2, 1, "c.yaml:8:6"),
+            ("data.d", 2, 1, "c.yaml:10:5"),
+            ("data[e.f]", 1, 2, "c.yaml:13:6"),
+        ] {
+            assert_eq!(origin.position_in(path, line, column).to_string(), place, "{path}");
+        }
+        assert_eq!(Origin::none().position_in("data.a", 2, 1).to_string(), "-");
+    }
 
     #[test]
     fn a_path_is_found_at_its_nearest_ancestor() {

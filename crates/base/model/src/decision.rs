@@ -97,6 +97,8 @@ pub enum Point {
     Proxy,
     /// The proxy, on an HTTP request.
     Http,
+    /// An Envoy that asked by external authorization; what it says of the request is not known otherwise.
+    Envoy,
 }
 
 /// A verdict on one connection or request, and everything that explains it.

@@ -26,6 +26,8 @@ pub enum PolicyKind {
     AuthorizationPolicy,
     /// `lictor.dev`.
     Stance,
+    /// The core group: one whose Rego judges what an Envoy asks.
+    ConfigMap,
 }
 
 impl PolicyKind {
@@ -39,6 +41,7 @@ impl PolicyKind {
             Self::CiliumNetworkPolicy | Self::CiliumClusterwideNetworkPolicy => "cilium.io",
             Self::PeerAuthentication | Self::AuthorizationPolicy => "security.istio.io",
             Self::Stance => "lictor.dev",
+            Self::ConfigMap => "",
         }
     }
 
@@ -54,6 +57,7 @@ impl PolicyKind {
             Self::PeerAuthentication => "PeerAuthentication",
             Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::Stance => "Stance",
+            Self::ConfigMap => "ConfigMap",
         }
     }
 }

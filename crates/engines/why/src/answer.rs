@@ -208,6 +208,7 @@ pub fn place(snapshot: &Snapshot, rule: &PolicyRef) -> Option<Position> {
         PolicyKind::PeerAuthentication => policies.peer_authentication.get(name).map(|policy| &policy.meta),
         PolicyKind::AuthorizationPolicy => policies.authorization.get(name).map(|policy| &policy.meta),
         PolicyKind::Stance => policies.stances.get(name).map(|policy| &policy.meta),
+        PolicyKind::ConfigMap => policies.rego.get(name).map(|policy| &policy.meta),
     }?;
     Some(meta.origin.position(&rule.path))
 }

@@ -2,7 +2,7 @@
 
 use crate::question::RequestAsk;
 use lictor_cluster::Snapshot;
-use lictor_model::{By, Name, Protocol, Record, Verdict};
+use lictor_model::{By, Name, Point, Protocol, Record, Verdict};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -54,6 +54,8 @@ pub fn seen<'r>(snapshot: &Snapshot, records: impl IntoIterator<Item = &'r Recor
     let decisions: Vec<_> = records
         .into_iter()
         .filter_map(|record| match record {
+            // What an Envoy asked came on a connection that has its own record.
+            Record::Decision(decision) if decision.point == Point::Envoy => None,
             Record::Decision(decision) => Some(decision),
             Record::Close(_) => None,
         })

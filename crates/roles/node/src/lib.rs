@@ -11,6 +11,7 @@
 //!
 //! **Not here.** Where objects and pods come from: the lab and the cluster role each bring their own.
 
+mod external;
 mod federation;
 mod identities;
 mod kernel_record;
@@ -94,6 +95,7 @@ pub struct Node {
     ca: Ca,
     relations: Relations,
     view: watch::Sender<Arc<View>>,
+    external: watch::Sender<Arc<lictor_ext_authz::View>>,
     ids: Arc<DecisionIds>,
     _trust: Subscription,
     _tasks: JoinSet<()>,
@@ -131,12 +133,18 @@ impl Node {
             Arc::clone(&ids),
         )?;
 
+        let (external, checks) = external::start(&attestor, views.borrow().snapshot.clone(), &sink, &ids)?;
         let mut tasks = JoinSet::new();
         let issuer = Issuer::new(ca.clone(), registry.clone(), svid_lifetime, random_fraction());
         tasks.spawn(issuer.run(std::future::pending()));
         let relations = federation::start(federation, &keyring, &registry, &mut tasks).await?;
-        let serving =
-            lictor_identity::workload_api::serve(workload_api, attestor, keyring.clone(), std::future::pending());
+        let serving = lictor_identity::workload_api::serve(
+            workload_api,
+            attestor,
+            keyring.clone(),
+            checks,
+            std::future::pending(),
+        );
         tasks.spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!(%error, "the Workload API is not served any more");
@@ -152,6 +160,7 @@ impl Node {
             ca,
             relations,
             view,
+            external,
             ids,
             _trust: trust,
             _tasks: tasks,
@@ -199,8 +208,10 @@ impl Node {
         let (authorization, mut findings) = lictor_authz::Program::compile(&snapshot, Capabilities::default());
         findings.extend(lictor_network::findings(&snapshot));
         let authorization = Arc::new(authorization);
+        let policies = external::compile(&snapshot, &self.external.borrow().policies)?;
         let network = self.put(Arc::clone(&snapshot), Arc::clone(&authorization))?;
         findings.extend(self.relations.follow(&snapshot.registrations.federated));
+        self.external.send_replace(Arc::new(lictor_ext_authz::View { snapshot: Arc::clone(&snapshot), policies }));
         let policies = standing::policies(&snapshot, &network, &authorization.status);
         Ok(Applied { findings, policies })
     }
@@ -209,7 +220,9 @@ impl Node {
     /// refuses it, nothing changes.
     pub fn apply_names(&self, snapshot: Arc<Snapshot>) -> Result<()> {
         let authorization = Arc::clone(&self.view.borrow().authorization);
-        self.put(snapshot, authorization)?;
+        self.put(Arc::clone(&snapshot), authorization)?;
+        let policies = Arc::clone(&self.external.borrow().policies);
+        self.external.send_replace(Arc::new(lictor_ext_authz::View { snapshot, policies }));
         Ok(())
     }
 

@@ -37,8 +37,13 @@ pub(crate) fn policies(snapshot: &Snapshot, network: &Program, authorization: &[
     let tiered = tiered.map(|policy| known(policy.kind, &policy.meta.name, tiered_closed(policy)));
     let cilium = snapshot.policies.cilium.values();
     let cilium = cilium.map(|policy| known(policy.kind, &policy.meta.name, cilium_closed(policy)));
+    let rego = snapshot.policies.rego.keys().map(|name| PolicyStatus {
+        policy: PolicyRef::whole(PolicyKind::ConfigMap, name.clone()),
+        state: PolicyState::Enforced,
+        pods: snapshot.pods.keys().filter(|pod| pod.namespace == name.namespace).count(),
+    });
     let stances = snapshot.policies.stances.keys().map(|name| known(PolicyKind::Stance, name, 0));
-    network.chain(tiered).chain(cilium).chain(stances).chain(authorization.iter().cloned()).collect()
+    network.chain(tiered).chain(cilium).chain(stances).chain(rego).chain(authorization.iter().cloned()).collect()
 }
 
 fn tiered_closed(policy: &ClusterNetworkPolicy) -> usize {

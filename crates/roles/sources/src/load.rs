@@ -2,6 +2,7 @@
 
 use crate::walk::{Fingerprint, Found, is_kustomization};
 use lictor_manifest::{Code, Finding, Object, Position, kustomization, read_in};
+use lictor_rego::Program;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -101,6 +102,7 @@ impl Sources {
             loaded.findings.extend(reading.findings);
             loaded.texts.insert(Arc::from(STDIN), text.to_string());
         }
+        loaded.findings.extend(rego(&loaded.objects));
         loaded.findings.extend(found.findings);
         loaded
     }
@@ -109,6 +111,15 @@ impl Sources {
     pub fn fingerprint(&self) -> Fingerprint {
         Found::below(&self.paths).fingerprint()
     }
+}
+
+/// What is wrong with the Rego of ConfigMaps. It is compiled again where it comes into force.
+fn rego(objects: &[Object]) -> Vec<Finding> {
+    let configs = objects.iter().filter_map(|object| match object {
+        Object::Stored(stored) if stored.is_authorization() => Some(stored),
+        _ => None,
+    });
+    Program::compile(configs, &Program::default()).err().unwrap_or_default()
 }
 
 fn text(path: &Path) -> Result<String, String> {

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
+use tonic::service::Routes;
 
 /// Streams that one connection may have open: a client needs one per method.
 const STREAMS_PER_CONNECTION: u32 = 64;
@@ -73,7 +74,7 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves until `shutdown`; then open streams end with `Unavailable`, so that clients try again.
+/// Serves, beside `others` for the same callers, until `shutdown`; then open streams end with `Unavailable`, so that clients try again.
 ///
 /// # Errors
 /// The server fails for good; a connection that fails does not count.
@@ -81,6 +82,7 @@ pub async fn serve(
     listener: UnixListener,
     attestor: Attestor,
     keyring: Keyring,
+    others: Routes,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let attestor = Arc::new(attestor);
@@ -98,6 +100,7 @@ pub async fn serve(
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .add_routes(others)
         .add_service(api)
         .add_service(secrets)
         .serve_with_incoming_shutdown(incoming.boxed(), async {

@@ -2,9 +2,9 @@
 
 use super::accept_type;
 use super::metadata::Metadata;
-use crate::Stored;
 use crate::fields::Field;
 use crate::finding::Code;
+use crate::{REGO_AUTHZ, REGO_LABEL, Stored};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
@@ -27,6 +27,13 @@ pub(crate) fn stored(object: &Field<'_>, secret: bool, metadata: Metadata) -> Op
                 Some(Err(_)) => field.wrong(Code::InvalidEncoding, "a text in base64"),
                 None => {}
             }
+        }
+        if let (false, Some(value)) = (secret, metadata.meta.labels.get(REGO_LABEL))
+            && value != REGO_AUTHZ
+        {
+            // A slip would leave a policy out.
+            let message = format!("expected the label {REGO_LABEL} to be {REGO_AUTHZ}, found `{value}`");
+            record.field.report(Code::InvalidValue, message);
         }
         let texts = record.get(plain).map(|field| field.text_map()).unwrap_or_default();
         data.extend(texts.into_iter().map(|(key, text)| (key, text.into_bytes())));

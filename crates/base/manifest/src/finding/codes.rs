@@ -106,6 +106,7 @@ codes! {
     AttachedElsewhere = 1308, Warning, "the policy is attached to something that is not a workload";
     IneffectiveStance = 1309, Warning, "a Stance has no effect";
     NeverMatches = 1310, Warning, "a rule has a value that nothing can match";
+    InvalidRego = 1311, Error, "a Rego policy does not compile";
 
     // Doubts about valid network policies.
     PeerMatchesNothing = 1401, Warning, "a peer means no pod that is there";

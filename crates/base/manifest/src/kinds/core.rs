@@ -19,7 +19,7 @@ pub struct ServiceAccount {
     pub meta: Meta,
 }
 
-/// A ConfigMap or Secret: kept whole, not acted on yet. A Secret's values are not printed by `Debug`.
+/// A ConfigMap or Secret, kept whole. A Secret's values are not printed by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Name, namespace and origin.
@@ -28,6 +28,19 @@ pub struct Stored {
     pub secret: bool,
     /// Keys and values, base64-decoded for a Secret's `data`.
     pub data: std::collections::BTreeMap<String, Vec<u8>>,
+}
+
+/// The label of a ConfigMap whose texts are Rego, and what it says that they are for.
+pub const REGO_LABEL: &str = "lictor.dev/rego";
+
+/// The value of [`REGO_LABEL`] on policies that judge what an Envoy asks by external authorization.
+pub const REGO_AUTHZ: &str = "authz";
+
+impl Stored {
+    /// Whether it is a ConfigMap with policies for external authorization.
+    pub fn is_authorization(&self) -> bool {
+        !self.secret && self.meta.labels.get(REGO_LABEL).is_some_and(|value| value == REGO_AUTHZ)
+    }
 }
 
 impl std::fmt::Debug for Stored {

@@ -25,7 +25,9 @@ pub use cilium::{
 pub use cluster_network_policy::{
     ClusterNetworkPolicy, NamespacedPods, Tier, TierAction, TierPeer, TierPort, TierRule,
 };
-pub use core::{Namespace, Service, ServiceAccount, ServicePort, ServiceType, Stored, TargetPort};
+pub use core::{
+    Namespace, REGO_AUTHZ, REGO_LABEL, Service, ServiceAccount, ServicePort, ServiceType, Stored, TargetPort,
+};
 pub use discovery::{BackendPort, Endpoints, Subset};
 pub use entrance::{Entrance, EntranceBackend};
 pub use network_policy::{NetworkPolicy, NetworkRule, PeerTerm, PortMatch, PortTerm};

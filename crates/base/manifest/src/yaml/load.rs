@@ -88,6 +88,7 @@ impl<'s> Loader<'s> {
         if depth > MAX_DEPTH {
             return Err(problem(Problem::TooDeep, at));
         }
+        let literal = matches!(event, Event::Scalar(_, ScalarStyle::Literal, ..));
         let (data, anchor) = match event {
             Event::Alias(id) => {
                 let Some((node, weight)) = self.anchors.get(&id) else {
@@ -118,7 +119,7 @@ impl<'s> Loader<'s> {
             Event::MappingStart(anchor, _) => (self.mapping(depth)?, anchor),
             _ => (Data::Scalar(Value::Null), 0),
         };
-        let node = Node { data, spot: at };
+        let node = Node { data, spot: at, literal };
         if anchor > 0 {
             self.anchors.insert(anchor, (node.clone(), self.nodes - before));
         }

@@ -28,6 +28,8 @@ pub(crate) struct Spot {
 pub(crate) struct Node {
     pub(crate) data: Data,
     pub(crate) spot: Spot,
+    /// Whether it is a literal block (`|`), whose lines are lines of the file.
+    pub(crate) literal: bool,
 }
 
 /// Each key with its place and its value, in the order of the source.

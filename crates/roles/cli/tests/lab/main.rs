@@ -5,6 +5,7 @@ mod authorities;
 mod capture;
 mod certificates;
 mod edits;
+mod envoy;
 mod federation;
 mod foreign_client;
 mod lab;

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tonic::service::Routes;
 
 /// Nothing here takes long; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,7 +53,8 @@ impl Node {
         let listener = workload_api::bind(&folder.path().join("run/workload.sock")).unwrap();
         let attestor = Attestor::new(registry.clone()).unwrap();
         let (stop, stopped) = oneshot::channel();
-        let serving = workload_api::serve(listener, attestor, keyring.clone(), async { drop(stopped.await) });
+        let serving =
+            workload_api::serve(listener, attestor, keyring.clone(), Routes::default(), async { drop(stopped.await) });
         let server = Some(Server { stop, serving: tokio::spawn(serving) });
         Self { tree, base, folder, authority, registry, keyring, server }
     }

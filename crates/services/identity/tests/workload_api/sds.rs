@@ -239,6 +239,27 @@ async fn rotation_is_pushed_and_answers_are_not_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_bundle_of_a_federated_domain_stands_beside_the_own_one() {
+    let node = Node::start("sds-foreign").await;
+    let a = node.pod("a", A);
+    let mut process = node.process(&a);
+    process.connect();
+    let all = |process: &mut Process| context(&opened(&process.fetch_secrets(&["ALL"]).resources[0]));
+    assert_eq!(all(&mut process).len(), 1);
+    process.open();
+    process.ask(&request(&["ALL"]));
+    assert_eq!(context(&opened(&process.secrets().resources[0])).len(), 1);
+    let foreign = node.federate("other.example").bundle(1);
+    let pushed = context(&opened(&process.secrets().resources[0]));
+    let domains: Vec<&str> = pushed.iter().map(|(domain, _)| domain.as_str()).collect();
+    assert_eq!(domains, ["td.example", "other.example"], "each by its own authorities");
+    let named = process.fetch_secrets(&["spiffe://other.example"]);
+    assert_eq!(context(&opened(&named.resources[0])), [("other.example".to_owned(), pem(&foreign))]);
+    let own = process.fetch_secrets(&["ROOTCA"]);
+    assert_eq!(context(&opened(&own.resources[0])), [("td.example".to_owned(), pem(&node.bundle()))]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_svid_is_waited_for() {
     let node = Node::start("sds-first").await;
     let a = node.pod_without_svid("a", A);
