@@ -7,6 +7,7 @@ mod demo;
 mod floors;
 mod fuzz;
 mod gates;
+mod interop;
 mod licences;
 mod picture;
 mod suites;
@@ -27,6 +28,7 @@ usage: cargo xtask TASK
   conformance DIR... [--json]  run every public suite found below the folders
   bench NAME [--json]        a benchmark with its baseline in the same run: lab, path, engine
   fuzz [SECONDS [TARGET...]]  each fuzz target, so many seconds each (60)
+  interop [--cached] [PEER...]  other people's clients and servers against a lab
   picture                    draw the pictures of docs/pictures again";
 
 fn main() -> ExitCode {
@@ -54,6 +56,7 @@ fn task() -> Result<()> {
         ["conformance", rest @ ..] => suites::conformance(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
+        ["interop", rest @ ..] => interop::run(rest),
         ["picture"] => picture::take(),
         _ => bail!("{USAGE}"),
     }

@@ -1,0 +1,19 @@
+//! go-spiffe: a client program of our own on it.
+
+use super::build::{self, Programs, Recipe};
+use super::checks::Checks;
+use super::lab::Lab;
+use super::{Peer, client};
+use anyhow::Result;
+
+pub(super) const PEER: Peer = Peer {
+    name: "go-spiffe",
+    version: "v2.9.0",
+    recipe: Recipe { folder: "go-spiffe", programs: &["go-spiffe"], make: build::go },
+    run,
+};
+
+fn run(programs: &Programs, checks: &mut Checks) -> Result<()> {
+    let lab = Lab::up("interop-go", &[])?;
+    client::check(&lab, &programs.path("go-spiffe"), checks)
+}
