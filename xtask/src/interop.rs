@@ -1,5 +1,4 @@
-//! Other people's programs against lictor: clients of the Workload API in the pods of a lab, and lictor as a client of
-//! theirs.
+//! Other people's programs against lictor: clients of the Workload API, and Envoy, in the pods of a lab.
 //!
 //! A peer comes from a public package registry, at the version that its recipe pins, or it is named with the reason why
 //! there is none. Every peer runs against a lab of its own; each check asserts what it says of real output.
@@ -7,6 +6,8 @@
 mod build;
 mod checks;
 mod client;
+mod envoy;
+mod federation;
 mod ghostunnel;
 mod go_spiffe;
 mod lab;
@@ -26,7 +27,7 @@ struct Peer {
     run: fn(&Programs, &mut Checks) -> Result<()>,
 }
 
-const PEERS: [Peer; 4] = [go_spiffe::PEER, spire::PEER, ghostunnel::PEER, rust_clients::PEER];
+const PEERS: [Peer; 5] = [go_spiffe::PEER, spire::PEER, ghostunnel::PEER, rust_clients::PEER, envoy::PEER];
 
 /// What a user would look for here and no registry has; each with the reason.
 const NOT_AVAILABLE: [(&str, &str); 3] = [
@@ -70,7 +71,14 @@ fn run_peer(peer: &Peer, cached: bool) -> Result<Outcome> {
     let programs = match (peer.recipe.cached(), cached) {
         (Some(programs), _) => programs,
         (None, true) => return Ok(not_built(peer)),
-        (None, false) => peer.recipe.build()?,
+        (None, false) => match peer.recipe.build() {
+            Ok(programs) => programs,
+            Err(error) => {
+                let mut checks = Checks::default();
+                checks.check("its programs are built", Err(error));
+                return Ok(Outcome::ran(peer.name, peer.version, "none".to_owned(), checks));
+            }
+        },
     };
     println!("\n{} {} ({})", peer.name, peer.version, programs.how());
     let mut checks = Checks::default();

@@ -3,7 +3,7 @@
 use super::Peer;
 use super::build::{self, Programs, Recipe};
 use super::checks::Checks;
-use super::lab::{Lab, Running, SVID_SECONDS, id, said};
+use super::lab::{Lab, Running, SVID_SECONDS, id};
 use anyhow::{Result, ensure};
 use std::path::Path;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) const PEER: Peer = Peer {
 const SERVER: u16 = 8443;
 
 fn run(programs: &Programs, checks: &mut Checks) -> Result<()> {
-    let lab = Lab::up("interop-ghost", &[])?;
+    let lab = Lab::up("interop-ghost")?;
     let program = programs.path("ghostunnel");
     let listen = format!("0.0.0.0:{SERVER}");
     let words = ["server", "--use-workload-api", "--listen", &listen, "--target", "127.0.0.1:7000"];
@@ -61,11 +61,7 @@ impl Tunnel {
 
     /// What the echo server behind answers to a question through the tunnel; nothing when the tunnel is closed.
     fn answer(&self, lab: &Lab) -> Result<String> {
-        let script = format!(
-            "exec 3<>/dev/tcp/127.0.0.1/{}; echo WHOAMI >&3; timeout 3 head -n 2 <&3 2>/dev/null || true",
-            self.port
-        );
-        said(&mut lab.exec(&self.pod, Path::new("bash"), &["-c", &script]))
+        lab.ask(&self.pod, "127.0.0.1", self.port)
     }
 
     fn passes(&self, lab: &Lab) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::build::{self, Programs, Recipe};
 use super::checks::Checks;
 use super::lab::Lab;
-use super::{Peer, client};
+use super::{Peer, client, federation};
 use anyhow::Result;
 
 pub(super) const PEER: Peer = Peer {
@@ -14,6 +14,7 @@ pub(super) const PEER: Peer = Peer {
 };
 
 fn run(programs: &Programs, checks: &mut Checks) -> Result<()> {
-    let lab = Lab::up("interop-go", &[])?;
-    client::check(&lab, &programs.path("go-spiffe"), checks)
+    let program = programs.path("go-spiffe");
+    client::check(&Lab::up("interop-go")?, &program, checks)?;
+    federation::check(&program, checks)
 }

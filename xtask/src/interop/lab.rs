@@ -28,18 +28,22 @@ pub(super) struct Lab {
 }
 
 impl Lab {
-    /// Brings one up, with more words for `lictor up`.
-    pub(super) fn up(name: &'static str, options: &[&str]) -> Result<Self> {
+    /// Brings one up that issues its identities itself.
+    pub(super) fn up(name: &'static str) -> Result<Self> {
+        Self::up_with(name, &["--svid-ttl", &format!("{SVID_SECONDS}s")], "")
+    }
+
+    /// Brings one up with these words for `lictor up` and more manifests beside the pods'.
+    pub(super) fn up_with(name: &'static str, options: &[&str], more: &str) -> Result<Self> {
         let program = target_directory()?.join("debug/lictor");
         let folder = cache()?.join("labs").join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let lab = Self { name, program, folder };
         let manifests = lab.folder.join("pods.yaml");
-        fs::write(&manifests, PODS.map(pod).concat())?;
+        fs::write(&manifests, PODS.map(pod).concat() + more)?;
         lab.lictor(&["down"]).output()?;
-        let life = format!("{SVID_SECONDS}s");
-        let mut up = lab.lictor(&["up", "--detach", "--trust-domain", TRUST_DOMAIN, "--svid-ttl", &life]);
+        let mut up = lab.lictor(&["up", "--detach", "--trust-domain", TRUST_DOMAIN]);
         let up = up.args(options).arg(&manifests).output()?;
         ensure!(up.status.success(), "lictor up: {}", String::from_utf8_lossy(&up.stderr));
         Ok(lab)
@@ -72,6 +76,15 @@ impl Lab {
         let name = format!("interop/{pod}");
         let state = states.find(|state| state["pod"] == name.as_str()).with_context(|| format!("no {name}"))?;
         Ok(state["addresses"][0].as_str().with_context(|| format!("{name} has no address"))?.to_owned())
+    }
+
+    /// What a pod's echo server answers to a process of another pod: who it is and whom it saw; nothing when the
+    /// connection does not come about or is closed.
+    pub(super) fn ask(&self, pod: &str, host: &str, port: u16) -> Result<String> {
+        let script = format!("exec 3<>/dev/tcp/{host}/{port} && echo WHOAMI >&3 && timeout 3 head -n 2 <&3 || true");
+        let mut command = self.in_pod(pod, Path::new("timeout"));
+        let output = command.args(["5", "bash", "-c", &script]).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// A command in a pod; it ends after two minutes at the latest.
@@ -111,7 +124,7 @@ pub(super) fn id(pod: &str) -> String {
 
 fn pod(name: &str) -> String {
     format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: interop}}\nspec:\n  serviceAccountName: {name}\n  \
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: interop, labels: {{app: {name}}}}}\nspec:\n  serviceAccountName: {name}\n  \
          containers:\n  - {{name: main, image: x, ports: [{{name: tcp, containerPort: 7000}}]}}\n---\n"
     )
 }
@@ -163,6 +176,16 @@ impl Drop for Running {
         }
         let _ = self.0.wait();
     }
+}
+
+/// Waits until something holds, at most so many seconds.
+pub(super) fn within(seconds: u64, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(seconds);
+    while !holds()? {
+        ensure!(Instant::now() < until, "it does not come to hold in {seconds} s");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
 }
 
 /// What a command printed, standard output and errors; an error when it failed.

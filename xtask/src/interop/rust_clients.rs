@@ -17,7 +17,7 @@ pub(super) const PEER: Peer = Peer {
 };
 
 fn run(programs: &Programs, checks: &mut Checks) -> Result<()> {
-    let lab = Lab::up("interop-rust", &[])?;
+    let lab = Lab::up("interop-rust")?;
     let program = programs.path("rust-clients");
     client::check(&lab, &program, checks)?;
     let Some(go) = go_spiffe::PEER.recipe.cached() else {

@@ -19,7 +19,7 @@ pub(super) const PEER: Peer = Peer {
 };
 
 fn run(programs: &Programs, checks: &mut Checks) -> Result<()> {
-    let lab = Lab::up("interop-spire", &[])?;
+    let lab = Lab::up("interop-spire")?;
     let agent = programs.path("spire-agent");
     let api = Api { lab: &lab, agent: &agent };
     checks.check("fetch x509: the pod's SPIFFE ID, and files whose chain and key openssl verifies", api.x509());
