@@ -159,7 +159,7 @@ spec:
 
     #[test]
     fn a_line_of_a_block_is_a_line_of_the_file() {
-        let text = "data:\n  a: |\n    one\n      two\n  b: |-\n\n      three\n  c: \"four\\nfive\"\n  d: >\n    six\n    more\n                      e.f: |\n    seven\n";
+        let text = "data:\n  a: |\n    one\n      two\n  b: |-\n\n      three\n  c: \"four\\nfive\"\n  d: >\n    six\n    more\n  e.f: |\n    seven\n";
         let node = Loader::new(text).next().expect("a document").expect("it is YAML");
         let origin = Origin::document(Arc::from("c.yaml"), node);
         for (path, line, column, place) in [

@@ -249,6 +249,7 @@ async fn the_bundle_of_a_federated_domain_stands_beside_the_own_one() {
     process.open();
     process.ask(&request(&["ALL"]));
     assert_eq!(context(&opened(&process.secrets().resources[0])).len(), 1);
+    node.federate_pod("a", &["other.example"]);
     let foreign = node.federate("other.example").bundle(1);
     let pushed = context(&opened(&process.secrets().resources[0]));
     let domains: Vec<&str> = pushed.iter().map(|(domain, _)| domain.as_str()).collect();
