@@ -11,7 +11,7 @@ mod secrets;
 mod stream;
 
 use super::callers::Callers;
-use super::states::FIRST;
+use super::states::{FIRST, Recipient, denied};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use lictor_wire::envoy::service::discovery::v3::{
@@ -40,7 +40,7 @@ impl Secrets {
         Self(callers)
     }
 
-    fn recipient(&self, request: &Extensions) -> Result<super::states::Recipient, Status> {
+    fn recipient(&self, request: &Extensions) -> Result<Recipient, Status> {
         let (pod, peer) = self.0.authorize(request)?;
         Ok(self.0.recipient(pod, peer))
     }
@@ -93,15 +93,64 @@ impl SecretDiscoveryService for Secrets {
     }
 }
 
+/// The requests of a stream.
+type Requests<R> = BoxStream<'static, Result<R, Status>>;
+
 /// What answers requests on a stream, and goes on by itself when something changes.
 trait Responses: Send {
+    type Request: Send;
     type Message: Send;
+
+    /// Whom it is for, and what he asks.
+    fn ends(&mut self) -> (&mut Recipient, &mut Requests<Self::Request>);
+
+    /// Takes a request.
+    ///
+    /// # Errors
+    /// It cannot be answered, which ends the stream.
+    fn take(&mut self, request: Self::Request) -> Result<(), Status>;
+
+    /// What there is to send that the client has not.
+    ///
+    /// # Errors
+    /// Something that is asked for cannot be told, which ends the stream.
+    fn news(&mut self) -> Result<Option<Self::Message>, Status>;
+
+    /// Until when something must have been sent.
+    fn limit(&self) -> Option<Instant>;
 
     /// The next message; nothing when the client has ended the stream.
     ///
     /// # Errors
     /// What ends the stream.
-    fn next(&mut self) -> impl Future<Output = Result<Option<Self::Message>, Status>> + Send;
+    fn next(&mut self) -> impl Future<Output = Result<Option<Self::Message>, Status>> + Send {
+        async {
+            loop {
+                let (to, _) = self.ends();
+                to.updates.mark_unchanged();
+                if !to.pod.is_registered() {
+                    return Err(denied());
+                }
+                if let Some(news) = self.news()? {
+                    return Ok(Some(news));
+                }
+                let limit = self.limit();
+                let (to, requests) = self.ends();
+                let request = tokio::select! {
+                    biased;
+                    changed = to.wait(limit) => {
+                        changed?;
+                        continue;
+                    }
+                    request = requests.next() => request,
+                };
+                match request {
+                    Some(request) => self.take(request?)?,
+                    None => return Ok(None),
+                }
+            }
+        }
+    }
 }
 
 fn responses<R: Responses + 'static>(sending: R) -> impl Stream<Item = Result<R::Message, Status>> + Send {
@@ -124,7 +173,7 @@ fn check_type(url: &str) -> Result<(), Status> {
 }
 
 /// Why an Envoy did not take what it was sent; what it has stays in force there.
-fn note_rejection(error: Option<&rpc::Status>, to: &super::states::Recipient) {
+fn note_rejection(error: Option<&rpc::Status>, to: &Recipient) {
     if let Some(error) = error {
         tracing::warn!(pod = %to.pod.name(), error = %error.message, "an Envoy has rejected its secrets");
     }

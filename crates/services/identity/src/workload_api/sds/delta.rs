@@ -1,10 +1,8 @@
 //! The incremental variant: each response has what has changed of what is asked for.
 
 use super::secrets::{Known, Resource, Validator, check_number, everything, look_up};
-use super::{Responses, SECRET_TYPE, check_type, note_rejection};
-use crate::workload_api::states::{FIRST, Recipient, denied};
-use futures::StreamExt;
-use futures::stream::BoxStream;
+use super::{Requests, Responses, SECRET_TYPE, check_type, note_rejection};
+use crate::workload_api::states::{FIRST, Recipient};
 use lictor_wire::envoy::service::discovery::v3::{self as discovery, DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
@@ -16,7 +14,7 @@ const WILDCARD: &str = "*";
 /// A stream of responses to one client.
 pub(super) struct Sending {
     to: Recipient,
-    requests: BoxStream<'static, Result<DeltaDiscoveryRequest, Status>>,
+    requests: Requests<DeltaDiscoveryRequest>,
     validator: Validator,
     /// Whether a request has come.
     begun: bool,
@@ -32,7 +30,7 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(to: Recipient, requests: BoxStream<'static, Result<DeltaDiscoveryRequest, Status>>) -> Self {
+    pub(super) fn new(to: Recipient, requests: Requests<DeltaDiscoveryRequest>) -> Self {
         Self {
             to,
             requests,
@@ -44,6 +42,15 @@ impl Sending {
             held: BTreeMap::new(),
             sent: 0,
         }
+    }
+}
+
+impl Responses for Sending {
+    type Request = DeltaDiscoveryRequest;
+    type Message = DeltaDiscoveryResponse;
+
+    fn ends(&mut self) -> (&mut Recipient, &mut Requests<Self::Request>) {
+        (&mut self.to, &mut self.requests)
     }
 
     /// What there is to send that the client has not.
@@ -126,31 +133,6 @@ impl Sending {
     /// Until when something must have been sent: a client that waits for its first secrets is told that there are none.
     fn limit(&self) -> Option<Instant> {
         self.due.values().min().map(|since| *since + FIRST)
-    }
-}
-
-impl Responses for Sending {
-    type Message = DeltaDiscoveryResponse;
-
-    async fn next(&mut self) -> Result<Option<DeltaDiscoveryResponse>, Status> {
-        loop {
-            self.to.updates.mark_unchanged();
-            if !self.to.pod.is_registered() {
-                return Err(denied());
-            }
-            if let Some(news) = self.news()? {
-                return Ok(Some(news));
-            }
-            let limit = self.limit();
-            tokio::select! {
-                biased;
-                changed = self.to.wait(limit) => changed?,
-                request = self.requests.next() => match request {
-                    Some(request) => self.take(request?)?,
-                    None => return Ok(None),
-                },
-            }
-        }
     }
 }
 

@@ -1,10 +1,8 @@
 //! The state-of-the-world variant: each response has every resource that is asked for.
 
 use super::secrets::{Names, Resource, Validator, find};
-use super::{Responses, SECRET_TYPE, check_type, note_rejection};
-use crate::workload_api::states::{FIRST, Recipient, denied};
-use futures::StreamExt;
-use futures::stream::BoxStream;
+use super::{Requests, Responses, SECRET_TYPE, check_type, note_rejection};
+use crate::workload_api::states::{FIRST, Recipient};
 use lictor_wire::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use tokio::time::Instant;
 use tonic::Status;
@@ -12,7 +10,7 @@ use tonic::Status;
 /// A stream of responses to one client.
 pub(super) struct Sending {
     to: Recipient,
-    requests: BoxStream<'static, Result<DiscoveryRequest, Status>>,
+    requests: Requests<DiscoveryRequest>,
     /// What is asked for, and since when; nothing before the first request.
     asked: Option<(Names, Instant)>,
     validator: Validator,
@@ -23,8 +21,17 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(to: Recipient, requests: BoxStream<'static, Result<DiscoveryRequest, Status>>) -> Self {
+    pub(super) fn new(to: Recipient, requests: Requests<DiscoveryRequest>) -> Self {
         Self { to, requests, asked: None, validator: Validator::Authorities, sent: 0, last: None }
+    }
+}
+
+impl Responses for Sending {
+    type Request = DiscoveryRequest;
+    type Message = DiscoveryResponse;
+
+    fn ends(&mut self) -> (&mut Recipient, &mut Requests<Self::Request>) {
+        (&mut self.to, &mut self.requests)
     }
 
     /// What there is to send, if it is not what was sent last.
@@ -75,30 +82,5 @@ impl Sending {
     fn limit(&self) -> Option<Instant> {
         let (_, since) = self.asked.as_ref()?;
         self.last.is_none().then_some(*since + FIRST)
-    }
-}
-
-impl Responses for Sending {
-    type Message = DiscoveryResponse;
-
-    async fn next(&mut self) -> Result<Option<DiscoveryResponse>, Status> {
-        loop {
-            self.to.updates.mark_unchanged();
-            if !self.to.pod.is_registered() {
-                return Err(denied());
-            }
-            if let Some(news) = self.news()? {
-                return Ok(Some(news));
-            }
-            let limit = self.limit();
-            tokio::select! {
-                biased;
-                changed = self.to.wait(limit) => changed?,
-                request = self.requests.next() => match request {
-                    Some(request) => self.take(request?)?,
-                    None => return Ok(None),
-                },
-            }
-        }
     }
 }
