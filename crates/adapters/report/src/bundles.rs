@@ -1,12 +1,12 @@
 //! Trust bundles, the own one and those of federated trust domains.
 
+use crate::authorities::moment;
 use crate::format::Format;
 use crate::style::{Style, Tone};
 use crate::table::{Cell, Table};
 use lictor_model::TrustDomain;
 use serde::Serialize;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// What is believed about a trust domain, and where that comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -91,8 +91,8 @@ fn text(bundles: &[BundleStatus], style: Style) -> String {
 }
 
 fn fetched(endpoint: &BundleEndpoint) -> Cell {
-    match endpoint.fetched.and_then(|at| at.replace_nanosecond(0).ok()?.format(&Rfc3339).ok()) {
-        Some(at) => at.into(),
+    match endpoint.fetched {
+        Some(at) => moment(at).into(),
         None => Cell::toned(Tone::Doubtful, "never"),
     }
 }

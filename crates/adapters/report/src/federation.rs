@@ -1,5 +1,6 @@
 //! The relations to other trust domains.
 
+use crate::authorities::moment;
 use crate::format::Format;
 use crate::style::{Style, Tone};
 use crate::table::{Cell, Table};
@@ -8,7 +9,6 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// With whom a trust domain is federated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -144,10 +144,6 @@ fn faults(relation: &FederationRelation) -> Vec<String> {
         _ => format!("the last bundle is kept: {error}"),
     });
     failed.chain(relation.ignored.iter().map(|key| format!("passed over: {key}"))).collect()
-}
-
-fn moment(at: OffsetDateTime) -> String {
-    at.replace_nanosecond(0).ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a lab is doing: workloads, identities, transport, policies, findings.
 
 use crate::answer::placed;
+use crate::authorities::moment;
 use crate::format::Format;
 use crate::style::{Style, Tone};
 use crate::table::{Cell, Table};
@@ -206,8 +207,7 @@ fn named(policies: &[PolicyRef], workload: &Name, all: bool) -> String {
 fn pods(status: &Status, style: Style) -> String {
     let mut table = Table::new(["POD", "PHASE", "READY", "ADDRESS", "PID", "RESTARTS", "SVID ENDS"]);
     for pod in status.workloads.iter().flat_map(|workload| &workload.states) {
-        let expires = pod.svid_expires.map(|at| at.replace_nanosecond(0).unwrap_or(at));
-        let expires = expires.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok());
+        let expires = pod.svid_expires.map(moment);
         table.row(vec![
             pod.pod.to_string().into(),
             pod.phase.clone().into(),
