@@ -33,12 +33,10 @@ impl Addressing {
         let mut classes = Classes::default();
         let mut alone = |met: &[TermId]| classes.of(Meaning::of(met), numbers);
         let prefixes = terms.prefixes().map(|(prefix, met)| (prefix, alone(met))).collect();
-        let nodes = snapshot.nodes.values().flat_map(|node| node.addresses.iter().map(move |at| (*at, &node.labels)));
         let mut addresses: HashMap<IpAddr, Address> =
             HashMap::with_capacity_and_hasher(groups.endpoints.len(), RandomState::default());
-        for (address, labels) in nodes {
-            let class = alone(&terms.of_node(address, !snapshot.cidr_excludes_pods, labels));
-            addresses.insert(address, Address { class, pod: None, enrolled: false, resolver: false });
+        for (address, met) in terms.of_nodes(snapshot) {
+            addresses.insert(address, Address::of_node(alone(&met)));
         }
         for address in addresses.values() {
             classes.has_node(address.class);

@@ -157,8 +157,8 @@ impl Compiler {
         let keys = groups.selected.into_iter().map(|selected| selected.key);
         let selected = keys.zip(numbers).collect();
         let mut users: HashMap<RuleSetId, usize> = HashMap::default();
-        for gate in program.endpoints.values().flat_map(|endpoint| [&endpoint.ingress, &endpoint.egress]) {
-            gate.rule_set.into_iter().for_each(|id| *users.entry(id).or_default() += 1);
+        for id in program.endpoints.values().flat_map(Endpoint::asked) {
+            *users.entry(id).or_default() += 1;
         }
         sets.settle();
         let policies = snapshot.policies.clone();

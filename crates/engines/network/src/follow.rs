@@ -65,9 +65,8 @@ pub(crate) struct Moves {
 
 impl Moves {
     pub(crate) fn add(&mut self, name: &Name, old: Option<&Endpoint>, new: Option<Endpoint>) {
-        let gates = |endpoint: &Endpoint| [Arc::clone(&endpoint.ingress), Arc::clone(&endpoint.egress)];
-        self.count(new.as_ref().map(gates).as_ref(), 1, 0);
-        self.count(old.map(gates).as_ref(), 0, 1);
+        self.count(new.iter().flat_map(Endpoint::asked), 1, 0);
+        self.count(old.into_iter().flat_map(Endpoint::asked), 0, 1);
         self.endpoints.push((name.clone(), new));
     }
 
@@ -79,13 +78,14 @@ impl Moves {
     /// Counts endpoints that had the same gates and get the same.
     pub(crate) fn add_all(&mut self, Followers { following, old, count }: &Followers) {
         if let Following::All(new) = following {
-            self.count(Some(new), *count, 0);
-            self.count(Some(old), 0, *count);
+            let asked = |gates: &[Arc<Gate>; 2]| gates.each_ref().map(|gate| gate.rule_set).into_iter().flatten();
+            self.count(asked(new), *count, 0);
+            self.count(asked(old), 0, *count);
         }
     }
 
-    fn count(&mut self, gates: Option<&[Arc<Gate>; 2]>, more: usize, fewer: usize) {
-        for id in gates.into_iter().flatten().filter_map(|gate| gate.rule_set) {
+    fn count(&mut self, asked: impl Iterator<Item = RuleSetId>, more: usize, fewer: usize) {
+        for id in asked {
             let counts = self.counts.entry(id).or_default();
             *counts = (counts.0 + more, counts.1 + fewer);
         }

@@ -109,10 +109,7 @@ impl Compiler {
             self.reclassify_nodes(last, program, snapshot, &mut noted, &mut patch);
         }
         let outgrown = self.classify(last, program, snapshot, &moved, noted, &mut patch);
-        let asks = |endpoint: &Endpoint| {
-            let sets = [endpoint.ingress.rule_set, endpoint.egress.rule_set];
-            sets.into_iter().flatten().any(|id| outgrown.contains(&id))
-        };
+        let asks = |endpoint: &Endpoint| endpoint.asked().any(|id| outgrown.contains(&id));
         let mut pods: BTreeSet<&Name> = difference.pods.iter().chain(&names).collect();
         if !outgrown.is_empty() {
             pods.extend(program.endpoints.iter().filter(|(_, endpoint)| asks(endpoint)).map(|(name, _)| name));
@@ -155,12 +152,10 @@ impl Compiler {
         noted: &mut Noted,
         patch: &mut Patch,
     ) {
-        let nodes = snapshot.nodes.values().flat_map(|node| node.addresses.iter().map(move |at| (*at, &node.labels)));
-        for (address, labels) in nodes {
-            let terms = last.terms.of_node(address, !snapshot.cidr_excludes_pods, labels);
+        for (address, terms) in last.terms.of_nodes(snapshot) {
             let class = last.classes.of_noting(Meaning::of(&terms), &mut self.classes, noted);
             noted.nodes |= last.classes.has_node(class);
-            let known = Address { class, pod: None, enrolled: false, resolver: false };
+            let known = Address::of_node(class);
             if program.addresses.get(&address).is_some_and(|other| other.pod.is_none() && *other != known) {
                 patch.addresses.insert(address, Some(known));
             }

@@ -123,6 +123,13 @@ pub struct Address {
     pub resolver: bool,
 }
 
+impl Address {
+    /// A node's.
+    pub(crate) fn of_node(class: ClassId) -> Self {
+        Self { class, pod: None, enrolled: false, resolver: false }
+    }
+}
+
 /// Verdicts by peer class, protocol and port. What is not in it is denied.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RuleSet {
@@ -247,6 +254,11 @@ impl Endpoint {
         let own_node = snapshot.nodes.get(&pod.node).map(|node| &node.addresses[..]).unwrap_or_default();
         let (addresses, own_node) = (pod.addresses[..].into(), own_node.into());
         Self { addresses, own_node, enrolled: pod.enrolled, ingress, egress }
+    }
+
+    /// The rule sets that its gates ask.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = RuleSetId> {
+        [self.ingress.rule_set, self.egress.rule_set].into_iter().flatten()
     }
 
     /// The same endpoint with other gates.

@@ -12,7 +12,7 @@ use crate::selector_index::SelectorIndex;
 use foldhash::HashMap;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::{NetworkPolicy, PeerTerm, TierPeer};
-use lictor_model::{Cidr, IpBlock, Labels, Operator, Selector};
+use lictor_model::{Cidr, IpBlock, Operator, Selector};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -223,10 +223,14 @@ impl Terms {
         met
     }
 
-    /// The terms that a node meets at one of its addresses, with those of blocks if these count; ascending.
-    pub(crate) fn of_node(&self, address: IpAddr, in_blocks: bool, labels: &Labels) -> Vec<TermId> {
-        let selected = self.nodes.iter().filter(|(_, selector)| selector.matches(labels)).map(|(id, _)| *id);
-        self.met(&selected.collect::<Vec<_>>(), address, in_blocks)
+    /// Each address of a node with the terms that it meets, those of blocks among them if these count; ascending.
+    pub(crate) fn of_nodes<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = (IpAddr, Vec<TermId>)> + 'a {
+        let in_blocks = !snapshot.cidr_excludes_pods;
+        snapshot.nodes.values().flat_map(move |node| {
+            let selected = self.nodes.iter().filter(|(_, selector)| selector.matches(&node.labels));
+            let selected: Vec<TermId> = selected.map(|(id, _)| *id).collect();
+            node.addresses.iter().map(move |address| (*address, self.met(&selected, *address, in_blocks)))
+        })
     }
 
     /// The terms that a pod or node meets at an address: those by its labels, those that name the address, and those of

@@ -1,7 +1,9 @@
 //! What must hold for every cluster, every policy and every flow.
 
+mod following;
 mod random;
 
+use following::following;
 use lictor_cluster::Snapshot;
 use lictor_manifest::{CiliumNetworkPolicy, ClusterNetworkPolicy, NetworkPolicy, NetworkRule};
 use lictor_model::{Direction, Flow, Http, Name, Peer, PolicyKind, Protocol};
@@ -10,7 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use random::{Cluster, cluster, rule};
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -232,25 +234,6 @@ proptest! {
             }
         }
     }
-}
-
-/// The snapshot with the policies of the one before it that it has as well, as one that is read once would.
-fn following(before: &Snapshot, mut after: Snapshot) -> Snapshot {
-    fn keep<T: PartialEq>(before: &BTreeMap<Name, Arc<T>>, after: &mut BTreeMap<Name, Arc<T>>) {
-        for (name, policy) in after {
-            if let Some(old) = before.get(name).filter(|old| *old == policy) {
-                *policy = Arc::clone(old);
-            }
-        }
-    }
-    keep(&before.policies.network, &mut after.policies.network);
-    keep(&before.policies.cilium, &mut after.policies.cilium);
-    for policy in &mut after.policies.cluster_network {
-        if let Some(old) = before.policies.cluster_network.iter().find(|old| *old == policy) {
-            *policy = Arc::clone(old);
-        }
-    }
-    after
 }
 
 /// Clusters of which each differs from the one before it in one pod, one policy or what pods have heard.

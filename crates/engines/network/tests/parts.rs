@@ -1,15 +1,16 @@
 //! Edits that change what other policies' peers mean, one by one: each is followed in parts.
 #![allow(missing_docs)]
 
+mod following;
 #[allow(dead_code)]
 mod world;
 
+use following::following;
 use lictor_cluster::Snapshot;
 use lictor_model::{Direction, Flow, Peer, Protocol, Revision};
 use lictor_network::{Change, Compiler, Difference, Program, judge};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 use world::world;
 
 /// `a/web` may go behind Services: by name, by label, those of the API server; nobody else is spoken of.
@@ -69,30 +70,6 @@ fn tier(rule: &str) -> String {
     )
 }
 
-/// A snapshot has the policies of the one before it that it has as well, as one that is read once would.
-fn following(before: Option<&Snapshot>, mut after: Snapshot) -> Snapshot {
-    fn keep<T: PartialEq>(
-        before: &BTreeMap<lictor_model::Name, Arc<T>>,
-        after: &mut BTreeMap<lictor_model::Name, Arc<T>>,
-    ) {
-        for (name, policy) in after {
-            if let Some(old) = before.get(name).filter(|old| *old == policy) {
-                *policy = Arc::clone(old);
-            }
-        }
-    }
-    if let Some(before) = before {
-        keep(&before.policies.network, &mut after.policies.network);
-        keep(&before.policies.cilium, &mut after.policies.cilium);
-        for policy in &mut after.policies.cluster_network {
-            if let Some(old) = before.policies.cluster_network.iter().find(|old| *old == policy) {
-                *policy = Arc::clone(old);
-            }
-        }
-    }
-    after
-}
-
 /// The program says of every endpoint and every address what the policies say.
 fn says_the_same(program: &Program, snapshot: &Snapshot, step: &str) {
     let of_pods = snapshot.pods.values().flat_map(|pod| &pod.addresses);
@@ -124,7 +101,10 @@ fn is_followed(steps: &[(&str, String)]) {
     let mut compiler = Compiler::default();
     let mut last: Option<(Snapshot, Program)> = None;
     for (revision, (step, documents)) in (1..).zip(steps) {
-        let mut snapshot = following(last.as_ref().map(|(snapshot, _)| snapshot), world(documents).snapshot);
+        let mut snapshot = world(documents).snapshot;
+        if let Some((before, _)) = &last {
+            snapshot = following(before, snapshot);
+        }
         snapshot.revision = Revision(revision);
         let program = match &last {
             None => compiler.compile(&snapshot),
