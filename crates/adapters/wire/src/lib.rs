@@ -12,6 +12,9 @@
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod workload {
     tonic::include_proto!("_");
+
+    /// What the definition says, as an encoded `google.protobuf.FileDescriptorSet`: reflection tells it.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/workload.bin"));
 }
 
 /// Envoy's secret discovery and external authorization, and what they are made of; modules are protobuf packages.

@@ -8,7 +8,7 @@ use crate::readiness::{ContainerProbes, PodProbes};
 use crate::standin::{self, StandIn};
 use anyhow::{Context, Result};
 use lictor_cluster::{BUILT_IN_ANNOTATION, Pod, RUN_ANNOTATION, Snapshot};
-use lictor_identity::{Cgroup as IdentityCgroup, CgroupPath, Tree};
+use lictor_identity::{Cgroup as IdentityCgroup, Tree};
 use lictor_manifest::{Container, WorkloadKind};
 use lictor_model::Name;
 use lictor_node::{Node, PodPlace};
@@ -164,8 +164,7 @@ impl Workshop {
     }
 
     fn identity_cgroup(&self, path: &Path) -> Result<IdentityCgroup> {
-        let below = path.strip_prefix(self.tree.root()).context("a cgroup outside of the cgroup tree")?;
-        let path: CgroupPath = format!("/{}", below.display()).parse()?;
+        let path = self.tree.path(path).context("a cgroup outside of the cgroup tree")?;
         Ok(self.tree.cgroup(path)?)
     }
 }

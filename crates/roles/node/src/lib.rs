@@ -28,7 +28,7 @@ use anyhow::{Context, Result};
 use lictor_authz::{Capabilities, PolicyStatus};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_datapath::{Datapath, Limits, capture, netns::Netns};
-use lictor_identity::{Attestor, Ca, Cgroup, Issuer, Registration, Registry, random_fraction};
+use lictor_identity::{Attestor, Ca, Cgroup, Issuer, Registration, Registry, Tree, random_fraction};
 use lictor_manifest::Finding;
 use lictor_model::{DecisionIds, Name, Record};
 use lictor_network::{Compiler, Program};
@@ -49,7 +49,7 @@ pub type RecordSink = Arc<dyn Fn(Record) + Send + Sync>;
 pub struct NodeOptions<'a> {
     /// The namespace that holds the pods' links.
     pub namespace: &'a Netns,
-    /// The cgroup whose processes get service addresses translated.
+    /// The cgroup whose processes get service addresses translated; those of the pods are made below it.
     pub cgroup: &'a Path,
     /// The first snapshot; it may be without pods.
     pub snapshot: Arc<Snapshot>,
@@ -107,7 +107,8 @@ impl Node {
         let NodeOptions { namespace, cgroup, snapshot, ca, svid_lifetime, workload_api, federation, sink } = options;
         let keyring = ca.keyring().clone();
         let registry = Registry::new();
-        let attestor = Attestor::new(registry.clone())?;
+        let pods = Tree::find()?.path(cgroup).context("the pods' cgroup is outside of the cgroup tree")?;
+        let attestor = Attestor::new(registry.clone())?.with_pods_below(pods);
 
         let mut datapath = Datapath::load(namespace, cgroup, Limits::default())
             .context("the kernel does not take the policy programs (`lictor check` says what is missing)")?;

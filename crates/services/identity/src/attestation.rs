@@ -5,12 +5,16 @@ use crate::process::{Process, ProcessError};
 use crate::registry::{Pod, Registry};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Finds the pod of a process by its cgroup.
 #[derive(Debug, Clone)]
 pub struct Attestor {
     registry: Registry,
     tree: Tree,
+    /// The cgroup below which the runtime makes those of pods.
+    pods: Option<CgroupPath>,
 }
 
 /// The process at the other end of a connection, and where it was when it connected.
@@ -63,7 +67,14 @@ impl Attestor {
     /// # Errors
     /// No cgroup2 hierarchy is mounted.
     pub fn new(registry: Registry) -> Result<Self, NoCgroup2> {
-        Ok(Self { registry, tree: Tree::find()? })
+        Ok(Self { registry, tree: Tree::find()?, pods: None })
+    }
+
+    /// Says where the runtime makes the cgroups of pods: a process below `pods` that is in no pod yet is taken to be in
+    /// one that is being registered.
+    #[must_use]
+    pub fn with_pods_below(self, pods: CgroupPath) -> Self {
+        Self { pods: Some(pods), ..self }
     }
 
     /// The pods that it knows.
@@ -99,6 +110,32 @@ impl Attestor {
         }
         self.check_number(cgroup)?;
         Ok(pod)
+    }
+
+    /// The same, and waits for a pod that is just being registered, at most for `patience`.
+    ///
+    /// # Errors
+    /// As [`pod_of`](Self::pod_of); a caller that is nowhere near a pod is told at once.
+    pub async fn pod_of_soon(&self, caller: &Caller, patience: Duration) -> Result<Arc<Pod>, AttestError> {
+        let deadline = Instant::now() + patience;
+        let mut changes = self.registry.changes();
+        loop {
+            changes.mark_unchanged();
+            let error = match self.pod_of(caller) {
+                Err(error) if self.may_be_early(&error) => error,
+                said => return said,
+            };
+            match tokio::time::timeout_at(deadline, changes.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether a caller is in no pod because its pod is not registered yet.
+    fn may_be_early(&self, error: &AttestError) -> bool {
+        let (AttestError::NoPod { cgroup, .. }, Some(pods)) = (error, &self.pods) else { return false };
+        cgroup.is_below(pods)
     }
 
     /// A path can be taken over by a new cgroup; a number cannot.

@@ -75,6 +75,14 @@ impl CgroupPath {
         ends.chain(whole).filter_map(|end| self.0.get(..end))
     }
 
+    /// Whether it lies in `other`, and is not that one itself.
+    pub fn is_below(&self, other: &Self) -> bool {
+        match self.0.strip_prefix(other.0.trim_end_matches('/')) {
+            Some(rest) => rest.len() > 1 && rest.starts_with('/'),
+            None => false,
+        }
+    }
+
     /// The cgroup of the unified hierarchy in the text of `/proc/<pid>/cgroup`, if the process is in one.
     ///
     /// Source: cgroups(7): hierarchy 0 without controllers is the unified one; it is the only line on a pure
@@ -120,6 +128,11 @@ impl Tree {
     /// The directory of a cgroup.
     pub fn directory(&self, path: &CgroupPath) -> PathBuf {
         self.root.join(path.as_str().trim_start_matches('/'))
+    }
+
+    /// The path of the cgroup that has this directory; nothing for a directory elsewhere.
+    pub fn path(&self, directory: &Path) -> Option<CgroupPath> {
+        format!("/{}", directory.strip_prefix(&self.root).ok()?.to_str()?).parse().ok()
     }
 
     /// A cgroup that exists now.
@@ -178,6 +191,18 @@ mod tests {
         assert!(lineage("/").is_empty());
         for text in ["", "a", "/a/", "//a", "/a//b", "/a/../b", "/./a", "/.."] {
             assert!(text.parse::<CgroupPath>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_below_those_of_its_lineage_and_the_root() {
+        let path = |text: &str| text.parse::<CgroupPath>().expect("a path");
+        for (below, above) in [("/a", "/"), ("/a/b", "/a"), ("/a/b/c", "/a")] {
+            assert!(path(below).is_below(&path(above)), "{below} {above}");
+            assert!(!path(above).is_below(&path(below)), "{above} {below}");
+        }
+        for (one, other) in [("/", "/"), ("/a", "/a"), ("/ab", "/a"), ("/b/a", "/a")] {
+            assert!(!path(one).is_below(&path(other)), "{one} {other}");
         }
     }
 

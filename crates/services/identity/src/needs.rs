@@ -59,7 +59,12 @@ impl Needs {
 
     /// Each once, in order.
     pub(crate) fn identities(&self) -> Vec<SpiffeId> {
-        self.0.keys().cloned().collect()
+        self.iter().cloned().collect()
+    }
+
+    /// Each once, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &SpiffeId> {
+        self.0.keys()
     }
 
     /// The strictest of the limits that pods set.

@@ -152,6 +152,13 @@ impl Registry {
         self.read().needs.identities()
     }
 
+    /// Whether something holds for one of the pods' identities; nothing if no pod has any.
+    pub fn any_identity(&self, holds: impl FnMut(&SpiffeId) -> bool) -> Option<bool> {
+        let index = self.read();
+        let mut ids = index.needs.iter().peekable();
+        ids.peek().is_some().then(|| ids.any(holds))
+    }
+
     /// The most that an X509-SVID of an identity lives, if a pod sets a limit: the strictest of them.
     pub fn lifetime_limit(&self, id: &SpiffeId) -> Option<Duration> {
         self.read().needs.lifetime_limit(id)

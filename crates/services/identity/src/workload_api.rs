@@ -1,13 +1,15 @@
-//! The SPIFFE Workload API on a unix socket, and Envoy's secret discovery beside it.
+//! The SPIFFE Workload API on a unix socket, with gRPC's health and reflection and Envoy's secret discovery beside it.
 //!
 //! Each stream carries complete states: the first at once, another one whenever it differs from the last one sent. A
-//! caller that is in no pod gets `PermissionDenied`, and so does a stream whose pod is removed or whose process ends.
+//! caller that is in no pod gets `PermissionDenied`, and so does a stream whose pod is removed or whose process ends. A
+//! first call waits up to five seconds for its pod to be registered.
 //!
-//! Source: SPIFFE Workload API, sections 4 and 5; SPIFFE Workload Endpoint, sections 3 to 6.
+//! Source: SPIFFE Workload API, sections 4 and 5; SPIFFE Workload Endpoint, sections 3 to 7.
 
 mod callers;
 mod connection;
 mod feed;
+mod health;
 mod jwt;
 mod sds;
 mod service;
@@ -20,7 +22,7 @@ use connection::Accepted;
 use futures::StreamExt;
 use lictor_pki::Keyring;
 use lictor_wire::envoy::service::secret::v3::secret_discovery_service_server::SecretDiscoveryServiceServer;
-use lictor_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
+use lictor_wire::workload::spiffe_workload_api_server::{SERVICE_NAME, SpiffeWorkloadApiServer};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -30,6 +32,10 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
+
+/// The services whose health is asked for by name.
+const SERVICES: [&str; 1] = [SERVICE_NAME];
 
 /// Streams that one connection may have open: a client needs one per method.
 const STREAMS_PER_CONNECTION: u32 = 64;
@@ -46,6 +52,9 @@ pub enum ServeError {
     /// The server failed.
     #[error("the Workload API stopped: {0}")]
     Transport(#[from] tonic::transport::Error),
+    /// What reflection has to tell of is no description of services.
+    #[error("the services cannot be described: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
 }
 
 /// Listens at `path`: any process that sees the socket may connect, only the owner may replace it.
@@ -92,6 +101,8 @@ pub async fn serve(
     let api = SpiffeWorkloadApiServer::new(api).max_decoding_message_size(MAX_REQUEST);
     let secrets = sds::Secrets::new(callers);
     let secrets = SecretDiscoveryServiceServer::new(secrets).max_decoding_message_size(sds::MAX_REQUEST);
+    let health = health::Health::new(callers, &SERVICES);
+    let health = HealthServer::new(health).max_decoding_message_size(MAX_REQUEST);
     let incoming = futures::stream::unfold((listener, attestor), |(listener, attestor)| async {
         let accepted = accept(&listener, &attestor).await;
         Some((Ok::<_, io::Error>(accepted), (listener, attestor)))
@@ -103,12 +114,25 @@ pub async fn serve(
         .add_routes(others)
         .add_service(api)
         .add_service(secrets)
+        .add_service(health)
+        .add_service(described().build_v1()?.max_decoding_message_size(MAX_REQUEST))
+        .add_service(described().build_v1alpha()?.max_decoding_message_size(MAX_REQUEST))
         .serve_with_incoming_shutdown(incoming.boxed(), async {
             shutdown.await;
             drop(stop);
         })
         .await?;
     Ok(())
+}
+
+/// What reflection tells of: the services of this socket. As with health, the Workload API's header is not asked for,
+/// as in SPIRE's agent: the services are the same for everyone.
+///
+/// Source: SPIFFE Workload Endpoint, section 7; gRPC Server Reflection Protocol.
+fn described() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(lictor_wire::workload::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
 /// The next connection. A failure to accept is not the end of the service: it waits and goes on.

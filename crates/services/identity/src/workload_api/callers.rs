@@ -2,7 +2,7 @@
 
 use super::connection::Peer;
 use super::feed::Feed;
-use super::states::{Recipient, denied};
+use super::states::{FIRST, Recipient, denied, stopping};
 use crate::attestation::Attestor;
 use crate::registry::Pod;
 use lictor_pki::Keyring;
@@ -23,18 +23,47 @@ impl Callers {
         Self { attestor, keyring, feed, stopped }
     }
 
+    pub(super) fn attestor(&self) -> &Attestor {
+        &self.attestor
+    }
+
     pub(super) fn keyring(&self) -> &Keyring {
         &self.keyring
     }
 
-    /// The pod of whoever asks, which has an identity, judged anew for each request.
-    pub(super) fn authorize(&self, request: &Extensions) -> Result<(Arc<Pod>, Peer), Status> {
-        let (pod, peer) = attested(request, &self.attestor)?;
+    /// Closed when the server stops.
+    pub(super) fn stopped(&self) -> watch::Receiver<()> {
+        self.stopped.clone()
+    }
+
+    /// The pod of whoever asks, which has an identity, judged anew for each request; it waits for a pod that is just
+    /// being registered.
+    pub(super) async fn authorize(&self, request: &Extensions) -> Result<(Arc<Pod>, Peer), Status> {
+        let (pod, peer) = self.attested(request).await?;
         if pod.identities().is_empty() {
             tracing::info!(pod = %pod.name(), "a caller of the Workload API belongs to a pod without an identity");
             return Err(denied());
         }
         Ok((pod, peer))
+    }
+
+    async fn attested(&self, request: &Extensions) -> Result<(Arc<Pod>, Peer), Status> {
+        let peer = request.get::<Peer>().cloned().ok_or_else(denied)?;
+        let caller = peer.caller().ok_or_else(denied)?;
+        let mut stopped = self.stopped();
+        let pod = tokio::select! {
+            biased;
+            pod = self.attestor.pod_of_soon(caller, FIRST) => pod,
+            () = peer.ended() => return Err(denied()),
+            _ = stopped.changed() => return Err(stopping()),
+        };
+        match pod {
+            Ok(pod) => Ok((pod, peer)),
+            Err(error) => {
+                tracing::info!(%error, "no identity issued to a caller of the Workload API");
+                Err(denied())
+            }
+        }
     }
 
     /// The same caller as one who is told of every change.
@@ -55,17 +84,10 @@ impl Callers {
 /// # Errors
 /// `PermissionDenied` for whoever is in no pod; the log has the reason.
 pub fn caller_of(request: &Extensions, attestor: &Attestor) -> Result<Arc<Pod>, Status> {
-    attested(request, attestor).map(|(pod, _)| pod)
-}
-
-fn attested(request: &Extensions, attestor: &Attestor) -> Result<(Arc<Pod>, Peer), Status> {
     let peer = request.get::<Peer>().cloned().ok_or_else(denied)?;
     let caller = peer.caller().ok_or_else(denied)?;
-    match attestor.pod_of(caller) {
-        Ok(pod) => Ok((pod, peer)),
-        Err(error) => {
-            tracing::info!(%error, "no identity issued to a caller of the Workload API");
-            Err(denied())
-        }
-    }
+    attestor.pod_of(caller).map_err(|error| {
+        tracing::info!(%error, "a caller on the agent's socket is in no pod");
+        denied()
+    })
 }

@@ -40,8 +40,8 @@ impl Secrets {
         Self(callers)
     }
 
-    fn recipient(&self, request: &Extensions) -> Result<Recipient, Status> {
-        let (pod, peer) = self.0.authorize(request)?;
+    async fn recipient(&self, request: &Extensions) -> Result<Recipient, Status> {
+        let (pod, peer) = self.0.authorize(request).await?;
         Ok(self.0.recipient(pod, peer))
     }
 }
@@ -55,7 +55,7 @@ impl SecretDiscoveryService for Secrets {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamSecretsStream>, Status> {
-        let to = self.recipient(request.extensions())?;
+        let to = self.recipient(request.extensions()).await?;
         let sending = stream::Sending::new(to, request.into_inner().boxed());
         Ok(Response::new(responses(sending).boxed()))
     }
@@ -64,13 +64,13 @@ impl SecretDiscoveryService for Secrets {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaSecretsStream>, Status> {
-        let to = self.recipient(request.extensions())?;
+        let to = self.recipient(request.extensions()).await?;
         let sending = delta::Sending::new(to, request.into_inner().boxed());
         Ok(Response::new(responses(sending).boxed()))
     }
 
     async fn fetch_secrets(&self, request: Request<DiscoveryRequest>) -> Result<Response<DiscoveryResponse>, Status> {
-        let mut to = self.recipient(request.extensions())?;
+        let mut to = self.recipient(request.extensions()).await?;
         let request = request.into_inner();
         check_type(&request.type_url)?;
         let validator = secrets::Validator::of(request.node.as_ref());

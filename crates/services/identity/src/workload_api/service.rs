@@ -32,17 +32,17 @@ impl WorkloadApi {
     }
 
     /// The pod of whoever asks, judged anew for each request.
-    fn authorize<T>(&self, request: &Request<T>) -> Result<(Arc<Pod>, Peer), Status> {
+    async fn authorize<T>(&self, request: &Request<T>) -> Result<(Arc<Pod>, Peer), Status> {
         check_header(request)?;
-        self.callers.authorize(request.extensions())
+        self.callers.authorize(request.extensions()).await
     }
 
-    fn states<T, M: PartialEq + Send + 'static>(
+    async fn states<T, M: PartialEq + Send + 'static>(
         &self,
         request: &Request<T>,
         message: fn(&State) -> Option<M>,
     ) -> Result<Response<BoxStream<'static, Result<M, Status>>>, Status> {
-        let (pod, peer) = self.authorize(request)?;
+        let (pod, peer) = self.authorize(request).await?;
         let recipient = self.callers.recipient(pod, peer);
         Ok(Response::new(Box::pin(states(recipient, message))))
     }
@@ -58,18 +58,18 @@ impl SpiffeWorkloadApi for WorkloadApi {
         &self,
         request: Request<X509svidRequest>,
     ) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
-        self.states(&request, svid_message)
+        self.states(&request, svid_message).await
     }
 
     async fn fetch_x509_bundles(
         &self,
         request: Request<X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
-        self.states(&request, bundles_message)
+        self.states(&request, bundles_message).await
     }
 
     async fn fetch_jwtsvid(&self, request: Request<JwtsvidRequest>) -> Result<Response<JwtsvidResponse>, Status> {
-        let (pod, _) = self.authorize(&request)?;
+        let (pod, _) = self.authorize(&request).await?;
         let tokens = self.keyring.tokens().ok_or_else(no_tokens)?;
         let issuer = self.keyring.token_issuer();
         jwt::svids(&request.into_inner(), pod.identities(), &tokens, issuer.as_deref()).map(Response::new)
@@ -79,14 +79,14 @@ impl SpiffeWorkloadApi for WorkloadApi {
         &self,
         request: Request<JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
-        self.states(&request, jwt::bundles_message)
+        self.states(&request, jwt::bundles_message).await
     }
 
     async fn validate_jwtsvid(
         &self,
         request: Request<ValidateJwtsvidRequest>,
     ) -> Result<Response<ValidateJwtsvidResponse>, Status> {
-        let (pod, _) = self.authorize(&request)?;
+        let (pod, _) = self.authorize(&request).await?;
         let bundles = self.keyring.bundles(&pod.federates_with().borrow());
         jwt::validate(&request.into_inner(), &bundles).map(Response::new)
     }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 
-/// How long a caller waits for the first SVID of a pod that has just been registered.
+/// How long a caller waits for its pod to be registered, and then for the first SVID.
 pub(super) const FIRST: Duration = Duration::from_secs(5);
 
 /// Everything that a caller may know at one moment.
@@ -86,6 +86,11 @@ pub(super) fn states<M: PartialEq + Send + 'static>(
 /// The one answer to whoever has no right to an identity, whatever the reason; the log has the reason.
 pub(super) fn denied() -> Status {
     Status::permission_denied("no identity issued")
+}
+
+/// The answer while the server goes away.
+pub(super) fn stopping() -> Status {
+    Status::unavailable("the Workload API is stopping")
 }
 
 impl<M: PartialEq> Sending<M> {

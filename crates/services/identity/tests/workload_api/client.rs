@@ -8,6 +8,7 @@ use lictor_wire::workload::{
     X509svidResponse,
 };
 use prost::Message;
+use prost_types::FileDescriptorProto;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -15,6 +16,12 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest as Asked;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse as Told;
 
 /// Names the socket in the environment of a process.
 pub(crate) const SOCKET: &str = "LICTOR_TEST_WORKLOAD_SOCKET";
@@ -48,6 +55,7 @@ impl Orders {
         let mut watched: Option<Streaming<X509svidResponse>> = None;
         let mut watched_bundles: Option<Streaming<JwtBundlesResponse>> = None;
         let mut relay = Relay::default();
+        let mut watched_health: Option<Streaming<HealthCheckResponse>> = None;
         loop {
             let order = tokio::select! {
                 order = orders.next_line() => match order.unwrap() {
@@ -59,6 +67,16 @@ impl Orders {
                         Ok(state) => answer("state", &hex(&state.encode_to_vec())),
                         Err(status) => {
                             watched = None;
+                            refused("end", &status);
+                        }
+                    }
+                    continue;
+                }
+                state = next(&mut watched_health) => {
+                    match state {
+                        Ok(state) => answer("health", &hex(&state.encode_to_vec())),
+                        Err(status) => {
+                            watched_health = None;
                             refused("end", &status);
                         }
                     }
@@ -129,6 +147,16 @@ impl Orders {
                 "validate-without-header" => {
                     refused("refused", &api.validate_jwtsvid(ValidateJwtsvidRequest::default()).await.unwrap_err());
                 }
+                "health" => {
+                    let service = words[1].to_owned();
+                    let status = self.health().await.check(HealthCheckRequest { service }).await;
+                    reply("health", status);
+                }
+                "watch-health" => {
+                    watched_health =
+                        Some(self.health().await.watch(HealthCheckRequest::default()).await.unwrap().into_inner())
+                }
+                "services" => answer("services", &self.services().await.join(" ")),
                 "fork-and-end" => fork_and_end(),
                 "sds" => {
                     if let Some((what, text)) = relay.obey(words[1], words.get(2).copied()).await {
@@ -142,15 +170,50 @@ impl Orders {
 
     /// Connects and makes sure that the server has noticed, by a request that every caller may make in vain.
     async fn connect(&self) -> Channel {
+        let channel = self.channel().await;
+        let mut api = SpiffeWorkloadApiClient::new(channel.clone());
+        api.validate_jwtsvid(ValidateJwtsvidRequest::default()).await.unwrap_err();
+        channel
+    }
+}
+
+/// Services of no caller's own.
+impl Orders {
+    async fn channel(&self) -> Channel {
         let socket = self.socket.clone();
         let connector = tower::service_fn(move |_| {
             let socket = socket.clone();
             async move { UnixStream::connect(socket).await.map(TokioIo::new) }
         });
-        let channel = Endpoint::from_static("http://workload").connect_with_connector(connector).await.unwrap();
-        let mut api = SpiffeWorkloadApiClient::new(channel.clone());
-        api.validate_jwtsvid(ValidateJwtsvidRequest::default()).await.unwrap_err();
-        channel
+        Endpoint::from_static("http://workload").connect_with_connector(connector).await.unwrap()
+    }
+
+    async fn health(&self) -> HealthClient<Channel> {
+        HealthClient::new(self.channel().await)
+    }
+
+    /// What reflection lists, and the methods that it describes of the Workload API.
+    async fn services(&self) -> Vec<String> {
+        let mut client = ServerReflectionClient::new(self.channel().await);
+        let ask = |asked: Asked| ServerReflectionRequest { host: String::new(), message_request: Some(asked) };
+        let asked =
+            [ask(Asked::ListServices(String::new())), ask(Asked::FileContainingSymbol("SpiffeWorkloadAPI".to_owned()))];
+        let mut answers = client.server_reflection_info(futures::stream::iter(asked)).await.unwrap().into_inner();
+        let mut names = Vec::new();
+        while let Some(answer) = answers.message().await.unwrap() {
+            match answer.message_response.unwrap() {
+                Told::ListServicesResponse(list) => names.extend(list.service.into_iter().map(|service| service.name)),
+                Told::FileDescriptorResponse(files) => {
+                    for file in files.file_descriptor_proto {
+                        let file = FileDescriptorProto::decode(file.as_slice()).unwrap();
+                        let methods = file.service.into_iter().flat_map(|service| service.method);
+                        names.extend(methods.map(|method| method.name().to_owned()));
+                    }
+                }
+                other => panic!("expected services, saw {other:?}"),
+            }
+        }
+        names
     }
 }
 

@@ -4,7 +4,9 @@
 //! is its body) and talks with it over its pipes. Needs root and a cgroup2 hierarchy, and fails without.
 #![allow(clippy::unwrap_used)]
 
+mod beside;
 mod client;
+mod early;
 mod jwt;
 mod node;
 mod sds;

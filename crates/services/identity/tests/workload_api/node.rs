@@ -23,6 +23,9 @@ use tonic::service::Routes;
 /// Nothing here takes long; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where the runtime makes the cgroups of pods that have to be waited for.
+pub(crate) const MADE: &str = "made";
+
 pub(crate) struct Node {
     tree: Tree,
     base: String,
@@ -51,7 +54,8 @@ impl Node {
         keyring.set_tokens(std::sync::Arc::clone(authority.tokens()));
         let folder = tempfile::tempdir().unwrap();
         let listener = workload_api::bind(&folder.path().join("run/workload.sock")).unwrap();
-        let attestor = Attestor::new(registry.clone()).unwrap();
+        let made = format!("{base}/{MADE}").parse().unwrap();
+        let attestor = Attestor::new(registry.clone()).unwrap().with_pods_below(made);
         let (stop, stopped) = oneshot::channel();
         let serving =
             workload_api::serve(listener, attestor, keyring.clone(), Routes::default(), async { drop(stopped.await) });
@@ -113,6 +117,13 @@ impl Node {
     pub(crate) fn renew(&self, id: &str) {
         let id: SpiffeId = id.parse().unwrap();
         self.keyring.insert(self.authority.issue(&id, now(), time::Duration::HOUR).unwrap());
+    }
+
+    /// Leaves an SVID that is over in the place of an identity's.
+    pub(crate) fn expire(&self, id: &str) {
+        let then = now() - time::Duration::HOUR;
+        let svid = self.authority.issue(&id.parse().unwrap(), then, time::Duration::MINUTE).unwrap();
+        self.keyring.insert(svid);
     }
 
     pub(crate) fn renumber_bundle(&self) {
