@@ -3,7 +3,7 @@
 use crate::inventory::Inventory;
 use crate::notice;
 use crate::pod::WorkloadRef;
-use lictor_manifest::{Finding, Workload, WorkloadKind};
+use lictor_manifest::{Finding, Owner, Workload, WorkloadKind};
 use lictor_model::Name;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -123,7 +123,7 @@ fn rank(kind: WorkloadKind) -> u8 {
 
 /// The controller that an object names as its owner, if it is of a kind that is known here.
 fn owner(object: &Workload) -> Option<(WorkloadKind, Name)> {
-    let (kind, name) = object.owner.as_ref()?;
+    let Owner { kind, name, .. } = object.owner.as_ref()?;
     let kind = WORKLOAD_KINDS.into_iter().find(|known| known.as_str() == &**kind)?;
     Some((kind, Name::new(object.meta.name.namespace.clone(), name.clone())))
 }

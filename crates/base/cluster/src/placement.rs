@@ -8,7 +8,7 @@ use crate::nodes::Nodes;
 use crate::notice;
 use crate::pod::{NamedPort, Pod};
 use crate::registration::made_uid;
-use lictor_manifest::{Finding, PodSpec, WorkloadKind};
+use lictor_manifest::{Finding, Owner, PodSpec, WorkloadKind};
 use lictor_model::{Cidr, Labels, Name, SpiffeId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -65,6 +65,8 @@ pub(crate) fn place(
             enrolled: !host_network && enrolled(&draft, inventory),
             identity,
             entries: Vec::new(),
+            parts: Vec::new(),
+            owner: owner(&draft),
             uid: uid(&name, &draft),
             service_account,
             spec: specs.of(&name, &draft),
@@ -74,6 +76,20 @@ pub(crate) fn place(
         placement.pods.insert(name, Arc::new(pod));
     }
     placement
+}
+
+/// What owns the pod of a draft.
+fn owner(draft: &Draft) -> Option<Owner> {
+    let object = &draft.object;
+    match object.kind {
+        WorkloadKind::Pod => object.owner.clone(),
+        WorkloadKind::Deployment | WorkloadKind::CronJob => None,
+        kind => Some(Owner {
+            kind: Arc::from(kind.as_str()),
+            name: Arc::clone(&object.meta.name.name),
+            uid: object.meta.uid.clone(),
+        }),
+    }
 }
 
 /// Whether a pod keeps the address that it has in a block: not if it states another one, which a pod that takes its place

@@ -1,7 +1,7 @@
 //! Pods as engines see them, and the nodes that they are on.
 
-use crate::registration::Entry;
-use lictor_manifest::{NetworkPolicy, PodSpec, WorkloadKind};
+use crate::registration::{Entry, Part};
+use lictor_manifest::{NetworkPolicy, Owner, PodSpec, WorkloadKind};
 use lictor_model::{Labels, Name, Protocol, SpiffeId, TrustDomain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -33,6 +33,11 @@ pub struct Pod {
     pub identity: SpiffeId,
     /// The entries that registration gives it, its default one first; none where nothing applies.
     pub entries: Vec<Arc<Entry>>,
+    /// The entries that registration gives to some of its processes.
+    pub parts: Vec<Part>,
+    /// What owns it, as its `ownerReferences` say, or as they would for a pod that a manifest's controller makes; a Deployment
+    /// owns its pods by a ReplicaSet whose name no manifest has.
+    pub owner: Option<Owner>,
     /// Its uid: the one that a dump has, or one made of its name.
     pub uid: Arc<str>,
     /// Its service account's name.
@@ -72,9 +77,10 @@ impl Pod {
         self.name.namespace == policy.meta.name.namespace && policy.pod_selector.matches(&self.labels)
     }
 
-    /// Every identity that it can prove, its default one first.
+    /// Every identity that it or one of its processes can prove, its default one first.
     pub fn identities(&self) -> impl Iterator<Item = &SpiffeId> {
-        [&self.identity].into_iter().chain(self.entries.iter().skip(1).map(|entry| &entry.id))
+        let others = self.entries.iter().skip(1).map(|entry| &entry.id);
+        [&self.identity].into_iter().chain(others).chain(self.parts.iter().map(|part| &part.entry.id))
     }
 
     /// The foreign trust domains whose workloads it believes: those that its entries federate with, and no others.

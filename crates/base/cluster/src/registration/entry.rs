@@ -1,9 +1,7 @@
 //! Entries, and why there is none.
 
-use crate::pod::{Node, Pod};
-use crate::registration::RegistrationSettings;
 use lictor_manifest::{EntrySelector, Issuance};
-use lictor_model::{DnsName, InvalidSpiffeId, Labels, SpiffeId, TrustDomain};
+use lictor_model::{DnsName, InvalidSpiffeId, SpiffeId, TrustDomain};
 use lictor_template::RenderError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -119,56 +117,4 @@ pub enum Refusal {
         /// The name.
         name: DnsName,
     },
-}
-
-/// What holds for every process of a pod, as SPIRE spells it.
-///
-/// Source: SPIRE, `doc/plugin_agent_workloadattestor_k8s.md`. Selectors of a container or a process (`container-name`,
-/// `unix:…`) are not among them, nor are images, whose spelling is the runtime's.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Attested(BTreeSet<EntrySelector>);
-
-impl Attested {
-    /// Those of a pod.
-    pub fn of_pod(pod: &Pod, namespace: &Labels) -> Self {
-        let named = [
-            ("ns", &*pod.name.namespace),
-            ("sa", &*pod.service_account),
-            ("pod-name", &*pod.name.name),
-            ("pod-uid", &*pod.uid),
-            ("node-name", &*pod.node),
-        ];
-        let labels = |kind: &'static str, labels: &Labels| {
-            labels.iter().map(|(key, value)| format!("k8s:{kind}:{key}:{value}")).collect::<Vec<_>>()
-        };
-        let named = named.map(|(kind, value)| format!("k8s:{kind}:{value}")).into_iter();
-        Self::of(named.chain(labels("pod-label", &pod.labels)).chain(labels("ns-label", namespace)))
-    }
-
-    /// Those of a node's agent; labels, which SPIRE attests by a list of its own, are not among them.
-    ///
-    /// Source: SPIRE, `doc/plugin_server_nodeattestor_k8s_psat.md`.
-    pub(crate) fn of_node(node: &Node, settings: &RegistrationSettings) -> Self {
-        let named = [
-            format!("k8s_psat:cluster:{}", settings.cluster_name),
-            format!("k8s_psat:agent_node_name:{}", node.name),
-            format!("k8s_psat:agent_node_uid:{}", settings.node_uid(&node.name)),
-        ];
-        let addresses = node.addresses.iter().map(|address| format!("k8s_psat:agent_node_ip:{address}"));
-        Self::of(named.into_iter().chain(addresses))
-    }
-
-    fn of(texts: impl Iterator<Item = String>) -> Self {
-        // Each begins with a type and a colon and goes on, so that each is one.
-        Self(texts.filter_map(|text| text.parse().ok()).collect())
-    }
-
-    /// Whether all of these hold.
-    pub fn meets<'s>(&self, selectors: impl IntoIterator<Item = &'s EntrySelector>) -> bool {
-        selectors.into_iter().all(|selector| self.0.contains(selector))
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &EntrySelector> {
-        self.0.iter()
-    }
 }

@@ -1,6 +1,7 @@
 //! What a registrar is asked.
 
-use super::entry::{Attested, Entry};
+use super::attested::{Attested, PROCESS, Part};
+use super::entry::Entry;
 use super::judge::Outcome;
 use super::registrar::{Registrar, SERVER, Subject};
 use super::render::Declared;
@@ -24,9 +25,15 @@ pub struct Troubled {
 }
 
 impl Registrar {
-    /// The entries that a pod is given, its default one first; none for a pod that nothing applies to, or that is not known.
+    /// The entries that a pod is given as a whole, its default one first; none for a pod that nothing applies to, or that is not
+    /// known.
     pub fn entries(&self, pod: &Name) -> &[Arc<Entry>] {
         self.pods.get(pod).map_or(&[], |(_, verdict)| &verdict.entries)
+    }
+
+    /// The entries that some processes of a pod are given, those of older resources first.
+    pub fn parts(&self, pod: &Name) -> &[Part] {
+        self.pods.get(pod).map_or(&[], |(_, verdict)| &verdict.parts)
     }
 
     /// The status of each ClusterSPIFFEID that is acted on.
@@ -81,8 +88,15 @@ impl Registrar {
             let none = Labels::default();
             let namespace = self.namespaces.get(&subject.pod.name.namespace).unwrap_or(&none);
             let attested = Attested::of_pod(&subject.pod, namespace);
-            let unmet = declared.entry.selectors.iter().find(|selector| !attested.meets([*selector]))?;
-            Some(format!("its selector {unmet} does not hold for every process of the pod"))
+            if attested.scope(&declared.entry.selectors).is_some() {
+                return None;
+            }
+            let selectors = &declared.entry.selectors;
+            Some(match selectors.iter().find(|selector| attested.scope([*selector]).is_none()) {
+                Some(unmet) if unmet.kind() == PROCESS => format!("its selector {unmet} can hold for no process"),
+                Some(unmet) => format!("its selector {unmet} holds for no process of the pod"),
+                None => "its selectors hold for no process of the pod together".to_owned(),
+            })
         };
         declared.refusal.as_ref().map(ToString::to_string).or_else(unmet)
     }

@@ -1,6 +1,7 @@
 //! What the resources make of one pod.
 
-use super::entry::{Attested, By, Entry, Failure};
+use super::attested::{Attested, Part};
+use super::entry::{By, Entry, Failure};
 use super::registrar::{Registrar, Subject};
 use super::render::Declared;
 use super::status::Stats;
@@ -27,8 +28,17 @@ pub(crate) enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Verdict {
     pub(crate) ids: BTreeMap<Arc<str>, Outcome>,
-    /// The entries that the pod is given, the first of them its default.
+    /// The entries that the pod is given as a whole, the first of them its default.
     pub(crate) entries: Vec<Arc<Entry>>,
+    /// Those that some of its processes are given.
+    pub(crate) parts: Vec<Part>,
+}
+
+impl Verdict {
+    /// Whether the pod is given the same.
+    pub(crate) fn gives_like(&self, other: &Self) -> bool {
+        (&self.entries, &self.parts) == (&other.entries, &other.parts)
+    }
 }
 
 /// The order in which one of two equal entries is preferred, and in which a pod gets its entries: the older resource first.
@@ -81,12 +91,16 @@ impl Registrar {
         if self.static_entries.is_empty() {
             return Vec::new();
         }
-        let found: BTreeSet<&Arc<str>> =
-            attested.iter().filter_map(|selector| self.static_lookup.get(selector)).flatten().collect();
+        let found: BTreeSet<&Arc<str>> = attested
+            .iter()
+            .filter_map(|selector| self.static_lookup.get(selector))
+            .flatten()
+            .chain(&self.static_anywhere)
+            .collect();
         let holds = |name: &&Arc<str>| {
             let entry = self.static_entries.get(*name)?;
             let under = self.parents.get(&subject.pod.node).is_some_and(|parents| parents.contains(&entry.parent));
-            (under && attested.meets(&entry.selectors)).then(|| self.declare(entry))
+            (under && attested.scope(&entry.selectors).is_some()).then(|| self.declare(entry))
         };
         found.iter().filter_map(holds).collect()
     }
@@ -107,13 +121,14 @@ impl Registrar {
     }
 }
 
-/// Masks equal entries, and gives the pod those that are taken and hold for all of it.
+/// Masks equal entries, and gives the pod those that are taken and hold for all or some of its processes.
 ///
-/// An identity is given once. Of two entries with one hint the first is given: by SPIFFE Workload API, section 5.2.1, hints
+/// An identity is given once to the whole pod. Of two entries with one hint the first is given: by SPIFFE Workload API, section 5.2.1, hints
 /// tell the SVIDs of a workload apart.
 fn settle(mut ids: BTreeMap<Arc<str>, Outcome>, declared: Vec<(Preference, Declared)>, attested: &Attested) -> Verdict {
     let mut set: Vec<Declared> = Vec::new();
     let mut entries: Vec<Arc<Entry>> = Vec::new();
+    let mut parts: Vec<Part> = Vec::new();
     for (_, declared) in declared {
         let masked = set.iter().any(|other| other.entry.is_like(&declared.entry));
         if let By::SpiffeId(name) = &declared.entry.by {
@@ -127,12 +142,19 @@ fn settle(mut ids: BTreeMap<Arc<str>, Outcome>, declared: Vec<(Preference, Decla
             let hint = &entry.issuance.hint;
             other.id == entry.id || (!hint.is_empty() && other.issuance.hint == *hint)
         };
-        if declared.refusal.is_none() && attested.meets(&entry.selectors) && !entries.iter().any(twice) {
-            entries.push(Arc::clone(entry));
+        if declared.refusal.is_none()
+            && let Some(scope) = attested.scope(&entry.selectors)
+        {
+            match scope.is_whole() {
+                true if entries.iter().any(twice) => {}
+                true => entries.push(Arc::clone(entry)),
+                false => parts.push(Part { entry: Arc::clone(entry), scope }),
+            }
         }
         set.push(declared);
     }
-    Verdict { ids, entries }
+    parts.retain(|part| entries.iter().all(|entry| entry.id != part.entry.id));
+    Verdict { ids, entries, parts }
 }
 
 impl Outcome {

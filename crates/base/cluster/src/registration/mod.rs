@@ -7,11 +7,13 @@
 //! **Invariants.**
 //! - A change costs what depends on it: a pod is compared with the resources that may select it, a resource with the pods
 //!   that it may select, both found by label. What results does not depend on the order of the changes.
-//! - A pod is given an entry only if every selector of it holds for all processes of the pod.
+//! - A pod is given an entry only if every selector of it holds for all of its processes, or can hold for some: then those get
+//!   it for which they hold, by what the node knows of them.
 //! - Where templates give no valid entry there is none, and the status counts it; nothing is half an entry.
 //!
 //! Source: spiffe/spire-controller-manager, `pkg/spireentry`, and what SPIRE's server and agent add to it.
 
+mod attested;
 mod entry;
 mod inspect;
 mod judge;
@@ -21,7 +23,8 @@ mod render;
 mod settings;
 mod status;
 
-pub use entry::{Attested, By, Entry, Failure, Refusal};
+pub use attested::{Attested, Part, Scope};
+pub use entry::{By, Entry, Failure, Refusal};
 pub use inspect::Troubled;
 pub use registrar::Registrar;
 pub use settings::RegistrationSettings;
@@ -67,11 +70,14 @@ impl Resources {
         let mut leading = leading(services);
         for (name, pod) in pods.iter_mut() {
             registrar.set_pod(pod, leading.remove(name).unwrap_or_default());
-            let entries = registrar.entries(name);
-            if let Some(first) = entries.first() {
+            let (entries, parts) = (registrar.entries(name), registrar.parts(name));
+            if !entries.is_empty() || !parts.is_empty() {
                 let pod = Arc::make_mut(pod);
-                pod.identity = first.id.clone();
+                if let Some(first) = entries.first() {
+                    pod.identity = first.id.clone();
+                }
                 pod.entries = entries.to_vec();
+                pod.parts = parts.to_vec();
             }
         }
         findings.extend(registrar.troubled().iter().map(notice::registration_fails));

@@ -1,6 +1,6 @@
 //! The registrar: what there is, by index, and what follows from it.
 
-use super::entry::{Attested, Entry};
+use super::attested::{Attested, PROCESS};
 use super::judge::Verdict;
 use super::lookup::{IdLookup, PodLookup};
 use super::settings::RegistrationSettings;
@@ -25,6 +25,8 @@ pub struct Registrar {
     pub(crate) static_entries: BTreeMap<Arc<str>, Arc<ClusterStaticEntry>>,
     /// Static entries by one of their selectors.
     pub(crate) static_lookup: HashMap<EntrySelector, BTreeSet<Arc<str>>>,
+    /// Those that only say what a process has to be.
+    pub(crate) static_anywhere: BTreeSet<Arc<str>>,
     /// The identities that entries for a node's pods may have as their parent.
     pub(crate) parents: BTreeMap<Arc<str>, BTreeSet<SpiffeId>>,
     pub(crate) pods: BTreeMap<Name, (Subject, Verdict)>,
@@ -66,6 +68,7 @@ impl Registrar {
             id_lookup: IdLookup::default(),
             static_entries: BTreeMap::new(),
             static_lookup: HashMap::new(),
+            static_anywhere: BTreeSet::new(),
             parents: BTreeMap::new(),
             pods: BTreeMap::new(),
             pod_lookup: PodLookup::default(),
@@ -126,13 +129,14 @@ impl Registrar {
         self.pod_lookup.add(&pod.name, &pod.labels, &pod.node);
         self.pods.insert(pod.name.clone(), (subject, Verdict::default()));
         self.judge_again(&pod.name);
-        let differs = self.entries(&pod.name) != had.as_slice();
+        let differs = self.pods.get(&pod.name).is_some_and(|(_, verdict)| !verdict.gives_like(&had));
         differs.then(|| pod.name.clone()).into_iter().collect()
     }
 
     /// A pod goes.
     pub fn remove_pod(&mut self, pod: &Name) -> Changed {
-        let had = !self.forget(pod).is_empty();
+        let had = self.forget(pod);
+        let had = !had.gives_like(&Verdict::default());
         had.then(|| pod.clone()).into_iter().collect()
     }
 
@@ -173,9 +177,11 @@ impl Registrar {
         }
         let mut affected = self.take_static_entry(name);
         if self.settings.acts_on(&resource.class) {
-            if let Some(selector) = key(resource) {
-                self.static_lookup.entry(selector.clone()).or_default().insert(Arc::clone(name));
-            }
+            let found_by = match key(resource) {
+                Some(selector) => self.static_lookup.entry(selector.clone()).or_default(),
+                None => &mut self.static_anywhere,
+            };
+            found_by.insert(Arc::clone(name));
             self.static_entries.insert(Arc::clone(name), Arc::clone(resource));
             affected.extend(self.concerned(resource));
         }
@@ -273,6 +279,7 @@ impl Registrar {
 
     fn take_static_entry(&mut self, name: &Arc<str>) -> BTreeSet<Name> {
         let Some(entry) = self.static_entries.remove(name) else { return BTreeSet::new() };
+        self.static_anywhere.remove(name);
         if let Some(selector) = key(&entry)
             && let Some(names) = self.static_lookup.get_mut(selector)
         {
@@ -284,12 +291,12 @@ impl Registrar {
         self.concerned(&entry)
     }
 
-    /// Takes a pod out; the entries that it had.
-    fn forget(&mut self, pod: &Name) -> Vec<Arc<Entry>> {
-        let Some((subject, verdict)) = self.pods.remove(pod) else { return Vec::new() };
+    /// Takes a pod out; what it was given.
+    fn forget(&mut self, pod: &Name) -> Verdict {
+        let Some((subject, verdict)) = self.pods.remove(pod) else { return Verdict::default() };
         self.pod_lookup.remove(pod, &subject.pod.labels, &subject.pod.node);
         self.count(&verdict, false);
-        verdict.entries
+        verdict
     }
 
     fn judge_all(&mut self, pods: BTreeSet<Name>) -> Changed {
@@ -304,7 +311,7 @@ impl Registrar {
         self.rendered += rendered;
         self.count(&before, false);
         self.count(&verdict, true);
-        let changed = before.entries != verdict.entries;
+        let changed = !before.gives_like(&verdict);
         self.pods.insert(pod.clone(), (subject, verdict));
         changed
     }
@@ -327,7 +334,7 @@ impl Registrar {
     }
 }
 
-/// The selector that a static entry is found by.
+/// The selector that a static entry is found by; nothing if no pod leads to it more than another.
 fn key(entry: &ClusterStaticEntry) -> Option<&EntrySelector> {
-    entry.selectors.iter().min()
+    entry.selectors.iter().filter(|selector| selector.kind() != PROCESS).min()
 }

@@ -2,7 +2,7 @@
 //! what depends on it.
 
 use super::{objects, settings};
-use lictor_cluster::registration::{Entry, Registrar, StaticStatus, Stats};
+use lictor_cluster::registration::{Entry, Part, Registrar, StaticStatus, Stats};
 use lictor_cluster::{AddressPool, Node, Pod, Snapshot};
 use lictor_manifest::{ClusterSpiffeId, ClusterStaticEntry, Object};
 use lictor_model::{Labels, Name, Revision};
@@ -36,7 +36,7 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 /// The specs that a ClusterSPIFFEID may have.
-const IDS: [&str; 9] = [
+const IDS: [&str; 10] = [
     "{spiffeIDTemplate: 'spiffe://example.org/all'}",
     "{spiffeIDTemplate: 'spiffe://example.org/{{ .PodMeta.Labels.app }}', podSelector: {matchLabels: {app: web}}}",
     "{spiffeIDTemplate: 'spiffe://example.org/all', namespaceSelector: {matchLabels: {team: a}}}",
@@ -46,15 +46,18 @@ const IDS: [&str; 9] = [
     "{spiffeIDTemplate: 'spiffe://example.org/{{ .PodMeta.Labels.tier }}', dnsNameTemplates: ['{{ .NodeMeta.Labels.zone }}'], autoPopulateDNSNames: true}",
     "{spiffeIDTemplate: 'spiffe://example.org/hint', hint: x, workloadSelectorTemplates: ['k8s:ns-label:team:a']}",
     "{spiffeIDTemplate: 'spiffe://example.org/other', className: other}",
+    "{spiffeIDTemplate: 'spiffe://example.org/all', workloadSelectorTemplates: ['unix:uid:0']}",
 ];
 
 /// The specs that a ClusterStaticEntry may have; `N1` is an agent.
-const STATIC: [&str; 5] = [
+const STATIC: [&str; 7] = [
     "{spiffeID: 'spiffe://example.org/s', parentID: N1, selectors: ['k8s:pod-label:app:web']}",
     "{spiffeID: 'spiffe://example.org/s', parentID: 'spiffe://example.org/alias', selectors: ['k8s:ns:bank', 'k8s:sa:default'], hint: x}",
     "{spiffeID: 'spiffe://example.org/alias', parentID: 'spiffe://example.org/spire/server', selectors: ['k8s_psat:agent_node_name:n2']}",
     "{spiffeID: 'spiffe://example.org/alias', parentID: 'spiffe://example.org/spire/server', selectors: ['k8s_psat:cluster:test']}",
     "{spiffeID: 'spiffe://example.org/n', parentID: N1, selectors: ['k8s:node-name:n1', 'k8s:ns-label:team:b']}",
+    "{spiffeID: 'spiffe://example.org/s', parentID: N1, selectors: ['unix:gid:0']}",
+    "{spiffeID: 'spiffe://example.org/c', parentID: N1, selectors: ['k8s:container-image:i', 'unix:gid:0', 'k8s:ns:shop']}",
 ];
 
 fn space_labels(version: usize) -> Labels {
@@ -139,11 +142,13 @@ fn last(changes: &[Change]) -> Vec<Change> {
     last.into_values().collect()
 }
 
-type Told = (BTreeMap<Name, Vec<Arc<Entry>>>, BTreeMap<Arc<str>, Stats>, BTreeMap<Arc<str>, StaticStatus>);
+type Given = (Vec<Arc<Entry>>, Vec<Part>);
+type Told = (BTreeMap<Name, Given>, BTreeMap<Arc<str>, Stats>, BTreeMap<Arc<str>, StaticStatus>);
 
 fn told(registrar: &Registrar) -> Told {
     let names = (0..6).map(|at| Name::new(SPACES[at % 3], format!("p{at}")));
-    let entries = names.map(|name| (name.clone(), registrar.entries(&name).to_vec())).collect();
+    let given = |name: &Name| (registrar.entries(name).to_vec(), registrar.parts(name).to_vec());
+    let entries = names.map(|name| (name.clone(), given(&name))).collect();
     (entries, registrar.stats(), registrar.static_stats())
 }
 

@@ -2,7 +2,7 @@
 
 mod changes;
 
-use lictor_cluster::registration::{Entry, StaticStatus, Stats};
+use lictor_cluster::registration::{Entry, Part, Scope, StaticStatus, Stats};
 use lictor_cluster::{AddressPool, Node, RegistrationSettings, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{Object, read, values};
 use lictor_model::{Labels, Name, Revision};
@@ -73,6 +73,18 @@ fn told(entry: &Entry) -> String {
     text
 }
 
+fn told_part(part: &Part) -> String {
+    let Scope { containers, process } = &part.scope;
+    let mut text = told(&part.entry);
+    if let Some(containers) = containers {
+        text += &format!(" containers={}", containers.iter().map(|name| &**name).collect::<Vec<_>>().join(","));
+    }
+    if !process.is_empty() {
+        text += &format!(" process={}", process.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+    }
+    text
+}
+
 fn stats(stats: &Stats) -> String {
     let all = [
         ("namespacesSelected", stats.namespaces_selected),
@@ -100,6 +112,7 @@ fn outcome(case: &Value, snapshot: &Snapshot, findings: &[String]) -> Value {
         Value::Object(keys.map(|name| (name.clone(), value(name))).collect())
     };
     let entries = |name: &str| pod(name).entries.iter().map(|entry| Value::from(told(entry))).collect();
+    let parts = |name: &str| pod(name).parts.iter().map(|part| Value::from(told_part(part))).collect();
     let registrations = &snapshot.registrations;
     let ids = registrations.ids.iter().map(|(name, status)| (name.to_string(), stats(status).into()));
     let static_entries = registrations.static_entries.iter();
@@ -108,6 +121,7 @@ fn outcome(case: &Value, snapshot: &Snapshot, findings: &[String]) -> Value {
     let federated = federated.map(|(domain, resource)| Value::from(format!("{domain} {}", resource.bundle_endpoint)));
     json!({
         "entries": named("entries", &entries),
+        "parts": named("parts", &parts),
         "identities": named("identities", &|name| pod(name).identity.to_string().into()),
         "stats": Value::Object(ids.collect()),
         "static": Value::Object(static_entries.collect()),
@@ -118,7 +132,16 @@ fn outcome(case: &Value, snapshot: &Snapshot, findings: &[String]) -> Value {
 
 #[test]
 fn each_case_has_its_entries_and_status() {
-    let documents = values(include_str!("cases.yaml")).expect("cases");
+    check(include_str!("cases.yaml"));
+}
+
+#[test]
+fn each_selector_has_the_processes_that_it_means() {
+    check(include_str!("processes.yaml"));
+}
+
+fn check(text: &str) {
+    let documents = values(text).expect("cases");
     let (world, cases) = documents.split_first().expect("a world");
     let world = world["world"].as_str().expect("manifests");
     let mut wrong = Vec::new();
@@ -129,7 +152,7 @@ fn each_case_has_its_entries_and_status() {
             findings.iter().map(|finding| format!("{}: {}", finding.code, finding.message)).collect();
         let found = outcome(case, &snapshot, &findings);
         assert!(case["source"].is_string(), "{case}");
-        for key in ["entries", "identities", "stats", "static", "trust_domains", "findings"] {
+        for key in ["entries", "parts", "identities", "stats", "static", "trust_domains", "findings"] {
             let unsaid = key == "findings" && case.get(key).is_none() && !findings.is_empty();
             if unsaid || case.get(key).is_some_and(|wanted| *wanted != found[key]) {
                 wrong.push(format!("{}: {key}\n  wanted {}\n  found  {}", case["case"], case[key], found[key]));

@@ -34,7 +34,9 @@ pub(crate) fn container(field: &Field<'_>) -> Option<Container> {
         }
         Container {
             name: name.unwrap_or_else(|| Arc::from("")),
+            sidecar: false,
             image: record.text("image").unwrap_or_default().to_owned(),
+            status_images: Vec::new(),
             command,
             env: record.items("env").iter().filter_map(environment).collect(),
             ports,

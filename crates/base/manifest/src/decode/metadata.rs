@@ -4,7 +4,7 @@ use super::labels::labels;
 use super::syntax::{is_dns_label, is_dns_subdomain};
 use crate::fields::{Field, Record, brief};
 use crate::finding::Code;
-use crate::{Meta, Origin};
+use crate::{Meta, Origin, Owner};
 use lictor_model::{Labels, Name};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ pub(crate) enum Scope {
 /// What `metadata` says.
 pub(crate) struct Metadata {
     pub(crate) meta: Meta,
-    /// The controller in `ownerReferences`, else the first owner, as kind and name.
-    pub(crate) owner: Option<(Arc<str>, Arc<str>)>,
+    /// The controller in `ownerReferences`, else the first owner.
+    pub(crate) owner: Option<Owner>,
 }
 
 /// Reads the `metadata` of an object.
@@ -134,20 +134,21 @@ pub(crate) fn labels_and_annotations(record: &mut Record<'_>) -> (Labels, BTreeM
     (labels, record.get("annotations").map(|field| field.text_map()).unwrap_or_default())
 }
 
-fn owner(record: &mut Record<'_>) -> Option<(Arc<str>, Arc<str>)> {
+fn owner(record: &mut Record<'_>) -> Option<Owner> {
     let owners: Vec<_> = record
         .items("ownerReferences")
         .iter()
         .filter_map(|field| {
             field.attempt(|record| {
-                record.accept(&["apiVersion", "uid", "blockOwnerDeletion"]);
+                record.accept(&["apiVersion", "blockOwnerDeletion"]);
+                let uid = record.text("uid").filter(|uid| !uid.is_empty()).map(Arc::from);
                 let controller = record.flag("controller");
                 let (kind, name) = (record.text("kind"), record.text("name"));
                 if kind.is_none() || name.is_none() {
                     record.field.doubt(Code::MissingField, "expected the owner's `kind` and `name`");
                 }
                 let (kind, name) = (kind.unwrap_or(""), name?);
-                Some((controller, (Arc::from(kind), Arc::from(name))))
+                Some((controller, Owner { kind: Arc::from(kind), name: Arc::from(name), uid }))
             })
         })
         .collect();

@@ -6,7 +6,7 @@ use super::metadata::labels_and_annotations;
 use super::syntax::{address, is_dns_label, is_dns_subdomain};
 use crate::fields::{Field, Record};
 use crate::finding::Code;
-use crate::{PodSpec, PodTemplate};
+use crate::{Container, PodSpec, PodTemplate};
 use lictor_model::Selector;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -34,11 +34,12 @@ pub(crate) fn pod_spec(field: &Field<'_>) -> Option<PodSpec> {
         let restarts =
             |field: &Field<'_>| field.node.get("restartPolicy").and_then(|node| node.as_str()) == Some("Always");
         let (sidecars, once): (Vec<_>, Vec<_>) = initial.into_iter().partition(restarts);
-        for field in &once {
-            container(field);
-        }
+        let once: Vec<_> = once.iter().filter_map(container).collect();
+        let plain = containers.len();
         containers.extend(sidecars);
-        let containers: Vec<_> = containers.iter().filter_map(container).collect();
+        let containers: Vec<_> = (containers.iter().enumerate())
+            .filter_map(|(at, field)| Some(Container { sidecar: at >= plain, ..container(field)? }))
+            .collect();
         let mut names = HashSet::new();
         for container in
             containers.iter().filter(|container| !container.name.is_empty() && !names.insert(&container.name))
@@ -56,6 +57,7 @@ pub(crate) fn pod_spec(field: &Field<'_>) -> Option<PodSpec> {
             hostname: record.get("hostname").and_then(|field| named(&field, is_dns_label)),
             subdomain: record.get("subdomain").and_then(|field| named(&field, is_dns_label)),
             containers,
+            init_images: once.iter().map(Container::image_names).collect(),
         }
     })
 }
@@ -109,8 +111,40 @@ fn accept_rest_of_pod_spec(record: &mut Record<'_>) {
     ]);
 }
 
-/// What a dumped Pod's `status` says: its addresses and its node's.
-pub(crate) fn status(field: &Field<'_>) -> Option<(Vec<IpAddr>, Option<IpAddr>)> {
+/// What a dumped Pod's `status` says.
+#[derive(Debug, Default)]
+pub(crate) struct Status {
+    /// Its addresses.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Its node's.
+    pub(crate) host: Option<IpAddr>,
+    /// For each container that has run, its name and what its image is called.
+    images: Vec<(String, Vec<String>)>,
+    /// The same for each init container.
+    init_images: Vec<(String, Vec<String>)>,
+}
+
+impl Status {
+    /// Lets the spec know what its images are called.
+    pub(crate) fn complete(&self, spec: &mut PodSpec) {
+        for container in &mut spec.containers {
+            let mut reported = self.images.iter().chain(&self.init_images);
+            if let Some((_, names)) = reported.find(|(name, _)| **name == *container.name) {
+                container.status_images.clone_from(names);
+            }
+        }
+        let once: Vec<_> = (self.init_images.iter())
+            .filter(|(name, _)| spec.containers.iter().all(|container| *container.name != **name))
+            .map(|(_, names)| names.clone())
+            .collect();
+        if !once.is_empty() {
+            spec.init_images = once;
+        }
+    }
+}
+
+/// A dumped Pod's `status`.
+pub(crate) fn status(field: &Field<'_>) -> Option<Status> {
     field.record(|record| {
         record.accept_rest();
         let host = record.get("hostIP").and_then(|field| address(&field));
@@ -119,8 +153,25 @@ pub(crate) fn status(field: &Field<'_>) -> Option<(Vec<IpAddr>, Option<IpAddr>)>
             let address = item.attempt(|record| address(&record.get("ip")?));
             addresses.extend(address.filter(|address| !addresses.contains(address)));
         }
-        (addresses, host)
+        let images = container_statuses(record, "containerStatuses");
+        let init_images = container_statuses(record, "initContainerStatuses");
+        Status { addresses, host, images, init_images }
     })
+}
+
+fn container_statuses(record: &mut Record<'_>, key: &'static str) -> Vec<(String, Vec<String>)> {
+    let reported = |field: &Field<'_>| {
+        field.attempt(|record| {
+            record.accept_rest();
+            let mut images: Vec<String> = Vec::new();
+            for key in ["image", "imageID"] {
+                let name = record.text(key).filter(|name| !name.is_empty());
+                images.extend(name.map(ToOwned::to_owned).filter(|name| !images.contains(name)));
+            }
+            Some((record.text("name")?.to_owned(), images))
+        })
+    };
+    record.items(key).iter().filter_map(reported).filter(|(_, images)| !images.is_empty()).collect()
 }
 
 /// A workload's own selector must select its template's labels.

@@ -16,8 +16,10 @@ pub(crate) fn workload(object: &Field<'_>, kind: WorkloadKind, metadata: Metadat
         let (mut addresses, mut host_address) = (Vec::new(), None);
         let (replicas, template) = match kind {
             WorkloadKind::Pod => {
-                let spec = record.need("spec").and_then(|field| pod_spec(&field))?;
-                (addresses, host_address) = record.get("status").and_then(|field| status(&field)).unwrap_or_default();
+                let mut spec = record.need("spec").and_then(|field| pod_spec(&field))?;
+                let status = record.get("status").and_then(|field| status(&field)).unwrap_or_default();
+                status.complete(&mut spec);
+                (addresses, host_address) = (status.addresses, status.host);
                 let (labels, annotations) = (meta.labels.clone(), meta.annotations.clone());
                 (1, PodTemplate { labels, annotations, spec })
             }

@@ -37,4 +37,4 @@ pub use registration::{
     InvalidEntrySelector, Issuance,
 };
 pub use stance::{Stance, StanceLayer};
-pub use workload::{Container, ContainerPort, PodSpec, PodTemplate, Probe, ProbeAction, Workload, WorkloadKind};
+pub use workload::{Container, ContainerPort, Owner, PodSpec, PodTemplate, Probe, ProbeAction, Workload, WorkloadKind};

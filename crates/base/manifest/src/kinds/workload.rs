@@ -22,8 +22,19 @@ pub struct Workload {
     pub addresses: Vec<IpAddr>,
     /// The `status.hostIP` that a dumped Pod carries.
     pub host_address: Option<IpAddr>,
-    /// The controller in `ownerReferences`, as kind and name.
-    pub owner: Option<(Arc<str>, Arc<str>)>,
+    /// The controller in `ownerReferences`.
+    pub owner: Option<Owner>,
+}
+
+/// An entry of `ownerReferences`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Owner {
+    /// Its kind.
+    pub kind: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its uid, if it is stated.
+    pub uid: Option<Arc<str>>,
 }
 
 /// A kind that makes pods.
@@ -81,8 +92,10 @@ pub struct PodSpec {
     pub hostname: Option<Arc<str>>,
     /// `subdomain`, for headless records.
     pub subdomain: Option<Arc<str>>,
-    /// The containers; init containers are not among them.
+    /// The containers; init containers are not among them, but for those that go on beside the others.
     pub containers: Vec<Container>,
+    /// The images of the other init containers, each with the names that a dumped Pod's status has for it.
+    pub init_images: Vec<Vec<String>>,
 }
 
 /// A container, as far as lictor acts on it.
@@ -90,8 +103,12 @@ pub struct PodSpec {
 pub struct Container {
     /// The name.
     pub name: Arc<str>,
+    /// Whether it is an init container that goes on beside the others.
+    pub sidecar: bool,
     /// The image.
     pub image: String,
+    /// What a dumped Pod's `status` calls it: `image` and `imageID`, where the digest is.
+    pub status_images: Vec<String>,
     /// `command` and `args`, one after the other.
     pub command: Vec<String>,
     /// `env` entries with a plain value.
@@ -154,4 +171,43 @@ pub enum ProbeAction {
     Tcp(Result<u16, Arc<str>>),
     /// A gRPC health check answers SERVING; the service name is asked for.
     Grpc(u16, String),
+}
+
+impl Container {
+    /// What the image is called: as the status has it, else as the manifest does.
+    pub fn image_names(&self) -> Vec<String> {
+        if self.status_images.is_empty() { image_names(&self.image) } else { self.status_images.clone() }
+    }
+}
+
+/// An image as a manifest names it, and by its digest alone if the manifest pins one beside a tag: a runtime reports
+/// `repository:tag@sha256:…` as `repository@sha256:…`.
+fn image_names(image: &str) -> Vec<String> {
+    let pinned = image.split_once('@').and_then(|(tagged, digest)| {
+        let (repository, tag) = tagged.rsplit_once(':')?;
+        // A port of a registry is followed by a path.
+        (!tag.contains('/')).then(|| format!("{repository}@{digest}"))
+    });
+    let names = std::iter::once(image.to_owned()).chain(pinned);
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::image_names;
+
+    #[test]
+    fn a_pinned_image_has_the_name_of_its_digest_too() {
+        for (image, names) in [
+            ("nginx", &["nginx"][..]),
+            ("nginx:1.27", &["nginx:1.27"]),
+            ("nginx@sha256:ab", &["nginx@sha256:ab"]),
+            ("nginx:1.27@sha256:ab", &["nginx:1.27@sha256:ab", "nginx@sha256:ab"]),
+            ("reg:5000/a@sha256:ab", &["reg:5000/a@sha256:ab"]),
+            ("reg:5000/a:1@sha256:ab", &["reg:5000/a:1@sha256:ab", "reg:5000/a@sha256:ab"]),
+            ("", &[]),
+        ] {
+            assert_eq!(image_names(image), names, "{image}");
+        }
+    }
 }

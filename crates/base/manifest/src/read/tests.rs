@@ -1,7 +1,7 @@
 use super::{Reading, read, read_in};
 use crate::{
-    Action, Code, Endpoints, MtlsMode, Object, PeerTerm, PortMatch, ProbeAction, ServiceType, TargetPort, Workload,
-    WorkloadKind,
+    Action, Code, Endpoints, MtlsMode, Object, Owner, PeerTerm, PortMatch, ProbeAction, ServiceType, TargetPort,
+    Workload, WorkloadKind,
 };
 use lictor_model::{Direction, Mode, Protocol};
 use std::time::Duration;
@@ -174,13 +174,15 @@ spec:
     readinessProbe: {httpGet: {port: http, httpHeaders: [{name: X, value: z}]}, periodSeconds: 0}
     livenessProbe: {tcpSocket: {port: 8080}, timeoutSeconds: 5, failureThreshold: 1}
     startupProbe: {exec: {command: [check]}, initialDelaySeconds: 2}
-status: {phase: Running, hostIP: 192.168.1.1, podIP: 10.0.0.7, podIPs: [{ip: 10.0.0.7}, {ip: 'fd00::7'}]}
+status: {phase: Running, hostIP: 192.168.1.1, podIP: 10.0.0.7, podIPs: [{ip: 10.0.0.7}, {ip: 'fd00::7'}],
+  containerStatuses: [{name: api, image: 'docker.io/shop/api:1', imageID: 'docker.io/shop/api@sha256:ab', ready: true}, {name: new}],
+  initContainerStatuses: [{name: migrate, image: i, imageID: i}, {name: sidecar, image: s, imageID: 's@sha256:cd'}]}
 ",
     );
     let [pod] = &read[..] else { panic!("{read:?}") };
     let name = &pod.meta.name.name;
     assert!(name.starts_with("api-") && name.len() == 9, "{name}");
-    assert_eq!(pod.owner, Some(("ReplicaSet".into(), "api-7d".into())));
+    assert_eq!(pod.owner, Some(Owner { kind: "ReplicaSet".into(), name: "api-7d".into(), uid: Some("u".into()) }));
     assert_eq!(pod.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.7", "fd00::7"]);
     assert_eq!(pod.host_address.map(|address| address.to_string()).as_deref(), Some("192.168.1.1"));
     assert_eq!(pod.meta.created.map(time::OffsetDateTime::unix_timestamp), Some(1_769_860_800));
@@ -188,6 +190,9 @@ status: {phase: Running, hostIP: 192.168.1.1, podIP: 10.0.0.7, podIPs: [{ip: 10.
     assert_eq!((&*spec.service_account, spec.host_network, spec.node_name.as_deref()), ("api", true, Some("worker-1")));
     let containers: Vec<_> = spec.containers.iter().map(|container| &*container.name).collect();
     assert_eq!(containers, ["api", "sidecar"]);
+    let images: Vec<_> = spec.containers.iter().map(|container| container.image_names().join(" ")).collect();
+    assert_eq!(images, ["docker.io/shop/api:1 docker.io/shop/api@sha256:ab", "s s@sha256:cd"]);
+    assert_eq!((spec.init_images.clone(), spec.containers[1].sidecar), (vec![vec!["i".to_owned()]], true));
     let api = &spec.containers[0];
     assert_eq!(api.command, ["serve", "--port", "8080"]);
     assert_eq!(api.env, [("A".to_owned(), "b".to_owned()), ("E".to_owned(), String::new())]);

@@ -31,14 +31,15 @@ pub(super) struct Ends {
 }
 
 /// Kind and name.
-type Owner = (Arc<str>, Arc<str>);
+type OwnerName = (Arc<str>, Arc<str>);
 
 /// The owners that the manifests of pods name.
-pub(super) fn owners(objects: &[Object]) -> HashMap<Name, Owner> {
+pub(super) fn owners(objects: &[Object]) -> HashMap<Name, OwnerName> {
     let owner = |object: &Object| match object {
-        Object::Workload(workload) if workload.kind == WorkloadKind::Pod => {
-            Some((workload.meta.name.clone(), workload.owner.clone()?))
-        }
+        Object::Workload(workload) if workload.kind == WorkloadKind::Pod => workload
+            .owner
+            .as_ref()
+            .map(|owner| (workload.meta.name.clone(), (Arc::clone(&owner.kind), Arc::clone(&owner.name)))),
         _ => None,
     };
     objects.iter().filter_map(owner).collect()
@@ -59,7 +60,7 @@ pub(super) fn of_the_pod_network(object: &Object) -> Object {
 }
 
 impl Ends {
-    pub(super) fn of(snapshot: &Snapshot, owners: &HashMap<Name, Owner>) -> Self {
+    pub(super) fn of(snapshot: &Snapshot, owners: &HashMap<Name, OwnerName>) -> Self {
         let (mut workloads, mut labels) = (BTreeMap::new(), HashMap::new());
         for pod in snapshot.pods.values().filter(|pod| &*pod.name.namespace != "lictor-ingress-controller") {
             let namespace = &pod.name.namespace;
