@@ -9,7 +9,7 @@ use crate::pods::{LivePod, Workshop, dns_pod};
 use crate::process::{Cgroups, STATE, Stage, StateDir, Zygote};
 use crate::readiness::{self, Prober};
 use anyhow::{Context, Result};
-use lictor_cluster::registration::Entry;
+use lictor_cluster::registration::{Entry, Part};
 use lictor_cluster::{AddressPool, Delta, Pod, Settings, Snapshot, UnknownNodes};
 use lictor_datapath::capture::{PROBE_V4, PROBE_V6};
 use lictor_identity::Tree;
@@ -365,17 +365,22 @@ impl Lab {
 fn is_restarted(before: &Pod, after: &Pod) -> bool {
     let run = |pod: &Pod| pod.annotations.get(lictor_cluster::RUN_ANNOTATION).cloned();
     // Whom it federates with is told to the processes that run.
+    let issuance = |entry: &Entry| Issuance { federates_with: Vec::new(), ..(*entry.issuance).clone() };
     let ids = |pod: &Pod| -> Vec<_> {
-        let issuance = |entry: &Entry| Issuance { federates_with: Vec::new(), ..(*entry.issuance).clone() };
         match &*pod.entries {
             [] => vec![(pod.identity.clone(), Issuance::default())],
             entries => entries.iter().map(|entry| (entry.id.clone(), issuance(entry))).collect(),
         }
+    };
+    let parts = |pod: &Pod| -> Vec<_> {
+        let part = |part: &Part| (part.entry.id.clone(), issuance(&part.entry), part.scope.clone());
+        pod.parts.iter().map(part).collect()
     };
     before.spec != after.spec
         || before.addresses != after.addresses
         || before.enrolled != after.enrolled
         || before.identity != after.identity
         || ids(before) != ids(after)
+        || parts(before) != parts(after)
         || run(before) != run(after)
 }

@@ -2,16 +2,17 @@
 
 use crate::network::{Joined, Network};
 use crate::process::{
-    Cgroups, Launch, Phase, Place, PodFiles, Restart, StateDir, Supervised, Work, Zygote, command, supervise,
+    Cgroups, Launch, Phase, Place, PodFiles, Restart, Running, StateDir, Supervised, Work, Zygote, command, supervise,
 };
 use crate::readiness::{ContainerProbes, PodProbes};
 use crate::standin::{self, StandIn};
 use anyhow::{Context, Result};
 use lictor_cluster::{BUILT_IN_ANNOTATION, Pod, RUN_ANNOTATION, Snapshot};
-use lictor_identity::{Cgroup as IdentityCgroup, Tree};
+use lictor_identity::{self as identity, Tree};
 use lictor_manifest::{Container, WorkloadKind};
 use lictor_model::Name;
 use lictor_node::{Node, PodPlace};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +25,12 @@ pub(crate) fn dns_pod() -> Name {
 /// Whether a pod's containers run their commands on this machine, instead of a stand-in.
 fn runs_on_host(pod: &Pod) -> bool {
     pod.annotations.get(RUN_ANNOTATION).map(String::as_str) == Some("host")
+}
+
+/// The containers of a pod that run their command on this machine.
+fn commanded(pod: &Pod) -> impl Iterator<Item = &Container> {
+    let runs = runs_on_host(pod);
+    pod.spec.containers.iter().filter(move |container| runs && !container.command.is_empty())
 }
 
 /// What pods are made with.
@@ -45,6 +52,8 @@ pub(crate) struct LivePod {
     pub(crate) pod: Arc<Pod>,
     pub(crate) joined: Joined,
     cgroup: Arc<crate::process::Cgroup>,
+    /// Those of its containers that run a command of their own, by container.
+    containers: BTreeMap<String, Arc<crate::process::Cgroup>>,
     /// One for each container that runs; none for the pod that lictor serves itself.
     pub(crate) processes: Vec<Supervised>,
 }
@@ -54,14 +63,19 @@ impl Workshop {
     pub(crate) fn make(&self, pod: &Arc<Pod>) -> Result<LivePod> {
         let joined = self.network.join(pod)?;
         let cgroup = Arc::new(self.cgroups.pod(&pod.name).with_context(|| format!("no cgroup for {}", pod.name))?);
-        Ok(LivePod { pod: Arc::clone(pod), joined, cgroup, processes: Vec::new() })
+        let mut containers = BTreeMap::new();
+        for container in commanded(pod) {
+            let name = container.name.to_string();
+            let own = cgroup.container(&name).with_context(|| format!("no cgroup for {name} of {}", pod.name))?;
+            containers.insert(name, Arc::new(own));
+        }
+        Ok(LivePod { pod: Arc::clone(pod), joined, cgroup, containers, processes: Vec::new() })
     }
 
     /// Hands a pod to the node's services: from now on it has an identity and its traffic is judged.
     pub(crate) async fn enroll(&self, live: &LivePod, node: &Node) -> Result<()> {
-        let cgroup = self.identity_cgroup(live.cgroup.path())?;
         let LivePod { pod, joined, .. } = live;
-        let place = PodPlace { pod, namespace: &joined.netns, link: joined.link, cgroup };
+        let place = PodPlace { pod, namespace: &joined.netns, link: joined.link, cgroups: self.places(live)? };
         node.add(place).await.with_context(|| format!("the node's services do not take {}", pod.name))
     }
 
@@ -81,7 +95,7 @@ impl Workshop {
             let launch = Launch { pod: StateDir::pod_folder(&pod.name), hostname: hostname.clone(), work };
             let place = Place {
                 network: Arc::clone(&network),
-                cgroup: Arc::clone(&live.cgroup),
+                cgroup: Arc::clone(live.containers.get(&container).unwrap_or(&live.cgroup)),
                 log: self.state.log(&pod.name, &container),
             };
             let job = matches!(pod.workload.kind, WorkloadKind::Job | WorkloadKind::CronJob);
@@ -138,8 +152,7 @@ impl Workshop {
     /// stand-in for all of its declared ports.
     fn works(&self, pod: &Pod, snapshot: &Snapshot) -> Vec<(String, Work)> {
         if runs_on_host(pod) {
-            let commands = pod.spec.containers.iter().filter(|container| !container.command.is_empty());
-            return commands
+            return commanded(pod)
                 .map(|container| (container.name.to_string(), command(container, self.environment(pod))))
                 .collect();
         }
@@ -163,21 +176,38 @@ impl Workshop {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    fn identity_cgroup(&self, path: &Path) -> Result<IdentityCgroup> {
+    /// Where a pod's processes are: each in its container's cgroup; a stand-in, which plays every container, in the pod's.
+    fn places(&self, live: &LivePod) -> Result<Vec<identity::Place>> {
+        let place = |cgroup: &crate::process::Cgroup, container: Option<&str>| {
+            Ok(identity::Place { cgroup: self.identity_cgroup(cgroup.path())?, container: container.map(Arc::from) })
+        };
+        if runs_on_host(&live.pod) {
+            return live.containers.iter().map(|(name, cgroup)| place(cgroup, Some(name))).collect();
+        }
+        let only = match &*live.pod.spec.containers {
+            [only] => Some(&*only.name),
+            _ => None,
+        };
+        Ok(vec![place(&live.cgroup, only)?])
+    }
+
+    fn identity_cgroup(&self, path: &Path) -> Result<identity::Cgroup> {
         let path = self.tree.path(path).context("a cgroup outside of the cgroup tree")?;
         Ok(self.tree.cgroup(path)?)
     }
 }
 
 impl LivePod {
-    /// The number of its first running process.
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.processes.iter().find_map(Supervised::running).map(|process| process.pid)
+    /// The first of its processes that runs, or that of a container, and its cgroup.
+    pub(crate) fn running(&self, container: Option<&str>) -> Option<(Arc<Running>, &crate::process::Cgroup)> {
+        let wanted = container.and_then(|name| self.containers.get(name)).map(|cgroup| cgroup.path());
+        let of = |process: &&Supervised| container.is_none() || wanted == Some(process.cgroup().path());
+        self.processes.iter().filter(of).find_map(|process| Some((process.running()?, process.cgroup())))
     }
 
-    /// Its cgroup.
-    pub(crate) fn cgroup(&self) -> &crate::process::Cgroup {
-        &self.cgroup
+    /// The containers that have processes of their own.
+    pub(crate) fn containers(&self) -> impl Iterator<Item = &str> {
+        self.containers.keys().map(String::as_str)
     }
 
     /// What state its processes are in, in kubectl's words.

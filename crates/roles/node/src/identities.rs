@@ -1,24 +1,31 @@
 //! From a pod's entries to the identities that it is registered with.
 
 use lictor_cluster::Pod;
-use lictor_identity::Identity;
+use lictor_cluster::registration::{Entry, Part};
+use lictor_identity::{Identity, Processes};
 use std::time::Duration;
 
-/// The identities of a pod, its default one first: its entries', or that of its service account when it has none.
+/// The identities of a pod, its default one first: its entries', or that of its service account when it has none; then
+/// those that only some of its processes get.
 pub(crate) fn of(pod: &Pod) -> Vec<Identity> {
-    if pod.entries.is_empty() {
-        return vec![pod.identity.clone().into()];
+    let account = pod.entries.is_empty().then(|| pod.identity.clone().into());
+    let whole = pod.entries.iter().map(|entry| identity(entry));
+    account.into_iter().chain(whole).chain(pod.parts.iter().map(part)).collect()
+}
+
+fn identity(entry: &Entry) -> Identity {
+    let issuance = &entry.issuance;
+    Identity {
+        hint: issuance.hint.clone(),
+        x509_lifetime: lifetime(issuance.x509_lifetime),
+        jwt_lifetime: lifetime(issuance.jwt_lifetime),
+        ..entry.id.clone().into()
     }
-    let identity = |entry: &std::sync::Arc<lictor_cluster::registration::Entry>| {
-        let issuance = &entry.issuance;
-        Identity {
-            hint: issuance.hint.clone(),
-            x509_lifetime: lifetime(issuance.x509_lifetime),
-            jwt_lifetime: lifetime(issuance.jwt_lifetime),
-            ..entry.id.clone().into()
-        }
-    };
-    pod.entries.iter().map(identity).collect()
+}
+
+fn part(Part { entry, scope }: &Part) -> Identity {
+    let processes = Processes { containers: scope.containers.clone(), selectors: scope.process.clone() };
+    Identity { processes, ..identity(entry) }
 }
 
 /// A lifetime in whole seconds; manifests have none beyond what fits.

@@ -28,7 +28,7 @@ use anyhow::{Context, Result};
 use lictor_authz::{Capabilities, PolicyStatus};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_datapath::{Datapath, Limits, capture, netns::Netns};
-use lictor_identity::{Attestor, Ca, Cgroup, Issuer, Registration, Registry, Tree, random_fraction};
+use lictor_identity::{Attestor, Ca, Issuer, Place, Registration, Registry, Tree, random_fraction};
 use lictor_manifest::Finding;
 use lictor_model::{DecisionIds, Name, Record};
 use lictor_network::{Compiler, Program};
@@ -73,8 +73,8 @@ pub struct PodPlace<'a> {
     pub namespace: &'a Netns,
     /// The index of the node's end of its link.
     pub link: u32,
-    /// Its cgroup, as the Workload API is to know its processes.
-    pub cgroup: Cgroup,
+    /// Its cgroups, as the Workload API is to know its processes and those of its containers.
+    pub cgroups: Vec<Place>,
 }
 
 /// What came of putting a snapshot in force.
@@ -172,12 +172,12 @@ impl Node {
     ///
     /// The snapshot that holds it has to be in force already.
     pub async fn add(&self, place: PodPlace<'_>) -> Result<()> {
-        let PodPlace { pod, namespace, link, cgroup } = place;
+        let PodPlace { pod, namespace, link, cgroups } = place;
         let registration = Registration {
             pod: pod.name.clone(),
             ids: identities::of(pod),
             federates_with: pod.federates_with(),
-            cgroups: vec![cgroup],
+            cgroups,
         };
         self.registry.add(registration)?;
         self.kernel().attach_pod(&pod.name, link, namespace)?;

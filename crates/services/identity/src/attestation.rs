@@ -2,7 +2,9 @@
 
 use crate::cgroup::{Cgroup, CgroupPath, NoCgroup2, Tree};
 use crate::process::{Process, ProcessError};
-use crate::registry::{Pod, Registry};
+use crate::program::Digests;
+use crate::registry::{Place, Pod, Registry};
+use crate::workload::Workload;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,7 @@ pub struct Attestor {
     tree: Tree,
     /// The cgroup below which the runtime makes those of pods.
     pods: Option<CgroupPath>,
+    digests: Arc<Digests>,
 }
 
 /// The process at the other end of a connection, and where it was when it connected.
@@ -39,7 +42,7 @@ pub enum AttestError {
         /// Its cgroup.
         cgroup: CgroupPath,
     },
-    /// It has moved to another pod since it connected.
+    /// It has moved out of its pod's or container's cgroup since it connected.
     #[error("expected process {pid} where it connected from, in {before}, it is in {now}")]
     Moved {
         /// Its number.
@@ -67,7 +70,7 @@ impl Attestor {
     /// # Errors
     /// No cgroup2 hierarchy is mounted.
     pub fn new(registry: Registry) -> Result<Self, NoCgroup2> {
-        Ok(Self { registry, tree: Tree::find()?, pods: None })
+        Ok(Self { registry, tree: Tree::find()?, pods: None, digests: Arc::default() })
     }
 
     /// Says where the runtime makes the cgroups of pods: a process below `pods` that is in no pod yet is taken to be in
@@ -95,33 +98,46 @@ impl Attestor {
     /// The pod that `caller` belonged to when it connected, if it still runs and still belongs to it.
     ///
     /// # Errors
-    /// It belongs to none, has ended, has moved to another one, or the pod's cgroup has been replaced.
+    /// It belongs to none, has ended, has moved to another cgroup, or the pod's cgroup has been replaced.
     pub fn pod_of(&self, caller: &Caller) -> Result<Arc<Pod>, AttestError> {
+        self.place_of(caller).map(|(pod, _)| pod)
+    }
+
+    /// The process itself: its pod, its container and the identities that it is entitled to now. A pod that is just being
+    /// registered is waited for, at most for `patience`.
+    ///
+    /// # Errors
+    /// As [`pod_of`](Self::pod_of); a caller that is nowhere near a pod is told at once.
+    pub async fn workload(&self, caller: &Arc<Caller>, patience: Duration) -> Result<Workload, AttestError> {
+        let (pod, place) = self.place_of_soon(caller, patience).await?;
+        let workload = Workload::of(pod, place, caller, &self.digests).await;
+        // It may have moved while it was looked at.
+        self.place_of(caller)?;
+        Ok(workload)
+    }
+
+    fn place_of(&self, caller: &Caller) -> Result<(Arc<Pod>, Place), AttestError> {
         let pid = caller.process.pid();
         let now = caller.process.cgroup()?;
-        let Some((pod, cgroup)) = self.registry.pod_of_path(&caller.cgroup) else {
+        let Some((pod, place)) = self.registry.pod_of_path(&caller.cgroup) else {
             return Err(AttestError::NoPod { pid, cgroup: caller.cgroup.clone() });
         };
         if now != caller.cgroup {
             let still = self.registry.pod_of_path(&now);
-            if !still.is_some_and(|(still, _)| Arc::ptr_eq(&still, &pod)) {
+            if !still.is_some_and(|(still, there)| Arc::ptr_eq(&still, &pod) && there == place) {
                 return Err(AttestError::Moved { pid, before: caller.cgroup.clone(), now });
             }
         }
-        self.check_number(cgroup)?;
-        Ok(pod)
+        self.check_number(&place.cgroup)?;
+        Ok((pod, place))
     }
 
-    /// The same, and waits for a pod that is just being registered, at most for `patience`.
-    ///
-    /// # Errors
-    /// As [`pod_of`](Self::pod_of); a caller that is nowhere near a pod is told at once.
-    pub async fn pod_of_soon(&self, caller: &Caller, patience: Duration) -> Result<Arc<Pod>, AttestError> {
+    async fn place_of_soon(&self, caller: &Caller, patience: Duration) -> Result<(Arc<Pod>, Place), AttestError> {
         let deadline = Instant::now() + patience;
         let mut changes = self.registry.changes();
         loop {
             changes.mark_unchanged();
-            let error = match self.pod_of(caller) {
+            let error = match self.place_of(caller) {
                 Err(error) if self.may_be_early(&error) => error,
                 said => return said,
             };
@@ -139,10 +155,13 @@ impl Attestor {
     }
 
     /// A path can be taken over by a new cgroup; a number cannot.
-    fn check_number(&self, registered: Cgroup) -> Result<(), AttestError> {
-        let Cgroup { path, id } = registered;
+    fn check_number(&self, Cgroup { path, id }: &Cgroup) -> Result<(), AttestError> {
         let found = self.tree.cgroup(path.clone()).ok().map(|cgroup| cgroup.id);
-        if found == Some(id) { Ok(()) } else { Err(AttestError::Replaced { path, registered: id, found }) }
+        if found == Some(*id) {
+            Ok(())
+        } else {
+            Err(AttestError::Replaced { path: path.clone(), registered: *id, found })
+        }
     }
 }
 

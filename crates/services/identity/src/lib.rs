@@ -17,8 +17,9 @@
 //! - A caller is known by facts of the kernel about the process that connected, never by what it says: the pidfd of
 //!   its socket and its cgroup in the unified hierarchy as *this* process sees it; never its mounts.
 //! - The shallowest registered cgroup counts, and only if it is still the one that was registered.
-//! - A connection belongs to one pod for good; a caller that dies, moves to another pod or loses its pod gets nothing.
+//! - A connection belongs to one cgroup of one pod for good; a caller that dies, moves to another or loses its pod gets nothing.
 //! - What another trust domain's endpoint says is believed about that trust domain only.
+//! - What else a process has to be is asked at each call, and what cannot be found out does not hold.
 //! - An SVID is in the keyring only as long as a pod of this node needs it.
 //!
 //! **Not here.** No certificate is made or read here (`lictor-pki`), no policy is known, no pod is started.
@@ -27,17 +28,21 @@ mod attestation;
 mod ca;
 pub mod certificates;
 mod cgroup;
+mod credentials;
 pub mod federation;
 mod issuer;
 mod needs;
 mod process;
+mod program;
 mod registry;
+mod workload;
 pub mod workload_api;
 
 pub use attestation::{AttestError, Attestor, Caller};
 pub use ca::{Ca, CaError, CaOptions, CaStatus, Issued, StoreError, StoreOptions, UpstreamError, UpstreamFiles};
 pub use cgroup::{Cgroup, CgroupPath, InvalidCgroupPath, NoCgroup2, Tree};
 pub use issuer::{Clock, Fraction, Issuer, random_fraction, system_clock};
-pub use needs::Identity;
+pub use needs::{Identity, Processes};
 pub use process::{Process, ProcessError};
-pub use registry::{Conflict, Pod, Registration, Registry};
+pub use registry::{Conflict, Place, Pod, Registration, Registry};
+pub use workload::Workload;

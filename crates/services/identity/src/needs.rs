@@ -1,7 +1,7 @@
 //! The identities that pods need, and how what is issued for them is made.
 
-use lictor_model::SpiffeId;
-use std::collections::BTreeMap;
+use lictor_model::{ProcessSelector, SpiffeId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use time::Duration;
 
@@ -16,12 +16,31 @@ pub struct Identity {
     pub x509_lifetime: Option<Duration>,
     /// How long a JWT-SVID lives; the default when nothing is said.
     pub jwt_lifetime: Option<Duration>,
+    /// Which processes of the pod get it.
+    pub processes: Processes,
+}
+
+/// Some processes of a pod; all of them where nothing is said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Processes {
+    /// Those of these containers alone.
+    pub containers: Option<BTreeSet<Arc<str>>>,
+    /// Those alone for which all of these hold.
+    pub selectors: BTreeSet<ProcessSelector>,
+}
+
+impl Processes {
+    /// Whether those of a container may be among them.
+    pub(crate) fn may_be_in(&self, container: Option<&Arc<str>>) -> bool {
+        let named = |containers: &BTreeSet<Arc<str>>| container.is_some_and(|container| containers.contains(container));
+        self.containers.as_ref().is_none_or(named)
+    }
 }
 
 impl From<SpiffeId> for Identity {
     /// An identity of which nothing else is said.
     fn from(id: SpiffeId) -> Self {
-        Self { id, hint: Arc::from(""), x509_lifetime: None, jwt_lifetime: None }
+        Self { id, hint: Arc::from(""), x509_lifetime: None, jwt_lifetime: None, processes: Processes::default() }
     }
 }
 

@@ -1,12 +1,16 @@
 //! A process that cannot be confused with another one that later gets its number.
 
 use crate::cgroup::{CgroupPath, InvalidCgroupPath};
+use crate::credentials::Credentials;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{getsockopt, sockopt::PeerPidfd};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::{PeerCredentials, PeerPidfd};
+use nix::time::{ClockId, clock_gettime};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 /// A process, held by its pidfd.
 #[derive(Debug)]
@@ -18,8 +22,8 @@ pub struct Process {
 /// Why nothing can be said about a process.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// The socket has no peer process, or the kernel (before 6.5) does not tell it.
-    #[error("expected the kernel to name the peer of the socket (SO_PEERPIDFD, Linux 6.5): {0}")]
+    /// The socket has no peer process, or the kernel does not tell it.
+    #[error("expected the kernel to name the peer of the socket: {0}")]
     Peer(Errno),
     /// The process runs in a pid namespace that is not below ours.
     #[error("expected a process of our own pid namespace or below, the kernel names it {seen}")]
@@ -53,12 +57,41 @@ pub enum ProcessError {
 }
 
 impl Process {
-    /// The process that connected `socket`, a unix stream socket; not one that it passed the socket to.
+    /// The process that connected `socket`, a unix stream socket; not one that it passed the socket to. Call it when the
+    /// connection is accepted.
     ///
     /// # Errors
     /// The kernel does not name it, or it has ended and is gone.
     pub fn of_peer(socket: &impl AsFd) -> Result<Self, ProcessError> {
-        let pidfd = getsockopt(socket, PeerPidfd).map_err(ProcessError::Peer)?;
+        match getsockopt(socket, PeerPidfd) {
+            Ok(pidfd) => Self::of_pidfd(pidfd),
+            // Linux before 6.5 has no such option.
+            Err(Errno::ENOPROTOOPT) => Self::of_peer_by_number(socket, since_boot()?),
+            Err(errno) => Err(ProcessError::Peer(errno)),
+        }
+    }
+
+    /// The same where the kernel only tells the number and the user that the peer had when it connected: the process of
+    /// that number counts if it runs as that user and had started when the connection was accepted, at `accepted` since
+    /// boot. One that took the number over afterwards started later.
+    ///
+    /// What is left is a peer that ends between its `connect` and our `accept`, and whose number goes to a process of the
+    /// same user in that time.
+    fn of_peer_by_number(socket: &impl AsFd, accepted: Duration) -> Result<Self, ProcessError> {
+        let peer = getsockopt(socket, PeerCredentials).map_err(ProcessError::Peer)?;
+        let pid = u32::try_from(peer.pid()).ok().filter(|pid| *pid > 0);
+        let pid = pid.ok_or(ProcessError::Foreign { seen: peer.pid().into() })?;
+        let pidfd = pidfd_open(pid).map_err(|_| ProcessError::Ended { pid })?;
+        let process = Self::of_pidfd(pidfd)?;
+        let started = process.started()?;
+        let own = Credentials::of(&process)?;
+        if started > accepted || (own.uid, own.gid) != (peer.uid(), peer.gid()) {
+            return Err(ProcessError::Ended { pid });
+        }
+        Ok(process)
+    }
+
+    fn of_pidfd(pidfd: OwnedFd) -> Result<Self, ProcessError> {
         let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
         let text = read(&path)?;
         match pid_of(&text) {
@@ -85,20 +118,39 @@ impl Process {
 
     /// Its cgroup in the unified hierarchy, now.
     ///
-    /// The number is looked up first and the pidfd asked afterwards: if the process still runs then, the number was
-    /// its own all the time, and so what was read is about it.
-    ///
     /// # Errors
     /// It has ended, or is in a cgroup that we cannot see.
     pub fn cgroup(&self) -> Result<CgroupPath, ProcessError> {
-        let text = read(&format!("/proc/{}/cgroup", self.pid));
-        if !self.is_running() {
-            return Err(ProcessError::Ended { pid: self.pid });
-        }
-        match CgroupPath::from_proc(&text?) {
+        let text = self.told(|folder| read(&format!("{folder}/cgroup")))?;
+        match CgroupPath::from_proc(&text) {
             Some(path) => Ok(path?),
             None => Err(ProcessError::NoCgroup { pid: self.pid }),
         }
+    }
+}
+
+impl Process {
+    /// What `read` finds in the process' folder of `/proc`, if that is about this process.
+    ///
+    /// The number is looked up first and the pidfd asked afterwards: if the process still runs then, the number was its own
+    /// all the time, and so what was read is about it.
+    ///
+    /// # Errors
+    /// It has ended, or `read` fails.
+    pub(crate) fn told<T>(&self, read: impl FnOnce(&str) -> Result<T, ProcessError>) -> Result<T, ProcessError> {
+        let found = read(&format!("/proc/{}", self.pid));
+        if self.is_running() { found } else { Err(ProcessError::Ended { pid: self.pid }) }
+    }
+}
+
+impl Process {
+    /// When it started, since boot, in the kernel's steps of 10 ms.
+    fn started(&self) -> Result<Duration, ProcessError> {
+        self.told(|folder| {
+            let path = format!("{folder}/stat");
+            let text = read(&path)?;
+            started_at(&text).ok_or_else(|| ProcessError::Read { path, error: io::ErrorKind::InvalidData.into() })
+        })
     }
 }
 
@@ -108,8 +160,31 @@ impl AsFd for Process {
     }
 }
 
-fn read(path: &str) -> Result<String, ProcessError> {
+pub(crate) fn read(path: &str) -> Result<String, ProcessError> {
     fs::read_to_string(path).map_err(|error| ProcessError::Read { path: path.to_owned(), error })
+}
+
+/// Field 22 of `/proc/<pid>/stat`, in clock ticks, 100 a second in every user interface of Linux. The second field is the
+/// program's name in parentheses and may hold anything, parentheses and blanks too: what follows its last one counts.
+///
+/// Source: proc_pid_stat(5).
+fn started_at(stat: &str) -> Option<Duration> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let ticks: u64 = rest.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    Some(Duration::from_millis(ticks.checked_mul(10)?))
+}
+
+fn since_boot() -> Result<Duration, ProcessError> {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).map_err(ProcessError::Peer)
+}
+
+#[allow(unsafe_code)]
+fn pidfd_open(pid: u32) -> Result<OwnedFd, Errno> {
+    // SAFETY: numbers only; the call makes a new descriptor.
+    let descriptor = Errno::result(unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, pid, 0) })?;
+    let descriptor = i32::try_from(descriptor).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel has just made this descriptor, and nothing else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 /// The `Pid:` line of a pidfd's fdinfo: -1 for a process that is gone, 0 for one outside our pid namespace.
@@ -119,14 +194,39 @@ fn pid_of(fdinfo: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Process, pid_of};
+    use super::{Process, ProcessError, pid_of, since_boot, started_at};
     use std::os::unix::net::{UnixListener, UnixStream};
+    use std::time::Duration;
 
     #[test]
     fn the_number_is_read_from_its_own_line() {
         assert_eq!(pid_of("pos:\t0\nflags:\t02000002\nPid:\t4711\nNSpid:\t4711\t1\n"), Some(4711));
         assert_eq!(pid_of("NSpid:\t5\nPid:\t-1\n"), Some(-1));
         assert_eq!(pid_of("NSpid:\t5\n"), None);
+    }
+
+    #[test]
+    fn the_start_is_behind_whatever_name_the_program_has() {
+        let stat = |name: &str| format!("12 ({name}) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20\n");
+        for name in ["a", "a) S 1 (b", ") ) )", "0 0 0 0"] {
+            assert_eq!(started_at(&stat(name)), Some(Duration::from_millis(47_110)), "{name}");
+        }
+        for text in ["", "12 (a) S 1", "12 a S", &stat("a").replace("4711", "x")] {
+            assert_eq!(started_at(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_pidfd_of_the_kernels_the_peer_must_have_started_before_the_connection() {
+        let (server, client) = UnixStream::pair().expect("a connection");
+        let now = since_boot().expect("a clock");
+        let process = Process::of_peer_by_number(&server, now).expect("the peer");
+        assert_eq!(process.pid(), std::process::id());
+        // Had the connection been accepted before this process began, another one had the number then.
+        let before = process.started().expect("a start") - Duration::from_millis(10);
+        let refused = Process::of_peer_by_number(&server, before);
+        assert!(matches!(refused, Err(ProcessError::Ended { .. })), "{refused:?}");
+        drop(client);
     }
 
     #[test]

@@ -14,12 +14,28 @@ use tokio::sync::watch;
 pub struct Registration {
     /// The pod.
     pub pod: Name,
-    /// The identities that its processes get, the default one first; without one they get nothing.
+    /// The identities that its processes get, the default one first; without one they get nothing. An identity may be for
+    /// some of the processes only.
     pub ids: Vec<Identity>,
     /// The foreign trust domains whose bundles its processes get, where they are known.
     pub federates_with: BTreeSet<TrustDomain>,
     /// The cgroups that hold all of its processes, and nobody else's.
-    pub cgroups: Vec<Cgroup>,
+    pub cgroups: Vec<Place>,
+}
+
+/// A cgroup of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The cgroup.
+    pub cgroup: Cgroup,
+    /// The container whose processes are in it; nothing if they are of no container in particular.
+    pub container: Option<Arc<str>>,
+}
+
+impl From<Cgroup> for Place {
+    fn from(cgroup: Cgroup) -> Self {
+        Self { cgroup, container: None }
+    }
 }
 
 /// A pod that is, or was, registered.
@@ -27,7 +43,7 @@ pub struct Pod {
     name: Name,
     ids: Vec<Identity>,
     federates_with: watch::Sender<BTreeSet<TrustDomain>>,
-    cgroups: Vec<Cgroup>,
+    cgroups: Vec<Place>,
     /// Closed when the pod is removed.
     presence: watch::Receiver<()>,
 }
@@ -94,8 +110,8 @@ impl Registry {
         let pod = Arc::new(Pod { name, ids, federates_with: watch::Sender::new(federates_with), cgroups, presence });
         {
             let mut index = self.0.index.write().unwrap_or_else(PoisonError::into_inner);
-            for cgroup in &pod.cgroups {
-                index.check(&pod.name, &cgroup.path)?;
+            for place in &pod.cgroups {
+                index.check(&pod.name, &place.cgroup.path)?;
             }
             index.remove(&pod.name);
             index.insert(Arc::clone(&pod), sender);
@@ -138,12 +154,12 @@ impl Registry {
 
     /// The pod that a process in this cgroup belongs to, and the pod's own cgroup above it: the shallowest that is
     /// registered, since a workload may make what it likes below its own, and names it as it likes.
-    pub fn pod_of_path(&self, path: &CgroupPath) -> Option<(Arc<Pod>, Cgroup)> {
+    pub fn pod_of_path(&self, path: &CgroupPath) -> Option<(Arc<Pod>, Place)> {
         let index = self.read();
         path.lineage().find_map(|above| {
             let pod = index.paths.get(above)?;
-            let cgroup = pod.cgroups.iter().find(|cgroup| cgroup.path.as_str() == above)?;
-            Some((Arc::clone(pod), cgroup.clone()))
+            let place = pod.cgroups.iter().find(|place| place.cgroup.path.as_str() == above)?;
+            Some((Arc::clone(pod), place.clone()))
         })
     }
 
@@ -211,7 +227,7 @@ impl Index {
     }
 
     fn insert(&mut self, pod: Arc<Pod>, presence: watch::Sender<()>) {
-        for cgroup in &pod.cgroups {
+        for Place { cgroup, .. } in &pod.cgroups {
             self.paths.insert(cgroup.path.as_str().to_owned(), Arc::clone(&pod));
             self.ids.insert(cgroup.id, Arc::clone(&pod));
         }
@@ -221,7 +237,7 @@ impl Index {
 
     fn remove(&mut self, name: &Name) -> bool {
         let Some(Entry { pod, .. }) = self.pods.remove(name) else { return false };
-        for cgroup in &pod.cgroups {
+        for Place { cgroup, .. } in &pod.cgroups {
             self.paths.remove(cgroup.path.as_str());
             self.ids.remove(&cgroup.id);
         }
@@ -236,8 +252,9 @@ impl Pod {
         &self.name
     }
 
-    /// The identities that its processes get, the default one first.
-    pub fn identities(&self) -> &[Identity] {
+    /// The identities that its processes get, the default one first; which of them a process gets, its
+    /// [`Workload`](crate::Workload) says.
+    pub(crate) fn identities(&self) -> &[Identity] {
         &self.ids
     }
 
@@ -247,7 +264,7 @@ impl Pod {
     }
 
     /// Its cgroups.
-    pub fn cgroups(&self) -> &[Cgroup] {
+    pub fn cgroups(&self) -> &[Place] {
         &self.cgroups
     }
 
@@ -285,7 +302,7 @@ mod tests {
     use time::Duration;
 
     fn pod(name: &str, account: &str, cgroups: &[(&str, u64)]) -> Registration {
-        let cgroup = |&(path, id): &(&str, u64)| Cgroup { path: path.parse().expect("a path"), id };
+        let cgroup = |&(path, id): &(&str, u64)| Cgroup { path: path.parse().expect("a path"), id }.into();
         Registration {
             pod: Name::parse(name, "shop"),
             ids: vec![id(account).into()],
@@ -307,8 +324,9 @@ mod tests {
         let registry = Registry::new();
         registry.add(pod("a", "a", &[("/lab/a", 1)])).expect("a place");
         registry.add(pod("b", "b", &[("/lab/b", 2), ("/other/b", 3)])).expect("a place");
-        let of =
-            |text: &str| registry.pod_of_path(&path(text)).map(|(pod, cgroup)| (pod.name().to_string(), cgroup.id));
+        let of = |text: &str| {
+            registry.pod_of_path(&path(text)).map(|(pod, place)| (pod.name().to_string(), place.cgroup.id))
+        };
         let (a, b) = ("shop/a".to_owned(), "shop/b".to_owned());
         assert_eq!(of("/lab/a"), Some((a.clone(), 1)));
         assert_eq!(of("/lab/a/x/y"), Some((a.clone(), 1)));

@@ -16,6 +16,9 @@ pub(crate) struct Words {
     pod: String,
     #[command(flatten)]
     namespace: Namespace,
+    /// The container whose process the command is put beside; the first that runs, if none is named
+    #[arg(short, long, value_name = "NAME")]
+    container: Option<String>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -24,7 +27,11 @@ pub(crate) struct Words {
 pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
     let pod = Name::parse(&words.pod, &words.namespace.namespace);
     let path = format!("/v1/pods/{pod}");
-    let answer = Client::of(&globals.lab).ask(Method::GET, &path, &Query::default())?;
+    let answer = Client::of(&globals.lab).ask(
+        Method::GET,
+        &path,
+        &Query::default().with_some("container", words.container.as_ref()),
+    )?;
     if answer.exit_code != 0 {
         return answer.print();
     }

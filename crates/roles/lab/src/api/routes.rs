@@ -29,7 +29,7 @@ pub(super) async fn answer(method: &Method, path: &str, query: &Query, lab: &Lab
         (method, "/v1/bundles") => bundles::answer(method, query, lab),
         (method, "/v1/federation") => federation::answer(method, query, lab),
         ("GET", path) if path.starts_with("/v1/pods/") => {
-            pod(lab, path.strip_prefix("/v1/pods/").unwrap_or_default()).await
+            pod(lab, path.strip_prefix("/v1/pods/").unwrap_or_default(), query).await
         }
         _ => {
             let identity = path.strip_prefix("/v1/identity/ca");
@@ -66,7 +66,7 @@ async fn status(lab: &Lab, query: &Query) -> Answer {
             addresses: pod.addresses.clone(),
             phase: phase.to_owned(),
             ready: phase == "Running" && !unready.contains(name),
-            pid: live.and_then(crate::pods::LivePod::pid),
+            pid: live.and_then(|live| Some(live.running(None)?.0.pid)),
             restarts,
             identities: pod.identities().cloned().collect(),
             svid_expires: lab.node.keyring().svid(&pod.identity).map(|(svid, _)| svid.not_after),
@@ -235,13 +235,23 @@ async fn probe(lab: &Lab, query: &Query) -> Answer {
     }
 }
 
-async fn pod(lab: &Lab, path: &str) -> Answer {
+async fn pod(lab: &Lab, path: &str, query: &Query) -> Answer {
     let name = Name::parse(path, "default");
     let pods = lab.pods.lock().await;
     let Some(live) = pods.get(&name) else { return Answer::refused(format!("there is no pod {name}")) };
-    let Some(pid) = live.pid() else { return Answer::refused(format!("{name} runs no process")) };
+    let container = query.text("container");
+    if let Some(unknown) = container.filter(|wanted| live.containers().all(|known| known != *wanted)) {
+        let known: Vec<&str> = live.containers().collect();
+        return Answer::refused(match known.is_empty() {
+            true => format!("{name} has no containers with commands of their own; leave `{unknown}` out"),
+            false => format!("{name} has no container `{unknown}`, only {}", known.join(", ")),
+        });
+    }
+    let Some((process, cgroup)) = live.running(container) else {
+        return Answer::refused(format!("{name} runs no process"));
+    };
     let environment = lab.workshop.environment(&live.pod);
-    let target = Target { pid, cgroup: live.cgroup().path().to_owned(), environment };
+    let target = Target { pid: process.pid, cgroup: cgroup.path().to_owned(), environment };
     rendered(serde_json::to_string(&target), 0)
 }
 

@@ -122,12 +122,12 @@ pub(crate) async fn attempt(lab: &Lab, attempts: Vec<(Name, Attempt)>) -> Result
 
 /// Starts a probing process in a pod; nothing when the pod runs no process to be put beside.
 async fn start(lab: &Lab, live: &LivePod, attempts: &[Attempt]) -> Result<Option<std::io::PipeReader>> {
-    let Some(beside) = live.processes.iter().find_map(crate::process::Supervised::running) else { return Ok(None) };
+    let Some((beside, cgroup)) = live.running(None) else { return Ok(None) };
     let program = lab.options.zygote.0.to_str().context("expected a program path that is text")?;
     let arguments = vec![program.to_owned(), "probe-client".to_owned(), serde_json::to_string(attempts)?];
     let work = Work::Command { arguments, environment: lab.workshop.environment(&live.pod) };
     let (output, input) = std::io::pipe()?;
-    lab.workshop.zygote.launch_beside(&beside, work, live.cgroup(), input).await?;
+    lab.workshop.zygote.launch_beside(&beside, work, cgroup, input).await?;
     Ok(Some(output))
 }
 

@@ -84,15 +84,7 @@ impl Cgroups {
 
     /// The cgroup of a pod, made if there is none.
     pub fn pod(&self, pod: &Name) -> io::Result<Cgroup> {
-        let path = self.path(pod);
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(&path, error)),
-            _ => {}
-        }
-        let directory = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_CLOEXEC).open(&path);
-        let directory = directory.map_err(|error| at(&path, error))?;
-        let id = directory.metadata()?.ino();
-        Ok(Cgroup { path, directory: directory.into(), id })
+        Cgroup::make(self.path(pod))
     }
 
     /// Ends every process of the lab and removes its cgroups; blocks until they are gone.
@@ -102,6 +94,22 @@ impl Cgroups {
 }
 
 impl Cgroup {
+    fn make(path: PathBuf) -> io::Result<Self> {
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(&path, error)),
+            _ => {}
+        }
+        let directory = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_CLOEXEC).open(&path);
+        let directory = directory.map_err(|error| at(&path, error))?;
+        let id = directory.metadata()?.ino();
+        Ok(Self { path, directory: directory.into(), id })
+    }
+
+    /// The cgroup of one of the pod's containers, made if there is none: its name has no dot, so that it is no file's.
+    pub fn container(&self, name: &str) -> io::Result<Self> {
+        Self::make(self.path.join(name))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

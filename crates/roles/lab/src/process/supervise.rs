@@ -57,7 +57,7 @@ impl Default for Backoff {
 pub struct Place {
     /// Its network namespace.
     pub network: Arc<OwnedFd>,
-    /// Its pod's cgroup.
+    /// Its cgroup: its container's or its pod's.
     pub cgroup: Arc<Cgroup>,
     /// The file that its output is appended to.
     pub log: PathBuf,
@@ -124,6 +124,11 @@ impl Supervised {
     /// The process, while it runs.
     pub fn running(&self) -> Option<Arc<Running>> {
         self.control.running()
+    }
+
+    /// Its cgroup.
+    pub fn cgroup(&self) -> &Cgroup {
+        &self.control.cgroup
     }
 
     /// Another hand on it, for probes; it does not keep the process running, but does keep its cgroup's descriptor.

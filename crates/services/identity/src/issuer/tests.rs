@@ -56,7 +56,7 @@ impl World {
             pod: Name::new("shop", pod),
             ids: vec![id(account).into()],
             federates_with: BTreeSet::new(),
-            cgroups: vec![cgroup],
+            cgroups: vec![cgroup.into()],
         };
         self.registry.add(pod).expect("a place");
     }
@@ -246,7 +246,7 @@ async fn a_pod_that_is_added_has_its_svid_at_once() {
             pod: Name::new("shop", account),
             ids: vec![id(account).into()],
             federates_with: BTreeSet::new(),
-            cgroups: vec![cgroup],
+            cgroups: vec![cgroup.into()],
         };
         registry.add(pod).expect("a place");
         let change = tokio::time::timeout(std::time::Duration::from_secs(5), news.recv()).await.expect("news in time");

@@ -4,7 +4,7 @@ use super::connection::Peer;
 use super::feed::Feed;
 use super::states::{FIRST, Recipient, denied, stopping};
 use crate::attestation::Attestor;
-use crate::registry::Pod;
+use crate::workload::Workload;
 use lictor_pki::Keyring;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -36,29 +36,29 @@ impl Callers {
         self.stopped.clone()
     }
 
-    /// The pod of whoever asks, which has an identity, judged anew for each request; it waits for a pod that is just
-    /// being registered.
-    pub(super) async fn authorize(&self, request: &Extensions) -> Result<(Arc<Pod>, Peer), Status> {
-        let (pod, peer) = self.attested(request).await?;
-        if pod.identities().is_empty() {
-            tracing::info!(pod = %pod.name(), "a caller of the Workload API belongs to a pod without an identity");
+    /// Whoever asks, who is entitled to an identity, judged anew for each request; it waits for a pod that is just being
+    /// registered.
+    pub(super) async fn authorize(&self, request: &Extensions) -> Result<(Workload, Peer), Status> {
+        let (workload, peer) = self.attested(request).await?;
+        if workload.identities.is_empty() {
+            tracing::info!(pod = %workload.pod.name(), "a caller of the Workload API is entitled to no identity");
             return Err(denied());
         }
-        Ok((pod, peer))
+        Ok((workload, peer))
     }
 
-    async fn attested(&self, request: &Extensions) -> Result<(Arc<Pod>, Peer), Status> {
+    async fn attested(&self, request: &Extensions) -> Result<(Workload, Peer), Status> {
         let peer = request.get::<Peer>().cloned().ok_or_else(denied)?;
         let caller = peer.caller().ok_or_else(denied)?;
         let mut stopped = self.stopped();
-        let pod = tokio::select! {
+        let workload = tokio::select! {
             biased;
-            pod = self.attestor.pod_of_soon(caller, FIRST) => pod,
+            workload = self.attestor.workload(caller, FIRST) => workload,
             () = peer.ended() => return Err(denied()),
             _ = stopped.changed() => return Err(stopping()),
         };
-        match pod {
-            Ok(pod) => Ok((pod, peer)),
+        match workload {
+            Ok(workload) => Ok((workload, peer)),
             Err(error) => {
                 tracing::info!(%error, "no identity issued to a caller of the Workload API");
                 Err(denied())
@@ -67,13 +67,14 @@ impl Callers {
     }
 
     /// The same caller as one who is told of every change.
-    pub(super) fn recipient(&self, pod: Arc<Pod>, peer: Peer) -> Recipient {
+    pub(super) fn recipient(&self, workload: Workload, peer: Peer) -> Recipient {
         Recipient {
-            updates: self.feed.subscribe(pod.identities().iter().map(|identity| &identity.id)),
-            federates_with: pod.federates_with(),
+            updates: self.feed.subscribe(workload.identities.iter().map(|identity| &identity.id)),
+            federates_with: workload.pod.federates_with(),
             keyring: self.keyring.clone(),
             stopped: self.stopped.clone(),
-            pod,
+            attestor: Arc::clone(&self.attestor),
+            workload,
             peer,
         }
     }

@@ -23,7 +23,7 @@ pub(super) struct Peer(Option<Arc<AsyncFd<Watched>>>);
 
 /// A caller whose end the runtime notices: its pidfd becomes readable then.
 #[derive(Debug)]
-pub(super) struct Watched(Caller);
+pub(super) struct Watched(Arc<Caller>);
 
 impl AsRawFd for Watched {
     fn as_raw_fd(&self) -> RawFd {
@@ -47,9 +47,9 @@ impl Accepted {
 impl Peer {
     #[allow(unsafe_code)]
     fn watch(caller: Caller) -> Self {
-        // SAFETY: the pidfd is an `OwnedFd` inside the caller, which the `AsyncFd` owns and nothing can change: it
-        // stays open and the same until the `AsyncFd` is dropped. (It is unsafe for types that could close it before.)
-        let watched = unsafe { AsyncFd::register_with_interest(Watched(caller), Interest::READABLE) };
+        // SAFETY: the pidfd is an `OwnedFd` inside the caller, which the `AsyncFd` shares and nothing can change: it
+        // stays open and the same at least until the `AsyncFd` is dropped. (It is unsafe for types that could close it before.)
+        let watched = unsafe { AsyncFd::register_with_interest(Watched(Arc::new(caller)), Interest::READABLE) };
         match watched {
             Ok(watched) => Self(Some(Arc::new(watched))),
             Err(error) => {
@@ -60,7 +60,7 @@ impl Peer {
     }
 
     /// The process, if the kernel named it.
-    pub(super) fn caller(&self) -> Option<&Caller> {
+    pub(super) fn caller(&self) -> Option<&Arc<Caller>> {
         self.0.as_ref().map(|watched| &watched.get_ref().0)
     }
 

@@ -79,7 +79,7 @@ impl SecretDiscoveryService for Secrets {
         loop {
             to.updates.mark_unchanged();
             let state = to.state();
-            if let Some(found) = secrets::find(&to.pod, &state, &names, validator)? {
+            if let Some(found) = secrets::find(&to.workload.identities, &state, &names, validator)? {
                 let resources = found.into_iter().map(|resource| resource.secret).collect();
                 // No nonce: nothing follows that could name it.
                 return Ok(Response::new(DiscoveryResponse {
@@ -128,7 +128,7 @@ trait Responses: Send {
             loop {
                 let (to, _) = self.ends();
                 to.updates.mark_unchanged();
-                if !to.pod.is_registered() {
+                if !to.workload.pod.is_registered() {
                     return Err(denied());
                 }
                 if let Some(news) = self.news()? {
@@ -175,6 +175,6 @@ fn check_type(url: &str) -> Result<(), Status> {
 /// Why an Envoy did not take what it was sent; what it has stays in force there.
 fn note_rejection(error: Option<&rpc::Status>, to: &Recipient) {
     if let Some(error) = error {
-        tracing::warn!(pod = %to.pod.name(), error = %error.message, "an Envoy has rejected its secrets");
+        tracing::warn!(pod = %to.workload.pod.name(), error = %error.message, "an Envoy has rejected its secrets");
     }
 }

@@ -4,7 +4,7 @@ use super::callers::Callers;
 use super::connection::Peer;
 use super::jwt;
 use super::states::{State, states};
-use crate::registry::Pod;
+use crate::workload::Workload;
 use futures::stream::BoxStream;
 use lictor_pki::{Keyring, Svid};
 use lictor_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApi;
@@ -31,8 +31,8 @@ impl WorkloadApi {
         Self { callers, keyring }
     }
 
-    /// The pod of whoever asks, judged anew for each request.
-    async fn authorize<T>(&self, request: &Request<T>) -> Result<(Arc<Pod>, Peer), Status> {
+    /// Whoever asks, judged anew for each request.
+    async fn authorize<T>(&self, request: &Request<T>) -> Result<(Workload, Peer), Status> {
         check_header(request)?;
         self.callers.authorize(request.extensions()).await
     }
@@ -42,8 +42,8 @@ impl WorkloadApi {
         request: &Request<T>,
         message: fn(&State) -> Option<M>,
     ) -> Result<Response<BoxStream<'static, Result<M, Status>>>, Status> {
-        let (pod, peer) = self.authorize(request).await?;
-        let recipient = self.callers.recipient(pod, peer);
+        let (workload, peer) = self.authorize(request).await?;
+        let recipient = self.callers.recipient(workload, peer);
         Ok(Response::new(Box::pin(states(recipient, message))))
     }
 }
@@ -69,10 +69,10 @@ impl SpiffeWorkloadApi for WorkloadApi {
     }
 
     async fn fetch_jwtsvid(&self, request: Request<JwtsvidRequest>) -> Result<Response<JwtsvidResponse>, Status> {
-        let (pod, _) = self.authorize(&request).await?;
+        let (workload, _) = self.authorize(&request).await?;
         let tokens = self.keyring.tokens().ok_or_else(no_tokens)?;
         let issuer = self.keyring.token_issuer();
-        jwt::svids(&request.into_inner(), pod.identities(), &tokens, issuer.as_deref()).map(Response::new)
+        jwt::svids(&request.into_inner(), &workload.identities, &tokens, issuer.as_deref()).map(Response::new)
     }
 
     async fn fetch_jwt_bundles(
@@ -86,8 +86,8 @@ impl SpiffeWorkloadApi for WorkloadApi {
         &self,
         request: Request<ValidateJwtsvidRequest>,
     ) -> Result<Response<ValidateJwtsvidResponse>, Status> {
-        let (pod, _) = self.authorize(&request).await?;
-        let bundles = self.keyring.bundles(&pod.federates_with().borrow());
+        let (workload, _) = self.authorize(&request).await?;
+        let bundles = self.keyring.bundles(&workload.pod.federates_with().borrow());
         jwt::validate(&request.into_inner(), &bundles).map(Response::new)
     }
 }

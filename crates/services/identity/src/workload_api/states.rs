@@ -2,8 +2,9 @@
 
 use super::connection::Peer;
 use super::feed::Updates;
+use crate::attestation::Attestor;
 use crate::needs::Identity;
-use crate::registry::Pod;
+use crate::workload::Workload;
 use futures::Stream;
 use lictor_model::TrustDomain;
 use lictor_pki::{Bundle, BundleSet, Keyring, Svid};
@@ -20,7 +21,7 @@ pub(super) const FIRST: Duration = Duration::from_secs(5);
 /// Everything that a caller may know at one moment.
 #[derive(Clone)]
 pub(super) struct State {
-    /// One for each identity of the pod, in their order, with its hint; missing until all of them are issued.
+    /// One for each identity of the caller, in their order, with its hint; missing until all of them are issued.
     pub(super) svids: Option<Vec<(Arc<Svid>, Arc<str>)>>,
     /// The own trust domain's, and those of the foreign ones that the caller's pod federates with.
     pub(super) bundles: BundleSet,
@@ -45,10 +46,11 @@ fn named(bundle: &Bundle) -> (String, &Bundle) {
 
 /// Who gets the states, and what ends them.
 pub(super) struct Recipient {
-    pub(super) pod: Arc<Pod>,
+    pub(super) workload: Workload,
     pub(super) peer: Peer,
+    pub(super) attestor: Arc<Attestor>,
     pub(super) keyring: Keyring,
-    /// Told when an SVID of the pod or a bundle changes.
+    /// Told when an SVID of the caller or a bundle changes.
     pub(super) updates: Updates,
     /// The foreign trust domains that the pod federates with.
     pub(super) federates_with: watch::Receiver<BTreeSet<TrustDomain>>,
@@ -64,6 +66,8 @@ struct Sending<M> {
     /// The last one that was sent. A message is built again to compare it, so that no key is kept twice.
     last: Option<State>,
     since: Instant,
+    /// Whether the caller has been judged since the last wait.
+    judged: bool,
     over: bool,
 }
 
@@ -72,7 +76,7 @@ pub(super) fn states<M: PartialEq + Send + 'static>(
     to: Recipient,
     message: fn(&State) -> Option<M>,
 ) -> impl Stream<Item = Result<M, Status>> + Send + 'static {
-    let sending = Sending { to, message, last: None, since: Instant::now(), over: false };
+    let sending = Sending { to, message, last: None, since: Instant::now(), judged: true, over: false };
     futures::stream::unfold(sending, |mut sending| async move {
         if sending.over {
             return None;
@@ -97,16 +101,20 @@ impl<M: PartialEq> Sending<M> {
     async fn next(&mut self) -> Result<M, Status> {
         loop {
             self.to.updates.mark_unchanged();
-            if !self.to.pod.is_registered() {
+            if !self.to.workload.pod.is_registered() {
                 return Err(denied());
             }
             let state = self.to.state();
             if let Some(message) = (self.message)(&state)
                 && self.last.as_ref().and_then(self.message).as_ref() != Some(&message)
             {
+                if !self.judged && !self.to.is_entitled().await {
+                    return Err(denied());
+                }
                 self.last = Some(state);
                 return Ok(message);
             }
+            self.judged = false;
             self.wait().await?;
         }
     }
@@ -119,11 +127,24 @@ impl<M: PartialEq> Sending<M> {
 }
 
 impl Recipient {
+    /// Whether the process is still what it was when it asked, and entitled to the same: it may have become another user or
+    /// program, or have been moved out of its pod.
+    async fn is_entitled(&self) -> bool {
+        let Some(caller) = self.peer.caller() else { return false };
+        match self.attestor.workload(caller, Duration::ZERO).await {
+            Ok(now) => Arc::ptr_eq(&now.pod, &self.workload.pod) && now.identities == self.workload.identities,
+            Err(error) => {
+                tracing::info!(%error, "a caller of the Workload API has lost its right");
+                false
+            }
+        }
+    }
+
     /// Everything that the caller may know now.
     pub(super) fn state(&mut self) -> State {
         let issued = |identity: &Identity| Some((self.keyring.svid(&identity.id)?.0, Arc::clone(&identity.hint)));
         State {
-            svids: self.pod.identities().iter().map(issued).collect(),
+            svids: self.workload.identities.iter().map(issued).collect(),
             bundles: self.keyring.bundles(&self.federates_with.borrow_and_update()),
         }
     }
@@ -134,7 +155,7 @@ impl Recipient {
             biased;
             // Never an error: the pod has the sender.
             Ok(()) = self.federates_with.changed() => Ok(()),
-            () = self.pod.removed() => Err(denied()),
+            () = self.workload.pod.removed() => Err(denied()),
             () = self.peer.ended() => Err(denied()),
             _ = self.stopped.changed() => Err(Status::unavailable("the Workload API is stopping")),
             changed = self.updates.changed() => {

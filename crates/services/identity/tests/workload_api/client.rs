@@ -157,6 +157,10 @@ impl Orders {
                         Some(self.health().await.watch(HealthCheckRequest::default()).await.unwrap().into_inner())
                 }
                 "services" => answer("services", &self.services().await.join(" ")),
+                "become" => {
+                    become_another(words[1].parse().unwrap(), words[2].parse().unwrap());
+                    answer("done", "");
+                }
                 "fork-and-end" => fork_and_end(),
                 "sds" => {
                     if let Some((what, text)) = relay.obey(words[1], words.get(2).copied()).await {
@@ -226,6 +230,14 @@ fn fork_and_end() {
         nix::unistd::ForkResult::Parent { .. } => unsafe { nix::libc::_exit(0) },
         nix::unistd::ForkResult::Child => answer("done", ""),
     }
+}
+
+/// Goes on as another user with one other group.
+fn become_another(uid: u32, group: u32) {
+    use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+    setgroups(&[Gid::from_raw(group)]).unwrap();
+    setresgid(Gid::from_raw(uid), Gid::from_raw(uid), Gid::from_raw(uid)).unwrap();
+    setresuid(Uid::from_raw(uid), Uid::from_raw(uid), Uid::from_raw(uid)).unwrap();
 }
 
 async fn next<M>(watched: &mut Option<Streaming<M>>) -> Result<M, Status> {

@@ -9,6 +9,7 @@ mod client;
 mod early;
 mod jwt;
 mod node;
+mod processes;
 mod sds;
 mod sds_client;
 mod several;

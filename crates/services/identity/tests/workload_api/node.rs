@@ -1,7 +1,7 @@
 //! A node: cgroups, a registry, a keyring, the server, and the processes of its pods.
 
 use crate::client::{ANSWER, SOCKET};
-use lictor_identity::{Attestor, Cgroup, Identity, Registration, Registry, Tree, workload_api};
+use lictor_identity::{Attestor, Cgroup, Identity, Place, Registration, Registry, Tree, workload_api};
 use lictor_model::{Name, SpiffeId, TrustDomain};
 use lictor_pki::{Bundle, CertificateAuthority, Keyring, PrivateKey, Svid, Usage, tls, unix_time, verify};
 use lictor_wire::workload::{X509BundlesResponse, X509svid, X509svidResponse};
@@ -82,10 +82,30 @@ impl Node {
                 pod,
                 ids: vec![id.into()],
                 federates_with: BTreeSet::new(),
-                cgroups: vec![cgroup.clone()],
+                cgroups: vec![cgroup.clone().into()],
             })
             .unwrap();
         cgroup
+    }
+
+    /// A pod with these identities in cgroups of containers; all of their SVIDs are issued.
+    pub(crate) fn pod_of_containers(&self, name: &str, containers: &[&str], ids: Vec<Identity>) -> Vec<Cgroup> {
+        ids.iter().for_each(|identity| self.renew(identity.id.as_str()));
+        let cgroups: Vec<_> = containers.iter().map(|container| self.cgroup(&format!("{name}/{container}"))).collect();
+        let place = |(cgroup, container): (&Cgroup, &&str)| Place {
+            cgroup: cgroup.clone(),
+            container: Some((*container).into()),
+        };
+        let cgroups_of = cgroups.iter().zip(containers).map(place).collect();
+        self.registry
+            .add(Registration {
+                pod: Name::new("shop", name),
+                ids,
+                federates_with: BTreeSet::new(),
+                cgroups: cgroups_of,
+            })
+            .unwrap();
+        cgroups
     }
 
     /// A pod with several identities; none of their SVIDs is issued.
@@ -96,7 +116,7 @@ impl Node {
                 pod: Name::new("shop", name),
                 ids,
                 federates_with: BTreeSet::new(),
-                cgroups: vec![cgroup.clone()],
+                cgroups: vec![cgroup.clone().into()],
             })
             .unwrap();
         cgroup

@@ -56,13 +56,13 @@ impl Responses for Sending {
     /// What there is to send that the client has not.
     fn news(&mut self) -> Result<Option<DeltaDiscoveryResponse>, Status> {
         let state = self.to.state();
-        let every = if self.wildcard { everything(&self.to.pod, &state) } else { Vec::new() };
+        let every = if self.wildcard { everything(&self.to.workload.identities, &state) } else { Vec::new() };
         let wanted: BTreeSet<&String> = every.iter().chain(&self.names).collect();
         // Of a wildcard: what is no longer there.
         let gone = self.held.extract_if(.., |name, _| !wanted.contains(name)).map(|(name, _)| name);
         let (mut resources, mut removed) = (Vec::new(), gone.collect::<Vec<_>>());
         for name in wanted {
-            match look_up(&self.to.pod, &state, name, self.validator)? {
+            match look_up(&self.to.workload.identities, &state, name, self.validator)? {
                 Known::Secret(found) => {
                     let due = self.due.remove(name).is_some();
                     if due || self.held.get(name) != Some(&found.version) {

@@ -1,7 +1,7 @@
 //! What a resource name stands for, as Envoy's secrets.
 
 use super::{MAX_NAMES, SECRET_TYPE};
-use crate::registry::Pod;
+use crate::needs::Identity;
 use crate::workload_api::states::State;
 use lictor_pki::{Bundle, Svid};
 use lictor_wire::envoy::config::core::v3 as core;
@@ -107,7 +107,7 @@ impl Validator {
 /// # Errors
 /// A name stands for nothing that the pod may have; a SPIRE agent says so in the same way.
 pub(super) fn find(
-    pod: &Pod,
+    identities: &[Identity],
     state: &State,
     names: &Names,
     validator: Validator,
@@ -115,7 +115,7 @@ pub(super) fn find(
     let every: Vec<String>;
     let names: Vec<&String> = match names {
         Names::Everything => {
-            every = everything(pod, state);
+            every = everything(identities, state);
             every.iter().collect()
         }
         Names::Named(names) => names.iter().collect(),
@@ -123,7 +123,7 @@ pub(super) fn find(
     let (mut found, mut unknown) = (Vec::new(), Vec::new());
     let mut awaited = false;
     for name in names {
-        match look_up(pod, state, name, validator)? {
+        match look_up(identities, state, name, validator)? {
             Known::Secret(resource) => found.push(resource),
             Known::Awaited => awaited = true,
             Known::Nothing => unknown.push(name.as_str()),
@@ -137,8 +137,8 @@ pub(super) fn find(
 }
 
 /// The names of everything that a pod may have: bundles by their trust domains, SVIDs by their identities.
-pub(super) fn everything(pod: &Pod, state: &State) -> Vec<String> {
-    let svids = pod.identities().iter().map(|identity| identity.id.to_string());
+pub(super) fn everything(identities: &[Identity], state: &State) -> Vec<String> {
+    let svids = identities.iter().map(|identity| identity.id.to_string());
     let names: BTreeSet<String> = state.bundles().map(|(name, _)| name).chain(svids).collect();
     names.into_iter().collect()
 }
@@ -147,7 +147,7 @@ pub(super) fn everything(pod: &Pod, state: &State) -> Vec<String> {
 ///
 /// # Errors
 /// It stands for something that this Envoy cannot be told.
-pub(super) fn look_up(pod: &Pod, state: &State, name: &str, validator: Validator) -> Result<Known, Status> {
+pub(super) fn look_up(identities: &[Identity], state: &State, name: &str, validator: Validator) -> Result<Known, Status> {
     if name == ALL {
         if validator == Validator::Authorities {
             // One list of authorities would let each trust domain speak for every other.
@@ -163,8 +163,8 @@ pub(super) fn look_up(pod: &Pod, state: &State, name: &str, validator: Validator
     if let Some((_, bundle)) = state.bundles().find(|(own, _)| own == name) {
         return Ok(Known::Secret(context(name, &[bundle], validator)));
     }
-    let mut identities = pod.identities().iter();
-    let Some(at) = (if name == DEFAULT { Some(0) } else { identities.position(|one| one.id.as_str() == name) }) else {
+    let mut own = identities.iter();
+    let Some(at) = (if name == DEFAULT { Some(0) } else { own.position(|one| one.id.as_str() == name) }) else {
         return Ok(Known::Nothing);
     };
     let svid = state.svids.as_ref().and_then(|svids| svids.get(at));

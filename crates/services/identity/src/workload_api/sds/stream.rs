@@ -38,7 +38,7 @@ impl Responses for Sending {
     fn news(&mut self) -> Result<Option<DiscoveryResponse>, Status> {
         let Some((names, _)) = &self.asked else { return Ok(None) };
         let state = self.to.state();
-        let Some(found) = find(&self.to.pod, &state, names, self.validator)? else { return Ok(None) };
+        let Some(found) = find(&self.to.workload.identities, &state, names, self.validator)? else { return Ok(None) };
         let content: Vec<_> = found.iter().map(|found| (found.name.clone(), found.version.clone())).collect();
         if self.last.as_ref() == Some(&content) {
             return Ok(None);
@@ -60,7 +60,7 @@ impl Responses for Sending {
     fn take(&mut self, request: DiscoveryRequest) -> Result<(), Status> {
         check_type(&request.type_url)?;
         if self.sent > 0 && request.response_nonce != self.sent.to_string() {
-            tracing::debug!(pod = %self.to.pod.name(), "an Envoy has answered older secrets than its last ones");
+            tracing::debug!(pod = %self.to.workload.pod.name(), "an Envoy has answered older secrets than its last ones");
             return Ok(());
         }
         note_rejection(request.error_detail.as_ref(), &self.to);
