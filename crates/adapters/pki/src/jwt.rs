@@ -152,7 +152,7 @@ fn check_signature(token: &Unverified<'_>, bundle: &Bundle) -> Result<(), TokenE
     if candidates.any(|key| token.is_signed_by(&key.key)) { Ok(()) } else { Err(TokenError::Signature) }
 }
 
-fn subject(claims: &Map<String, Value>) -> Result<SpiffeId, TokenError> {
+pub(crate) fn subject(claims: &Map<String, Value>) -> Result<SpiffeId, TokenError> {
     let subject = claims.get("sub").ok_or(TokenError::Missing { name: "sub" })?;
     let subject = subject.as_str().ok_or(TokenError::ClaimType { name: "sub", wanted: "a string" })?;
     let id: SpiffeId = subject.parse()?;

@@ -31,6 +31,7 @@ mod authority;
 mod bundle;
 mod certificates;
 mod certify;
+mod explain;
 #[cfg(test)]
 mod forge;
 mod json;
@@ -59,6 +60,7 @@ pub use authority::{CertificateAuthority, IssueError};
 pub use bundle::{Bundle, InvalidAuthority, JwtKey};
 pub use certificates::InvalidCertificates;
 pub use certify::{Certified, Leaf};
+pub use explain::{CertificateFacts, TokenFacts};
 pub use jwk::{Curve, PublicJwk};
 pub use jwks::{IgnoredKey, InvalidBundle, NoJwk, ReadBundle, Unusable};
 pub use jws::{Algorithm, JwsError};

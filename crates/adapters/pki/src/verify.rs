@@ -162,7 +162,7 @@ pub fn unix_time(at: OffsetDateTime) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(at.unix_timestamp()).unwrap_or(0)))
 }
 
-fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, PeerError> {
+pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, PeerError> {
     match X509Certificate::from_der(der) {
         Ok(([], parsed)) => Ok(parsed),
         _ => Err(PeerError::Malformed),
@@ -177,7 +177,7 @@ pub(crate) fn uri_name(certificate: &X509Certificate<'_>) -> Result<SpiffeId, Pe
     }
 }
 
-fn check_leaf(certificate: &X509Certificate<'_>) -> Result<(), PeerError> {
+pub(crate) fn check_leaf(certificate: &X509Certificate<'_>) -> Result<(), PeerError> {
     let malformed = |_| PeerError::Malformed;
     let usage = certificate.key_usage().map_err(malformed)?.ok_or(PeerError::KeyUsage)?;
     if certificate.is_ca() || usage.value.key_cert_sign() || usage.value.crl_sign() {

@@ -31,6 +31,7 @@ mod status;
 mod style;
 mod suggest;
 mod svg;
+mod svids;
 mod table;
 mod tests;
 
@@ -55,4 +56,8 @@ pub use simulate::simulation;
 pub use status::{PodStatus, PolicyStatus, Status, WorkloadStatus, status};
 pub use style::Style;
 pub use suggest::suggestion;
+pub use svids::{
+    CertificateExplained, ChainExplained, IdentityLine, Proof, SvidLine, TokenExplained, chain, identities, svids,
+    token,
+};
 pub use tests::{TestRow, tests};
