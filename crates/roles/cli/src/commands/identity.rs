@@ -3,7 +3,10 @@
 mod bundle;
 mod ca;
 mod certificates;
+mod explain;
 mod federation;
+mod show;
+mod workload;
 
 use crate::cli::Globals;
 use anyhow::Result;
@@ -19,6 +22,19 @@ pub(crate) struct Words {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// List who has which identity
+    Show(show::Words),
+    /// Fetch SVIDs, tokens or bundles from a Workload API, as the process that asks
+    #[command(subcommand)]
+    Fetch(workload::fetch::What),
+    /// Follow the X509-SVIDs of the calling process as they are renewed
+    Watch(workload::fetch::X509),
+    /// Ask a Workload API what a token proves
+    Validate(workload::validate::Words),
+    /// Explain certificates, and judge them by a bundle
+    X509(explain::X509),
+    /// Explain a token, and judge it by a bundle
+    Jwt(explain::Jwt),
     /// The authorities that sign identities, and the steps of their lives
     #[command(subcommand)]
     Ca(ca::Step),
@@ -34,6 +50,12 @@ enum What {
 
 pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
     match &words.what {
+        What::Show(words) => show::run(words, globals),
+        What::Fetch(what) => workload::fetch::run(what, globals),
+        What::Watch(words) => workload::fetch::watch(words, globals),
+        What::Validate(words) => workload::validate::run(words),
+        What::X509(words) => explain::x509(words, globals),
+        What::Jwt(words) => explain::jwt(words, globals),
         What::Ca(step) => ca::run(step, globals),
         What::Bundle(words) => bundle::run(words, globals),
         What::Certificates(step) => certificates::run(step, globals),

@@ -7,6 +7,7 @@ mod certificates;
 mod edits;
 mod envoy;
 mod federation;
+mod fetch;
 mod foreign_client;
 mod lab;
 mod mesh;

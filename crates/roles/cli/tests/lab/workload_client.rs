@@ -101,8 +101,9 @@ pub(crate) async fn first_state() -> Result<Option<X509svidResponse>, tonic::Sta
 
 /// Past the harness, which keeps what a test prints.
 fn say(line: &str) {
-    writeln!(std::io::stdout(), "\n{line}").unwrap();
-    std::io::stdout().flush().unwrap();
+    let mut out = std::io::stdout();
+    out.write_all(format!("\n{line}\n").as_bytes()).unwrap();
+    out.flush().unwrap();
 }
 
 /// Says that there is a connection and that the server knows of it, and waits for the file.

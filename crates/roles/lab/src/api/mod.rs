@@ -5,6 +5,7 @@
 
 mod bundles;
 mod certificates;
+mod entries;
 mod federation;
 mod identity;
 mod query;

@@ -26,6 +26,7 @@ pub(super) async fn answer(method: &Method, path: &str, query: &Query, lab: &Lab
             lab.stop.send_replace(true);
             Answer::new("", 0)
         }
+        ("GET", "/v1/identity/entries") => super::entries::answer(query, lab),
         (method, "/v1/bundles") => bundles::answer(method, query, lab),
         (method, "/v1/federation") => federation::answer(method, query, lab),
         ("GET", path) if path.starts_with("/v1/pods/") => {
