@@ -99,7 +99,7 @@ pub async fn serve(
     let callers = Arc::new(Callers::new(Arc::clone(&attestor), keyring, stopped));
     let api = service::WorkloadApi::new(Arc::clone(&callers));
     let api = SpiffeWorkloadApiServer::new(api).max_decoding_message_size(MAX_REQUEST);
-    let secrets = sds::Secrets::new(callers);
+    let secrets = sds::Secrets::new(Arc::clone(&callers));
     let secrets = SecretDiscoveryServiceServer::new(secrets).max_decoding_message_size(sds::MAX_REQUEST);
     let health = health::Health::new(callers, &SERVICES);
     let health = HealthServer::new(health).max_decoding_message_size(MAX_REQUEST);

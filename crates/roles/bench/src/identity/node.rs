@@ -158,7 +158,7 @@ impl Node {
     /// Registers a pod, or registers it anew, under an identity of this kind.
     fn register(&self, at: usize, kind: &str) -> Result<()> {
         let id: SpiffeId = format!("spiffe://cluster.local/ns/bench/{kind}/pod{at}").parse()?;
-        let cgroups = vec![self.pods.get(at).context("a pod")?.clone()];
+        let cgroups = vec![self.pods.get(at).context("a pod")?.clone().into()];
         self.registry.add(Registration {
             pod: Name::new("bench", format!("pod{at}")),
             ids: vec![id.into()],

@@ -5,6 +5,7 @@ use super::feed::Feed;
 use super::states::{FIRST, Recipient, denied, stopping};
 use crate::attestation::Attestor;
 use crate::workload::Workload;
+use crate::registry::Pod;
 use lictor_pki::Keyring;
 use std::sync::Arc;
 use tokio::sync::watch;

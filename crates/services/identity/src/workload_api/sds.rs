@@ -132,7 +132,8 @@ trait Responses: Send {
                     return Err(denied());
                 }
                 if let Some(news) = self.news()? {
-                    return Ok(Some(news));
+                    let (to, _) = self.ends();
+                    return if to.is_entitled().await { Ok(Some(news)) } else { Err(denied()) };
                 }
                 let limit = self.limit();
                 let (to, requests) = self.ends();

@@ -129,7 +129,7 @@ impl<M: PartialEq> Sending<M> {
 impl Recipient {
     /// Whether the process is still what it was when it asked, and entitled to the same: it may have become another user or
     /// program, or have been moved out of its pod.
-    async fn is_entitled(&self) -> bool {
+    pub(super) async fn is_entitled(&self) -> bool {
         let Some(caller) = self.peer.caller() else { return false };
         match self.attestor.workload(caller, Duration::ZERO).await {
             Ok(now) => Arc::ptr_eq(&now.pod, &self.workload.pod) && now.identities == self.workload.identities,
