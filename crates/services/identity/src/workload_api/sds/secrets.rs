@@ -147,7 +147,12 @@ pub(super) fn everything(identities: &[Identity], state: &State) -> Vec<String> 
 ///
 /// # Errors
 /// It stands for something that this Envoy cannot be told.
-pub(super) fn look_up(identities: &[Identity], state: &State, name: &str, validator: Validator) -> Result<Known, Status> {
+pub(super) fn look_up(
+    identities: &[Identity],
+    state: &State,
+    name: &str,
+    validator: Validator,
+) -> Result<Known, Status> {
     if name == ALL {
         if validator == Validator::Authorities {
             // One list of authorities would let each trust domain speak for every other.
