@@ -78,6 +78,11 @@ fn certified(svid: &Svid) -> Result<Arc<CertifiedKey>, Error> {
     Ok(Arc::new(certified))
 }
 
+/// That an SVID's key is one, and its leaf's.
+pub(crate) fn check_key(svid: &Svid) -> Result<(), Error> {
+    certified(svid).map(drop)
+}
+
 fn server_with(keyring: &Keyring, key: Arc<CertifiedKey>) -> Result<ServerConfig, Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?

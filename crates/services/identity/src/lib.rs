@@ -35,6 +35,7 @@ mod needs;
 mod process;
 mod program;
 mod registry;
+mod source;
 mod workload;
 pub mod workload_api;
 
@@ -45,4 +46,5 @@ pub use issuer::{Clock, Fraction, Issuer, random_fraction, system_clock};
 pub use needs::{Identity, Processes};
 pub use process::{Process, ProcessError};
 pub use registry::{Conflict, Place, Pod, Registration, Registry};
+pub use source::{InvalidEndpoint, Source, SourceStatus, WorkloadEndpoint};
 pub use workload::Workload;

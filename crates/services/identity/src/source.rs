@@ -1,0 +1,186 @@
+//! Identities that another Workload API gives to this process, so that lictor lives beside an existing SPIRE.
+//!
+//! Two streams of complete states are followed, X.509-SVIDs with their bundles and keys for tokens. Each state replaces
+//! the one before as a whole: what it leaves out is given up, and what a refusal takes back as well. A stream that ends is
+//! opened again, after waits that grow; until then what was received goes on until it expires.
+//!
+//! Source: SPIFFE Workload API, sections 4.2 to 4.5, 5.2 and 6.2; SPIFFE Workload Endpoint, sections 3, 4 and 6.
+
+mod backoff;
+mod endpoint;
+mod offer;
+mod streams;
+
+pub use endpoint::{InvalidEndpoint, WorkloadEndpoint};
+
+use crate::issuer::Clock;
+use crate::registry::Registry;
+use lictor_model::{SpiffeId, TrustDomain};
+use lictor_pki::{Bundle, InvalidAuthority, JwtKey, Keyring};
+use offer::Offer;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use streams::{Tokens, X509};
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+/// How long at most an SVID that has expired stays in the keyring.
+const NAP: Duration = Duration::from_secs(10);
+
+/// Another Workload API as the source of this node's identities. Cheap to clone; clones share the content.
+#[derive(Clone)]
+pub struct Source(Arc<Shared>);
+
+struct Shared {
+    endpoint: WorkloadEndpoint,
+    trust_domain: TrustDomain,
+    keyring: Keyring,
+    clock: Clock,
+    content: Mutex<Content>,
+    /// Told of every state that was taken in, and of every one that was taken back.
+    changes: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct Content {
+    /// What the last state offers; nothing before the first one and after a refusal.
+    offer: Option<Offer>,
+    received: Option<OffsetDateTime>,
+    /// Keys for the own trust domain's tokens.
+    token_keys: Vec<JwtKey>,
+    missing: Vec<SpiffeId>,
+    faults: Faults,
+}
+
+/// What keeps a stream from being followed, and why some of what it brought is of no use.
+#[derive(Default)]
+struct Faults {
+    x509: Option<String>,
+    tokens: Option<String>,
+}
+
+/// How the source stands, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// Where the other Workload API listens.
+    pub endpoint: WorkloadEndpoint,
+    /// When the last state with SVIDs came; nothing before the first one.
+    pub received: Option<OffsetDateTime>,
+    /// The identities of the own trust domain that it offers, in order.
+    pub offered: Vec<SpiffeId>,
+    /// Those that pods here need and it does not offer, in order.
+    pub missing: Vec<SpiffeId>,
+    /// What is wrong now: with a stream, or with a part of what it brought.
+    pub faults: Vec<String>,
+}
+
+impl Source {
+    /// A source for a node of this trust domain; nothing is believed and nobody has an SVID until it [runs](Self::run).
+    ///
+    /// # Errors
+    /// None in practice: a bundle without authorities is a valid one.
+    pub fn new(endpoint: WorkloadEndpoint, trust_domain: TrustDomain, clock: Clock) -> Result<Self, InvalidAuthority> {
+        let keyring = Keyring::new(Bundle::new(trust_domain.clone(), Vec::new(), 0)?);
+        let (content, changes) = (Mutex::default(), watch::Sender::new(()));
+        Ok(Self(Arc::new(Shared { endpoint, trust_domain, keyring, clock, content, changes })))
+    }
+
+    /// The keyring that has the SVIDs of the pods here, and whom to believe.
+    pub fn keyring(&self) -> &Keyring {
+        &self.0.keyring
+    }
+
+    /// How it stands now.
+    pub fn status(&self) -> SourceStatus {
+        let content = self.content();
+        let Faults { x509, tokens } = &content.faults;
+        let passed_over = content.offer.iter().flat_map(|offer| &offer.passed_over);
+        SourceStatus {
+            endpoint: self.0.endpoint.clone(),
+            received: content.received,
+            offered: content.offer.iter().flat_map(|offer| offer.svids.keys().cloned()).collect(),
+            missing: content.missing.clone(),
+            faults: [x509, tokens].into_iter().flatten().chain(passed_over).cloned().collect(),
+        }
+    }
+
+    /// Waits until the first state with SVIDs has been taken in.
+    pub async fn received(&self) {
+        let mut changes = self.0.changes.subscribe();
+        while self.content().offer.is_none() && changes.changed().await.is_ok() {}
+    }
+
+    /// Keeps the keyring as the other Workload API says, for the identities of `registry`, until `shutdown`.
+    pub async fn run(self, registry: Registry, shutdown: impl Future<Output = ()>) {
+        tokio::select! {
+            () = shutdown => {}
+            () = self.settle_on_changes(&registry) => {}
+            () = streams::follow::<X509>(&self) => {}
+            () = streams::follow::<Tokens>(&self) => {}
+        }
+    }
+
+    async fn settle_on_changes(&self, registry: &Registry) {
+        let (mut states, mut pods) = (self.0.changes.subscribe(), registry.changes());
+        loop {
+            self.settle(registry);
+            tokio::select! {
+                _ = states.changed() => {}
+                _ = pods.changed() => {}
+                () = tokio::time::sleep(NAP) => {}
+            }
+        }
+    }
+
+    /// Makes the keyring what the last states say: first whom to believe, then who the pods are.
+    fn settle(&self, registry: &Registry) {
+        let (wanted, now) = (registry.identities(), (self.0.clock)());
+        let mut content = self.content();
+        self.believe(&content);
+        let keyring = self.keyring();
+        for id in keyring.identities() {
+            if wanted.binary_search(&id).is_err() {
+                keyring.remove(&id);
+            }
+        }
+        let mut missing = Vec::new();
+        for id in wanted {
+            match content.offer.as_ref().and_then(|offer| offer.svids.get(&id)).filter(|svid| now <= svid.not_after) {
+                Some(svid) => {
+                    if keyring.svid(&id).is_none_or(|(held, _)| held.chain != svid.chain) {
+                        keyring.insert(svid.clone());
+                    }
+                }
+                None => {
+                    keyring.remove(&id);
+                    missing.push(id);
+                }
+            }
+        }
+        content.missing = missing;
+    }
+
+    fn believe(&self, content: &Content) {
+        let held = self.keyring().bundle();
+        let offered = content.offer.as_ref().map(|offer| offer.bundle.clone());
+        let empty = || Bundle::new(self.0.trust_domain.clone(), Vec::new(), 0);
+        let Ok(bundle) = offered.map_or_else(empty, Ok) else { return };
+        let bundle = bundle.with_jwt_keys(content.token_keys.clone());
+        // The other side numbers nothing; equal content keeps its number.
+        if bundle.authorities() != held.authorities() || bundle.jwt_keys() != held.jwt_keys() {
+            self.keyring().set_bundle(bundle.numbered(held.sequence() + 1));
+        }
+    }
+
+    // Nothing panics while it holds the lock, so a poisoned one has whole content.
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.0.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("endpoint", &self.0.endpoint).field("keyring", &self.0.keyring).finish()
+    }
+}
