@@ -3,6 +3,7 @@
 //! A peer comes from a public package registry, at the version that its recipe pins, or it is named with the reason why
 //! there is none. Every peer runs against a lab of its own; each check asserts what it says of real output.
 
+mod beside_spire;
 mod build;
 mod checks;
 mod client;
@@ -13,6 +14,7 @@ mod go_spiffe;
 mod lab;
 mod rust_clients;
 mod spire;
+mod spire_server;
 
 use crate::cargo::{cargo, is_root, run as run_command};
 use anyhow::{Result, bail, ensure};
@@ -27,7 +29,8 @@ struct Peer {
     run: fn(&Programs, &mut Checks) -> Result<()>,
 }
 
-const PEERS: [Peer; 5] = [go_spiffe::PEER, spire::PEER, ghostunnel::PEER, rust_clients::PEER, envoy::PEER];
+const PEERS: [Peer; 6] =
+    [go_spiffe::PEER, spire::PEER, ghostunnel::PEER, rust_clients::PEER, beside_spire::PEER, envoy::PEER];
 
 /// What a user would look for here and no registry has; each with the reason.
 const NOT_AVAILABLE: [(&str, &str); 3] = [

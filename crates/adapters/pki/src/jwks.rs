@@ -131,6 +131,23 @@ impl Bundle {
         Ok(ReadBundle { bundle: bundle.with_jwt_keys(jwt_keys).with_refresh_hint(refresh_hint), ignored })
     }
 
+    /// Reads the keys for tokens of a standard JWK set, as a Workload API sends them (section 6.2.2 there): every key of
+    /// it is one, and `use` is absent, `sig` or `jwt-svid`. Entries that are of no use are named beside the keys.
+    ///
+    /// # Errors
+    /// The text is no JWK set at all.
+    pub fn read_token_keys(text: &[u8]) -> Result<(Vec<JwtKey>, Vec<IgnoredKey>), InvalidBundle> {
+        let members = json::read_object(text).map_err(InvalidBundle::Json)?;
+        let (mut jwt_keys, mut ignored) = (Vec::new(), Vec::new());
+        for (at, key) in members.get("keys").and_then(Value::as_array).ok_or(InvalidBundle::Keys)?.iter().enumerate() {
+            match read_token_entry(key) {
+                Ok(key) => jwt_keys.push(key),
+                Err(reason) => ignored.push(IgnoredKey { at, reason }),
+            }
+        }
+        Ok((jwt_keys, ignored))
+    }
+
     /// The bundle as a JWK set, as one control plane hands it to another.
     ///
     /// # Errors
@@ -172,6 +189,17 @@ fn read_entry(key: &Value) -> Result<Entry, Unusable> {
         (JWT_USE, "EC" | "RSA") => Ok(Entry::Jwt(read_jwt_key(members)?)),
         (X509_USE | JWT_USE, _) => Err(Unusable::KeyType),
         _ => Err(Unusable::Use),
+    }
+}
+
+fn read_token_entry(key: &Value) -> Result<JwtKey, Unusable> {
+    let members = key.as_object().ok_or(Unusable::NotAnObject)?;
+    if members.get("use").is_some_and(|usage| usage != JWT_USE && usage != "sig") {
+        return Err(Unusable::Use);
+    }
+    match members.get("kty").and_then(Value::as_str) {
+        Some("EC" | "RSA") => read_jwt_key(members),
+        _ => Err(Unusable::KeyType),
     }
 }
 

@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 pub struct FederationReport {
     /// The relations, by trust domain.
     pub relations: Vec<FederationRelation>,
-    /// The trust domains that entries federate with and no relation is about: there is no bundle for them.
+    /// The trust domains that entries federate with, no relation is about, and there is no bundle of.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub unrelated: BTreeSet<TrustDomain>,
 }

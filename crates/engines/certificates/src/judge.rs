@@ -66,6 +66,8 @@ pub struct Refusal {
 pub enum Reason {
     /// Its issuer is none of lictor's; somebody else may serve it.
     IssuerNotFound,
+    /// Its issuer is lictor's, and there is nobody here to sign it.
+    NoAuthority,
     /// Manifests declare its Secret.
     SecretDeclared,
     /// It is to sign others.
@@ -91,6 +93,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::IssuerNotFound => "IssuerNotFound",
+            Self::NoAuthority => "NoAuthority",
             Self::SecretDeclared => "SecretDeclared",
             Self::CaNotAllowed => "CANotAllowed",
             Self::FieldNotSupported => "FieldNotSupported",
@@ -166,7 +169,13 @@ fn check_issuer(certificate: &Certificate, snapshot: &Snapshot, rules: &Rules) -
     }
     let declared = snapshot.certificates.declaration(issuer, &certificate.meta.name.namespace);
     match declared.filter(|_| !rules.issuers.named) {
-        None => Ok(()),
+        None if rules.has_authorities => Ok(()),
+        None => {
+            let message = format!(
+                "{issuer} stands for lictor's authorities, and there are none here: the identities come from somebody else; have them issue it, and name another issuer"
+            );
+            Err(refused(Reason::NoAuthority, "spec.issuerRef", message))
+        }
         Some(meta) => {
             let place = meta.origin.position("");
             let message = format!(

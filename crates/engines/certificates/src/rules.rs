@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub struct Rules {
     /// The issuers.
     pub issuers: Issuers,
+    /// Whether there are authorities that the issuers stand for. Without them no Certificate is served.
+    pub has_authorities: bool,
     /// The domain of the cluster's Services, such as `cluster.local`.
     pub cluster_domain: Arc<str>,
 }

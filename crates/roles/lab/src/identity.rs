@@ -1,19 +1,33 @@
-//! How a lab's identities are signed.
+//! Who issues a lab's identities.
 
 use crate::dns::CLUSTER_DOMAIN;
 use anyhow::{Context, Result};
 use lictor_certificates::{Issuers, Rules};
+use lictor_cluster::Snapshot;
+use lictor_cluster::registration::By;
 use lictor_identity::certificates::{Certificates, CertificatesOptions};
-use lictor_identity::{Ca, CaOptions, StoreOptions, UpstreamFiles, system_clock};
+use lictor_identity::{Ca, CaOptions, Source, StoreOptions, UpstreamFiles, WorkloadEndpoint, system_clock};
+use lictor_manifest::{Code, Finding, Object};
 use lictor_model::TrustDomain;
+use lictor_node::Issuance;
 use lictor_pkcs11::{Token, TokenOptions};
 use lictor_pki::Keys;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Who issues a lab's identities.
+#[derive(Debug, Clone)]
+pub enum Identity {
+    /// Authorities of the lab's own.
+    Own(Box<Authorities>),
+    /// Another Workload API, such as that of a SPIRE agent.
+    Given(WorkloadEndpoint),
+}
+
 /// How long SVIDs and those who sign them live, and where the authorities come from.
 #[derive(Debug, Clone)]
-pub struct Identity {
+pub struct Authorities {
     /// How long an SVID lives.
     pub svid_lifetime: Duration,
     /// How long an authority lives.
@@ -29,8 +43,71 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whoever issues the identities of a trust domain.
+    pub(crate) fn issuance(&self, trust_domain: &TrustDomain) -> Result<Issuance> {
+        match self {
+            Self::Own(authorities) => Ok(Issuance::Own {
+                ca: authorities.ca(trust_domain)?,
+                svid_lifetime: authorities.svid_lifetime.try_into()?,
+            }),
+            Self::Given(endpoint) => {
+                Ok(Issuance::Given(Source::new(endpoint.clone(), trust_domain.clone(), system_clock())?))
+            }
+        }
+    }
+
+    /// Which Certificates are served: none where there is nobody to sign them.
+    pub(crate) fn rules(&self) -> Rules {
+        let (issuers, has_authorities) = match self {
+            Self::Own(authorities) => {
+                (Issuers::clusterwide(authorities.certificate_issuers.iter().map(String::as_str)), true)
+            }
+            Self::Given(_) => (Issuers::default(), false),
+        };
+        Rules { issuers, has_authorities, cluster_domain: CLUSTER_DOMAIN.into() }
+    }
+
+    /// What objects ask of identities and whoever issues them does not give.
+    pub(crate) fn findings(&self, objects: &[Object], snapshot: &Snapshot) -> Vec<Finding> {
+        let Self::Given(endpoint) = self else { return Vec::new() };
+        let given = snapshot.pods.values().flat_map(|pod| {
+            let parts = pod.parts.iter().map(|part| &part.entry.by);
+            pod.entries.iter().map(|entry| &entry.by).chain(parts)
+        });
+        let makers: BTreeSet<&By> = given.collect();
+        let finding = |object: &Object| {
+            let (kind, maker, issuance, path) = match object {
+                Object::ClusterSpiffeId(one) => {
+                    ("ClusterSPIFFEID", By::SpiffeId(Arc::clone(&one.meta.name.name)), &one.issuance, "spec.ttl")
+                }
+                Object::ClusterStaticEntry(one) => {
+                    let maker = By::Static(Arc::clone(&one.meta.name.name));
+                    ("ClusterStaticEntry", maker, &one.issuance, "spec.x509SVIDTTL")
+                }
+                _ => return None,
+            };
+            let limit = issuance.x509_lifetime.filter(|_| makers.contains(&maker))?.as_secs();
+            let meta = object.meta();
+            let message = format!(
+                "{kind} {} has SVIDs live {limit} s at most, and the Workload API at {endpoint} decides that",
+                meta.name.name
+            );
+            Some(Finding::new(Code::LifetimeOfOthers, meta.origin.position(path), message))
+        };
+        objects.iter().filter_map(finding).collect()
+    }
+
+    /// The Secrets of Certificates, signed by the own authorities, if there are any.
+    pub(crate) fn certificates(&self, issuance: &Issuance) -> Result<Option<Certificates>> {
+        let (Self::Own(authorities), Some(ca)) = (self, issuance.ca()) else { return Ok(None) };
+        let options = CertificatesOptions { rules: self.rules(), store: authorities.store.clone() };
+        Certificates::start(ca.clone(), options).map(Some).context("no Secrets for Certificates")
+    }
+}
+
+impl Authorities {
     /// The authorities of a trust domain.
-    pub(crate) fn ca(&self, trust_domain: &TrustDomain) -> Result<Ca> {
+    fn ca(&self, trust_domain: &TrustDomain) -> Result<Ca> {
         let options = CaOptions {
             trust_domain: trust_domain.clone(),
             life: self.authority_lifetime.try_into()?,
@@ -42,17 +119,5 @@ impl Identity {
             None => Keys::default(),
         };
         Ca::start_with_keys(options, &keys, system_clock()).context("no authority for the pods' identities")
-    }
-
-    /// Which Certificates are served.
-    pub(crate) fn rules(&self) -> Rules {
-        let issuers = Issuers::clusterwide(self.certificate_issuers.iter().map(String::as_str));
-        Rules { issuers, cluster_domain: CLUSTER_DOMAIN.into() }
-    }
-
-    /// The Secrets of Certificates, signed by these authorities.
-    pub(crate) fn certificates(&self, ca: &Ca) -> Result<Certificates> {
-        let options = CertificatesOptions { rules: self.rules(), store: self.store.clone() };
-        Certificates::start(ca.clone(), options).context("no Secrets for Certificates")
     }
 }

@@ -50,7 +50,8 @@ pub struct Lab {
     pub(crate) options: Options,
     pub(crate) started: OffsetDateTime,
     pub(crate) node: Node,
-    pub(crate) certificates: Certificates,
+    /// Nothing where there is nobody to sign them.
+    pub(crate) certificates: Option<Certificates>,
     pub(crate) journal: Journal,
     pub(crate) workshop: Workshop,
     pub(crate) pods: tokio::sync::Mutex<BTreeMap<Name, LivePod>>,
@@ -134,15 +135,14 @@ impl Lab {
             namespace: &network.node,
             cgroup: cgroups.root(),
             snapshot: Arc::clone(&snapshot),
-            ca: options.identity.ca(&options.cluster.trust_domain)?,
-            svid_lifetime: options.identity.svid_lifetime.try_into()?,
+            issuance: options.identity.issuance(&options.cluster.trust_domain)?,
             workload_api,
             federation: options.federation.clone(),
             sink,
         })
         .await?;
 
-        let certificates = options.identity.certificates(node.ca())?;
+        let certificates = options.identity.certificates(node.issuance())?;
         let prober = Prober::start(network.node.to_fd()?, &[PROBE_V4.into(), PROBE_V6.into()])?;
         let zone = Zone::new(&snapshot, CLUSTER_DOMAIN, &BTreeSet::new())?;
         let workshop = Workshop {
@@ -174,7 +174,9 @@ impl Lab {
         lab.apply(&[], Vec::new()).await?;
         lab.serve_dns().await?;
         tokio::spawn(Arc::clone(&lab).follow_health());
-        tokio::spawn(lab.certificates.clone().run(std::future::pending()));
+        if let Some(certificates) = lab.certificates.clone() {
+            tokio::spawn(certificates.run(std::future::pending()));
+        }
         let listener = api::listen(&lab.workshop.state.api_socket())?;
         tokio::spawn(api::serve(listener, Arc::clone(&lab)));
         Ok(lab)
@@ -211,13 +213,14 @@ impl Lab {
         };
         self.snapshots.send_replace(Arc::clone(&new));
         // The first snapshot is the lab's own. It has nobody's Certificates yet, so the Secrets of a store wait for the next one.
-        if old.revision != Revision::default() {
-            self.certificates.set(&new);
+        if let Some(certificates) = self.certificates.as_ref().filter(|_| old.revision != Revision::default()) {
+            certificates.set(&new);
         }
         *self.history() = history;
         *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
         let mut found: Vec<Finding> = built.into_iter().chain(applied.findings.iter().cloned()).collect();
         found.extend(lictor_certificates::findings(&new, &self.options.identity.rules()));
+        found.extend(self.options.identity.findings(&objects, &new));
         findings.extend(found.iter().cloned());
         *self.said() = Said { findings, applied, ..Said::default() };
 

@@ -27,10 +27,10 @@ mod testing;
 mod up;
 
 pub use api::read_bundle;
-pub use identity::Identity;
+pub use identity::{Authorities, Identity};
 pub use journal::Journal;
 pub use lab::{Change, Lab, Options};
-pub use lictor_identity::{StoreOptions, UpstreamFiles};
+pub use lictor_identity::{StoreOptions, UpstreamFiles, WorkloadEndpoint};
 pub use lictor_node::{EndpointOptions, EndpointProfile, FederationOptions};
 pub use lictor_pkcs11::TokenOptions;
 pub use lictor_pki::Secret;

@@ -14,6 +14,7 @@
 mod external;
 mod federation;
 mod identities;
+mod issuance;
 mod kernel_record;
 mod open_flows;
 mod relations;
@@ -22,13 +23,14 @@ mod standing;
 mod trust;
 
 pub use federation::{EndpointOptions, EndpointProfile, FederationOptions, endpoint_id};
-pub use relations::{DeclaredElsewhere, Relations};
+pub use issuance::Issuance;
+pub use relations::{Relations, Unchangeable};
 
 use anyhow::{Context, Result};
 use lictor_authz::{Capabilities, PolicyStatus};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_datapath::{Datapath, Limits, capture, netns::Netns};
-use lictor_identity::{Attestor, Ca, Issuer, Place, Registration, Registry, Tree, random_fraction};
+use lictor_identity::{Attestor, Place, Registration, Registry, Tree};
 use lictor_manifest::Finding;
 use lictor_model::{DecisionIds, Name, Record};
 use lictor_network::{Compiler, Program};
@@ -53,10 +55,8 @@ pub struct NodeOptions<'a> {
     pub cgroup: &'a Path,
     /// The first snapshot; it may be without pods.
     pub snapshot: Arc<Snapshot>,
-    /// Who signs the pods' identities.
-    pub ca: Ca,
-    /// How long an SVID lives.
-    pub svid_lifetime: time::Duration,
+    /// Who issues the pods' identities.
+    pub issuance: Issuance,
     /// Where the Workload API is served.
     pub workload_api: UnixListener,
     /// With whom the trust domain is federated.
@@ -92,7 +92,7 @@ pub struct Node {
     compiler: Mutex<Compiler>,
     proxy: Proxy,
     registry: Registry,
-    ca: Ca,
+    issuance: Issuance,
     relations: Relations,
     view: watch::Sender<Arc<View>>,
     external: watch::Sender<Arc<lictor_ext_authz::View>>,
@@ -104,8 +104,9 @@ pub struct Node {
 impl Node {
     /// Starts every service with nothing but the first snapshot in force.
     pub async fn start(options: NodeOptions<'_>) -> Result<Self> {
-        let NodeOptions { namespace, cgroup, snapshot, ca, svid_lifetime, workload_api, federation, sink } = options;
-        let keyring = ca.keyring().clone();
+        let NodeOptions { namespace, cgroup, snapshot, issuance, workload_api, federation, sink } = options;
+        federation.check(&issuance)?;
+        let keyring = issuance.keyring().clone();
         let registry = Registry::new();
         let pods = Tree::find()?.path(cgroup).context("the pods' cgroup is outside of the cgroup tree")?;
         let attestor = Attestor::new(registry.clone())?.with_pods_below(pods);
@@ -136,9 +137,8 @@ impl Node {
 
         let (external, checks) = external::start(&attestor, views.borrow().snapshot.clone(), &sink, &ids)?;
         let mut tasks = JoinSet::new();
-        let issuer = Issuer::new(ca.clone(), registry.clone(), svid_lifetime, random_fraction());
-        tasks.spawn(issuer.run(std::future::pending()));
-        let relations = federation::start(federation, &keyring, &registry, &mut tasks).await?;
+        issuance.start(&registry, &mut tasks).await?;
+        let relations = federation::start(federation, &issuance, &registry, &mut tasks).await?;
         let serving = lictor_identity::workload_api::serve(
             workload_api,
             attestor,
@@ -158,7 +158,7 @@ impl Node {
             compiler: Mutex::new(compiler),
             proxy,
             registry,
-            ca,
+            issuance,
             relations,
             view,
             external,
@@ -275,12 +275,12 @@ impl Node {
 
     /// The SVIDs of the identities that run here.
     pub fn keyring(&self) -> &Keyring {
-        self.ca.keyring()
+        self.issuance.keyring()
     }
 
-    /// Who signs them.
-    pub fn ca(&self) -> &Ca {
-        &self.ca
+    /// Who issues them.
+    pub fn issuance(&self) -> &Issuance {
+        &self.issuance
     }
 
     /// The relations to other trust domains.

@@ -21,19 +21,32 @@ pub struct Relations {
     federation: Federation,
     /// The web's authorities where a relation names no others.
     roots: Roots,
+    /// Who says whom to believe, in place of settings and objects.
+    given_by: Option<String>,
     own: TrustDomain,
     configured: BTreeSet<TrustDomain>,
     declared: Mutex<Declared>,
 }
 
-/// A relation that ends with its object, not before: it would be there again with the next change of any object.
+/// Why a relation, or what is believed, is not changed by hand.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("ClusterFederatedTrustDomain {name} declares the federation with {trust_domain}; it ends when that is removed")]
-pub struct DeclaredElsewhere {
-    /// With whom.
-    pub trust_domain: TrustDomain,
-    /// The object.
-    pub name: Arc<str>,
+pub enum Unchangeable {
+    /// The relation ends with its object, not before: it would be there again with the next change of any object.
+    #[error(
+        "ClusterFederatedTrustDomain {name} declares the federation with {trust_domain}; it ends when that is removed"
+    )]
+    Declared {
+        /// With whom.
+        trust_domain: TrustDomain,
+        /// The object.
+        name: Arc<str>,
+    },
+    /// Whoever gives the identities says so; its next state would bring back what was there.
+    #[error("{0} says whom to believe here; change it there")]
+    Given(String),
+    /// A bundle is the own trust domain's.
+    #[error(transparent)]
+    Own(#[from] OwnTrustDomain),
 }
 
 impl Relations {
@@ -41,17 +54,28 @@ impl Relations {
     ///
     /// Errors: one is about the own trust domain.
     pub(crate) fn start(keyring: &Keyring, configured: Vec<Relation>, roots: Roots) -> Result<Self> {
-        let relations = Self {
-            federation: Federation::new(keyring.clone(), Settings::default()),
-            roots,
-            own: keyring.bundle().trust_domain().clone(),
-            configured: configured.iter().map(|relation| relation.trust_domain.clone()).collect(),
-            declared: Mutex::default(),
-        };
+        let configured_names = configured.iter().map(|relation| relation.trust_domain.clone()).collect();
+        let relations = Self { roots, configured: configured_names, ..Self::none(keyring) };
         for relation in configured {
             relations.federation.add(relation)?;
         }
         Ok(relations)
+    }
+
+    /// None, now and later: whoever gives the identities says whom to believe as well.
+    pub(crate) fn given_by(keyring: &Keyring, whom: String) -> Self {
+        Self { given_by: Some(whom), ..Self::none(keyring) }
+    }
+
+    fn none(keyring: &Keyring) -> Self {
+        Self {
+            federation: Federation::new(keyring.clone(), Settings::default()),
+            roots: Roots::default(),
+            given_by: None,
+            own: keyring.bundle().trust_domain().clone(),
+            configured: BTreeSet::new(),
+            declared: Mutex::default(),
+        }
     }
 
     /// Has the relations that objects declare be these, and no others: what is new begins, what is gone ends, and what its
@@ -88,6 +112,10 @@ impl Relations {
     }
 
     fn relation(&self, resource: &ClusterFederatedTrustDomain) -> Result<Relation, Box<Finding>> {
+        if let Some(whom) = &self.given_by {
+            let why = format!("{whom} says whom to believe here; have it federate with {}", resource.trust_domain);
+            return Err(refused(resource, "spec.trustDomain", why));
+        }
         let trust_domain = resource.trust_domain.clone();
         if trust_domain == self.own {
             return Err(refused(resource, "spec.trustDomain", format!("{trust_domain} is the own trust domain")));
@@ -115,12 +143,13 @@ impl Relations {
     /// Ends the relation to a trust domain, and the trust in it; tells whether there was any of both.
     ///
     /// # Errors
-    /// An object declares it.
-    pub fn remove(&self, trust_domain: &TrustDomain) -> Result<bool, DeclaredElsewhere> {
+    /// An object declares it, or whoever gives the identities says whom to believe.
+    pub fn remove(&self, trust_domain: &TrustDomain) -> Result<bool, Unchangeable> {
+        self.check_changeable()?;
         match self.declared().get(trust_domain) {
             Some(resource) => {
                 let name = Arc::clone(&resource.meta.name.name);
-                Err(DeclaredElsewhere { trust_domain: trust_domain.clone(), name })
+                Err(Unchangeable::Declared { trust_domain: trust_domain.clone(), name })
             }
             None => Ok(self.federation.remove(trust_domain)),
         }
@@ -130,9 +159,14 @@ impl Relations {
     /// anything changed.
     ///
     /// # Errors
-    /// It is the own trust domain's.
-    pub fn set_bundle(&self, bundle: Bundle) -> Result<bool, OwnTrustDomain> {
-        self.federation.set_bundle(bundle)
+    /// It is the own trust domain's, or whoever gives the identities says whom to believe.
+    pub fn set_bundle(&self, bundle: Bundle) -> Result<bool, Unchangeable> {
+        self.check_changeable()?;
+        Ok(self.federation.set_bundle(bundle)?)
+    }
+
+    fn check_changeable(&self) -> Result<(), Unchangeable> {
+        self.given_by.clone().map_or(Ok(()), |whom| Err(Unchangeable::Given(whom)))
     }
 
     /// Has a trust domain's endpoint be asked at once; tells whether there is a relation to it.

@@ -49,6 +49,8 @@ struct Content {
     received: Option<OffsetDateTime>,
     /// Keys for the own trust domain's tokens.
     token_keys: Vec<JwtKey>,
+    /// Why others of them are of no use.
+    ignored_keys: Vec<String>,
     missing: Vec<SpiffeId>,
     faults: Faults,
 }
@@ -86,6 +88,11 @@ impl Source {
         Ok(Self(Arc::new(Shared { endpoint, trust_domain, keyring, clock, content, changes })))
     }
 
+    /// Where the other Workload API listens.
+    pub fn endpoint(&self) -> &WorkloadEndpoint {
+        &self.0.endpoint
+    }
+
     /// The keyring that has the SVIDs of the pods here, and whom to believe.
     pub fn keyring(&self) -> &Keyring {
         &self.0.keyring
@@ -95,7 +102,7 @@ impl Source {
     pub fn status(&self) -> SourceStatus {
         let content = self.content();
         let Faults { x509, tokens } = &content.faults;
-        let passed_over = content.offer.iter().flat_map(|offer| &offer.passed_over);
+        let passed_over = content.offer.iter().flat_map(|offer| &offer.passed_over).chain(&content.ignored_keys);
         SourceStatus {
             endpoint: self.0.endpoint.clone(),
             received: content.received,

@@ -17,7 +17,8 @@ fn each_certificate_is_granted_or_refused_as_its_case_says() {
         if let Some(name) = text("default") {
             issuers.all = [IssuerRef::cluster(name)].into();
         }
-        let rules = Rules { issuers, cluster_domain: "cluster.local".into() };
+        let rules =
+            Rules { issuers, has_authorities: case["authorities"] != false, cluster_domain: "cluster.local".into() };
         let certificate = certificate(text("namespace").unwrap_or("production"), case.get("spec"));
         let said = match judge(&certificate, &snapshot, &rules) {
             Ok(_) => "granted".to_owned(),

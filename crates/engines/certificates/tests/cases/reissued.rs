@@ -13,7 +13,7 @@ pub(crate) fn issued() -> OffsetDateTime {
 }
 
 pub(crate) fn rules() -> Rules {
-    Rules { issuers: Issuers::default(), cluster_domain: "cluster.local".into() }
+    Rules { issuers: Issuers::default(), has_authorities: true, cluster_domain: "cluster.local".into() }
 }
 
 const OWN: &[u8] = b"own";

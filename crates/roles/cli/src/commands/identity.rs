@@ -6,6 +6,7 @@ mod certificates;
 mod explain;
 mod federation;
 mod show;
+mod source;
 mod workload;
 
 use crate::cli::Globals;
@@ -46,6 +47,8 @@ enum What {
     /// The relations to other trust domains
     #[command(subcommand)]
     Federation(federation::Verb),
+    /// The Workload API that a lab's identities come from (`lictor up --workload-api`)
+    Source(source::Words),
 }
 
 pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
@@ -60,5 +63,6 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
         What::Bundle(words) => bundle::run(words, globals),
         What::Certificates(step) => certificates::run(step, globals),
         What::Federation(verb) => federation::run(verb, globals),
+        What::Source(words) => source::run(words, globals),
     }
 }

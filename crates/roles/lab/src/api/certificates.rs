@@ -12,31 +12,36 @@ use lictor_report::{CertificateReport, ConditionLine, SecretDocument, SecretMeta
 
 /// Answers what is asked below `/v1/identity/certificates`; nothing if there is no such route.
 pub(super) fn answer(method: &Method, step: &str, query: &Query, lab: &Lab) -> Option<Answer> {
+    let Some(certificates) = &lab.certificates else {
+        return Some(Answer::refused(
+            "this lab has no authorities: its identities come from another Workload API, so no Certificate is served",
+        ));
+    };
     let (format, style) = form(query);
     let name = || Name::parse(query.text("name").unwrap_or_default(), query.text("namespace").unwrap_or("default"));
     Some(match (method.as_str(), step) {
         ("GET", "") => {
             let wanted =
                 |status: &CertificateStatus| query.text("namespace").is_none_or(|own| *status.name.namespace == *own);
-            let list: Vec<_> = lab.certificates.list().into_iter().filter(wanted).map(report).collect();
+            let list: Vec<_> = certificates.list().into_iter().filter(wanted).map(report).collect();
             rendered(lictor_report::certificates(&list, format, style), 0)
         }
         ("GET", "/describe") => {
-            let found = lab.certificates.list().into_iter().find(|status| status.name == name());
+            let found = certificates.list().into_iter().find(|status| status.name == name());
             match found.map(report) {
                 Some(one) => rendered(lictor_report::certificate(&one, format, style), 0),
                 None => Answer::refused(format!("there is no Certificate {}", name())),
             }
         }
-        ("GET", "/secret") => match lab.certificates.secret(&name()) {
+        ("GET", "/secret") => match certificates.secret(&name()) {
             Some(secret) => rendered(lictor_report::secret(&document(&name(), &secret), format, style), 0),
             None => Answer::refused(format!("there is no Secret {} of a Certificate", name())),
         },
-        ("POST", "/renew") => match lab.certificates.renew(&name()) {
+        ("POST", "/renew") => match certificates.renew(&name()) {
             Ok(()) => Answer::new(format!("Certificate {} is issued again\n", name()), 0),
             Err(error) => Answer::refused(error.to_string()),
         },
-        ("POST", "/delete-secret") => match lab.certificates.delete_secret(&name()) {
+        ("POST", "/delete-secret") => match certificates.delete_secret(&name()) {
             Ok(()) => Answer::new(format!("Secret {} is deleted\n", name()), 0),
             Err(error) => Answer::refused(error.to_string()),
         },

@@ -42,7 +42,11 @@ fn report(lab: &Lab) -> FederationReport {
     let statuses = lab.node.relations().statuses();
     let line = |(status, by)| relation(lab, &snapshot, status, by);
     let relations: Vec<FederationRelation> = statuses.into_iter().map(line).collect();
-    let related = |name: &TrustDomain| relations.iter().any(|relation| relation.trust_domain == *name);
+    // A bundle without a relation was set by hand, or came with the identities from another Workload API.
+    let believed = lab.node.keyring().foreign();
+    let related = |name: &TrustDomain| {
+        relations.iter().any(|relation| relation.trust_domain == *name) || believed.contains_key(name)
+    };
     let named = snapshot.pods.values().flat_map(|pod| pod.federates_with());
     let foreign = named.filter(|name| *name != snapshot.trust_domain);
     let unrelated = foreign.filter(|name| !related(name)).collect();

@@ -1,16 +1,40 @@
-//! The routes about who signs identities.
+//! The routes about who issues identities.
 
 use super::routes::{form, rendered};
 use super::{Answer, Query};
 use crate::lab::Lab;
 use http::Method;
-use lictor_identity::{Ca, CaStatus};
+use lictor_identity::{Ca, CaStatus, SourceStatus};
 use lictor_pki::{AuthorityStatus, Kind};
-use lictor_report::{AuthoritiesReport, AuthorityLine, Format, IssuedLine};
+use lictor_report::{AuthoritiesReport, AuthorityLine, Format, IssuedLine, SourceReport};
 
-/// Answers what is asked below `/v1/identity/ca`; nothing if there is no such route.
-pub(super) fn answer(method: &Method, step: &str, query: &Query, lab: &Lab) -> Option<Answer> {
-    let ca = lab.node.ca();
+/// Answers what is asked below `/v1/identity/`; nothing if there is no such route.
+pub(super) fn answer(method: &Method, path: &str, query: &Query, lab: &Lab) -> Option<Answer> {
+    match (method.as_str(), path, path.strip_prefix("ca")) {
+        ("GET", "source", _) => Some(source(query, lab)),
+        (_, _, Some(step)) => authorities(method, step, query, lab),
+        _ => None,
+    }
+}
+
+/// How the Workload API that the identities come from stands.
+fn source(query: &Query, lab: &Lab) -> Answer {
+    let Some(source) = lab.node.issuance().source() else {
+        return Answer::refused("this lab issues its identities itself; see `lictor identity ca show`");
+    };
+    let SourceStatus { endpoint, received, offered, missing, faults } = source.status();
+    let trust_domain = source.keyring().bundle().trust_domain().clone();
+    let report = SourceReport { endpoint: endpoint.to_string(), trust_domain, received, offered, missing, faults };
+    let (format, style) = form(query);
+    rendered(lictor_report::source(&report, format, style), 0)
+}
+
+fn authorities(method: &Method, step: &str, query: &Query, lab: &Lab) -> Option<Answer> {
+    let Some(ca) = lab.node.issuance().ca() else {
+        let why =
+            "this lab has no authorities: its identities come from another Workload API; see `lictor identity source`";
+        return Some(Answer::refused(why));
+    };
     let (format, style) = form(query);
     Some(match (method.as_str(), step) {
         ("GET", "") => rendered(lictor_report::authorities(&report(ca.status()), format, style), 0),

@@ -33,10 +33,10 @@ pub(super) async fn answer(method: &Method, path: &str, query: &Query, lab: &Lab
             pod(lab, path.strip_prefix("/v1/pods/").unwrap_or_default(), query).await
         }
         _ => {
-            let identity = path.strip_prefix("/v1/identity/ca");
-            let answered = identity.and_then(|step| super::identity::answer(method, step, query, lab));
             let certificates = path.strip_prefix("/v1/identity/certificates");
-            let answered = answered.or_else(|| super::certificates::answer(method, certificates?, query, lab));
+            let answered = certificates.and_then(|step| super::certificates::answer(method, step, query, lab));
+            let identity = path.strip_prefix("/v1/identity/");
+            let answered = answered.or_else(|| super::identity::answer(method, identity?, query, lab));
             let text = || format!("there is no {method} {path}");
             answered.unwrap_or_else(|| Answer { status: StatusCode::NOT_FOUND, text: text(), exit_code: 2 })
         }

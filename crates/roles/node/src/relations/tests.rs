@@ -1,4 +1,4 @@
-use super::{DeclaredElsewhere, Relations};
+use super::{Relations, Unchangeable};
 use lictor_identity::federation::{Profile, Relation, Roots};
 use lictor_manifest::Object;
 use lictor_model::TrustDomain;
@@ -84,7 +84,7 @@ async fn relations_come_change_and_go_with_their_objects() {
     assert_eq!(relations.follow(&both), []);
     assert_eq!(keyring.bundle_of(&domain("a.example")).as_deref(), Some(&by_hand));
     let name: Arc<str> = "a".into();
-    let refused = DeclaredElsewhere { trust_domain: domain("a.example"), name };
+    let refused = Unchangeable::Declared { trust_domain: domain("a.example"), name };
     assert_eq!(relations.remove(&domain("a.example")), Err(refused));
 
     let moved = declared(&[("b", web("moved"))]);
@@ -134,4 +134,20 @@ async fn an_object_that_cannot_be_acted_on_says_why_and_changes_nobody_else() {
     assert_eq!(relations.follow(&declared(&[("whole", spiffe("spiffe://whole.example/b", r#"{"keys": []}"#))])), []);
     assert_eq!(relations.follow(&broken).len(), 5);
     assert!(!with_whom(&relations).iter().any(|(name, _)| name == "whole.example"));
+}
+
+#[test]
+fn whoever_gives_the_identities_says_whom_to_believe() {
+    let keyring = Keyring::new(authority("td.example").bundle(1));
+    let relations = Relations::given_by(&keyring, "the Workload API at unix:/api".to_owned());
+    let findings = relations.follow(&declared(&[("a", web("")), ("b", web(""))]));
+    let told: Vec<String> = findings.iter().map(|finding| finding.message.clone()).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    let expected = "the Workload API at unix:/api says whom to believe here; have it federate with a.example";
+    assert!(told[0].contains(expected), "{told:?}");
+    assert!(findings.iter().all(lictor_manifest::Finding::is_error) && with_whom(&relations).is_empty());
+    let given = Unchangeable::Given("the Workload API at unix:/api".to_owned());
+    assert_eq!(relations.set_bundle(authority("a.example").bundle(1)), Err(given.clone()));
+    assert_eq!(relations.remove(&domain("a.example")), Err(given));
+    assert!(keyring.foreign().is_empty() && !relations.refresh(&domain("a.example")));
 }

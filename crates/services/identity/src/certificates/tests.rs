@@ -57,7 +57,8 @@ impl World {
         let time = Arc::clone(&clock);
         let now = move || OffsetDateTime::from_unix_timestamp(time.load(Ordering::SeqCst)).expect("a time");
         let ca = Ca::start(options, Arc::new(now))?;
-        let rules = Rules { issuers: Issuers::default(), cluster_domain: "cluster.local".into() };
+        let rules =
+            Rules { issuers: Issuers::default(), has_authorities: true, cluster_domain: "cluster.local".into() };
         let certificates = Certificates::start(ca.clone(), CertificatesOptions { rules, store })?;
         Ok(Self { clock, ca, certificates })
     }

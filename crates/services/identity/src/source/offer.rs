@@ -92,21 +92,21 @@ pub(super) fn read(
     Ok(Offer { svids: offered, bundle, passed_over })
 }
 
-/// The keys for the own trust domain's tokens.
+/// The keys for the own trust domain's tokens, and why others are of no use.
 ///
-/// Source: section 6.2.2: JWK sets by the SPIFFE ID of their trust domain.
+/// Source: section 6.2.2: standard JWK sets by the SPIFFE ID of their trust domain.
 ///
 /// # Errors
 /// The own trust domain is not there, or what is there is no JWK set.
 pub(super) fn read_token_keys(
     response: &JwtBundlesResponse,
     trust_domain: &TrustDomain,
-) -> Result<Vec<JwtKey>, String> {
+) -> Result<(Vec<JwtKey>, Vec<String>), String> {
     let name = format!("spiffe://{trust_domain}");
     let text = response.bundles.get(&name).ok_or_else(|| format!("expected a bundle of {name}, saw none"))?;
-    let read =
-        Bundle::from_jwks(trust_domain.clone(), text).map_err(|error| format!("the bundle of {name}: {error}"))?;
-    Ok(read.bundle.jwt_keys().to_vec())
+    let (keys, ignored) = Bundle::read_token_keys(text).map_err(|error| format!("the bundle of {name}: {error}"))?;
+    let ignored = ignored.iter().map(|key| format!("key {} for tokens of {name}: {}", key.at, key.reason));
+    Ok((keys, ignored.collect()))
 }
 
 /// A name that somebody else chose, cut to what a line of text takes.

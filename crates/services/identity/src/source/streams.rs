@@ -84,13 +84,15 @@ impl Stream for Tokens {
     }
 
     fn take(source: &Source, state: JwtBundlesResponse) -> Result<(), String> {
-        let keys = read_token_keys(&state, &source.0.trust_domain)?;
-        source.content().token_keys = keys;
+        let (keys, ignored) = read_token_keys(&state, &source.0.trust_domain)?;
+        let mut content = source.content();
+        (content.token_keys, content.ignored_keys) = (keys, ignored);
         Ok(())
     }
 
     fn give_up(source: &Source) {
-        source.content().token_keys = Vec::new();
+        let mut content = source.content();
+        (content.token_keys, content.ignored_keys) = (Vec::new(), Vec::new());
     }
 
     fn fault(faults: &mut Faults) -> &mut Option<String> {

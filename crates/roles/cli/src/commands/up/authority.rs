@@ -3,7 +3,7 @@
 use super::duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use lictor_lab::{Identity, Secret, StoreOptions, TokenOptions, UpstreamFiles};
+use lictor_lab::{Authorities, Identity, Secret, StoreOptions, TokenOptions, UpstreamFiles, WorkloadEndpoint};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -47,10 +47,23 @@ pub(super) struct AuthorityWords {
     /// The ClusterIssuer that Certificates name to mean the lab's authorities, instead of `spiffe-issuer`; may be repeated
     #[arg(long, value_name = "NAME")]
     certificate_issuer: Vec<String>,
+    /// Take the pods' identities from another Workload API, such as a SPIRE agent's, instead of issuing them
+    #[arg(
+        long,
+        value_name = "unix:PATH",
+        conflicts_with_all = [
+            "svid_ttl", "ca_ttl", "upstream_cert", "upstream_key", "upstream_roots", "identity_store", "ca_pkcs11_module",
+            "certificate_issuer", "federate_with", "web_roots", "bundle_endpoint", "jwt_issuer",
+        ]
+    )]
+    workload_api: Option<WorkloadEndpoint>,
 }
 
 impl AuthorityWords {
     pub(super) fn identity(&self, svid_lifetime: Duration) -> Result<Identity> {
+        if let Some(endpoint) = &self.workload_api {
+            return Ok(Identity::Given(endpoint.clone()));
+        }
         ensure!(
             self.ca_ttl >= svid_lifetime * LIVES,
             "--ca-ttl: expected at least six times --svid-ttl, which is {} s: an authority signs until the last sixth of its life",
@@ -64,10 +77,16 @@ impl AuthorityWords {
             }),
             _ => None,
         };
-        let certificate_issuers = self.certificate_issuer.clone();
         let store = self.store()?;
         let token = self.token(store.is_some())?;
-        Ok(Identity { svid_lifetime, authority_lifetime: self.ca_ttl, upstream, store, token, certificate_issuers })
+        Ok(Identity::Own(Box::new(Authorities {
+            svid_lifetime,
+            authority_lifetime: self.ca_ttl,
+            upstream,
+            store,
+            token,
+            certificate_issuers: self.certificate_issuer.clone(),
+        })))
     }
 
     /// The token; its keys outlive the lab where a store remembers them.

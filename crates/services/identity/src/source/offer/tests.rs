@@ -97,8 +97,19 @@ fn keys_for_tokens_are_the_own_trust_domains() {
         bundles: names.iter().map(|(name, of)| ((*name).to_owned(), of.bundle(1).jwt_jwks().into_bytes())).collect(),
     };
     let both = bundles(&[("spiffe://td", &own), ("spiffe://other", &other)]);
-    assert_eq!(read_token_keys(&both, &domain()).expect("keys"), own.bundle(1).jwt_keys());
-    assert!(read_token_keys(&bundles(&[("spiffe://other", &other)]), &domain()).is_err());
-    let broken = JwtBundlesResponse { bundles: [("spiffe://td".to_owned(), b"{".to_vec())].into() };
-    assert!(read_token_keys(&broken, &domain()).is_err());
+    let read = |bundles: &JwtBundlesResponse| read_token_keys(bundles, &domain());
+    assert_eq!(read(&both).expect("keys"), (own.bundle(1).jwt_keys().to_vec(), Vec::new()));
+    assert!(read(&bundles(&[("spiffe://other", &other)])).is_err());
+    let broken = |text: &str| JwtBundlesResponse { bundles: [("spiffe://td".to_owned(), text.into())].into() };
+    assert!(read(&broken("{")).is_err());
+    // A key is passed over by itself, and named.
+    let mut set: serde_json::Value = serde_json::from_str(&own.bundle(1).jwt_jwks()).expect("a JWK set");
+    let mut bad = set["keys"][0].clone();
+    bad["use"] = "enc".into();
+    set["keys"].as_array_mut().expect("keys").push(bad);
+    let (keys, ignored) = read(&broken(&set.to_string())).expect("keys");
+    assert_eq!((keys.len(), ignored.len()), (1, 1), "{ignored:?}");
+    // SPIRE's standard sets have no `use`.
+    set["keys"][0].as_object_mut().expect("a key").remove("use");
+    assert_eq!(read(&broken(&set.to_string())).expect("keys").0, own.bundle(1).jwt_keys());
 }

@@ -1,0 +1,117 @@
+//! A SPIRE server and agent of this machine, for as long as they are needed.
+
+use super::build::Programs;
+use super::lab::{Running, TRUST_DOMAIN, id, said, within};
+use anyhow::{Context, Result};
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Where the server listens, on loopback.
+const PORT: u16 = 18_081;
+
+/// A server with an agent; both end when it is dropped.
+pub(super) struct Spire {
+    folder: PathBuf,
+    server_program: PathBuf,
+    agent_program: PathBuf,
+    agent: Option<Running>,
+    _server: Running,
+}
+
+impl Spire {
+    /// Starts both; the agent joins by a token.
+    pub(super) fn start(programs: &Programs) -> Result<Self> {
+        // Not below the project: the path of a unix socket has 107 bytes at most.
+        let folder = std::env::temp_dir().join(format!("lictor-spire-{}", std::process::id()));
+        fs::create_dir_all(folder.join("agent-keys"))?;
+        let place = folder.display();
+        let server = format!(
+            "server {{\n bind_address = \"127.0.0.1\"\n bind_port = \"{PORT}\"\n socket_path = \"{place}/server.sock\"\n \
+             trust_domain = \"{TRUST_DOMAIN}\"\n data_dir = \"{place}/server\"\n log_level = \"INFO\"\n}}\nplugins {{\n \
+             DataStore \"sql\" {{ plugin_data {{ database_type = \"sqlite3\" connection_string = \"{place}/server.db\" }} }}\n \
+             KeyManager \"memory\" {{ plugin_data {{}} }}\n NodeAttestor \"join_token\" {{ plugin_data {{}} }}\n}}\n"
+        );
+        let agent = format!(
+            "agent {{\n server_address = \"127.0.0.1\"\n server_port = \"{PORT}\"\n socket_path = \"{place}/agent.sock\"\n \
+             trust_bundle_path = \"{place}/bundle.pem\"\n trust_domain = \"{TRUST_DOMAIN}\"\n data_dir = \"{place}/agent\"\n \
+             log_level = \"INFO\"\n}}\nplugins {{\n \
+             KeyManager \"disk\" {{ plugin_data {{ directory = \"{place}/agent-keys\" }} }}\n \
+             NodeAttestor \"join_token\" {{ plugin_data {{}} }}\n WorkloadAttestor \"unix\" {{ plugin_data {{}} }}\n}}\n"
+        );
+        fs::write(folder.join("server.conf"), server)?;
+        fs::write(folder.join("agent.conf"), agent)?;
+        let server_program = programs.path("spire-server");
+        let mut command = Command::new(&server_program);
+        command.args(["run", "-config"]).arg(folder.join("server.conf"));
+        let running = Running::start(&mut command, "Starting Server APIs").context("spire-server")?;
+        let agent_program = programs.path("spire-agent");
+        let mut spire = Self { folder, server_program, agent_program, agent: None, _server: running };
+        within(15, || Ok(spire.bundle().is_ok()))?;
+        fs::write(spire.folder.join("bundle.pem"), spire.bundle()?)?;
+        let node = format!("spiffe://{TRUST_DOMAIN}/node");
+        let token = said(&mut spire.server(&["token", "generate"], &["-spiffeID", &node]))?;
+        let token = token.lines().find_map(|line| line.strip_prefix("Token: ")).context("no join token")?.to_owned();
+        spire.start_agent(Some(&token))?;
+        Ok(spire)
+    }
+
+    /// The agent's socket.
+    pub(super) fn socket(&self) -> String {
+        self.folder.join("agent.sock").display().to_string()
+    }
+
+    /// The trust domain's certificates, in PEM.
+    pub(super) fn bundle(&self) -> Result<String> {
+        said(&mut self.server(&["bundle", "show"], &[]))
+    }
+
+    /// Starts the agent, with a token the first time.
+    pub(super) fn start_agent(&mut self, token: Option<&str>) -> Result<()> {
+        let mut command = Command::new(&self.agent_program);
+        command.args(["run", "-config"]).arg(self.folder.join("agent.conf"));
+        if let Some(token) = token {
+            command.args(["-joinToken", token]);
+        }
+        self.agent = Some(Running::start(&mut command, "Starting Workload and SDS APIs").context("spire-agent")?);
+        Ok(())
+    }
+
+    /// Ends the agent.
+    pub(super) fn stop_agent(&mut self) {
+        self.agent = None;
+    }
+
+    /// Registers the SPIFFE ID of a lab's pod for processes of root, of which lictor is one; returns the entry's name.
+    pub(super) fn register(&self, pod: &str, life: u64) -> Result<String> {
+        let (node, life) = (format!("spiffe://{TRUST_DOMAIN}/node"), life.to_string());
+        let words = ["-parentID", &node, "-spiffeID", &id(pod), "-selector", "unix:uid:0", "-x509SVIDTTL", &life];
+        let shown = said(&mut self.server(&["entry", "create", "-output", "json"], &words))?;
+        let shown: Value = serde_json::from_str(&shown).context("spire-server entry create")?;
+        let entry = shown["results"][0]["entry"]["id"].as_str();
+        Ok(entry.with_context(|| format!("no entry in {shown}"))?.to_owned())
+    }
+
+    /// Removes an entry.
+    pub(super) fn unregister(&self, entry: &str) -> Result<()> {
+        said(&mut self.server(&["entry", "delete"], &["-entryID", entry])).map(drop)
+    }
+
+    /// A token that SPIRE signs.
+    pub(super) fn token(&self, id: &str, audience: &str) -> Result<String> {
+        said(&mut self.server(&["jwt", "mint"], &["-spiffeID", id, "-audience", audience]))
+    }
+
+    fn server(&self, verb: &[&str], words: &[&str]) -> Command {
+        let mut command = Command::new(&self.server_program);
+        command.args(verb).arg("-socketPath").arg(self.folder.join("server.sock")).args(words);
+        command
+    }
+}
+
+impl Drop for Spire {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
