@@ -4,7 +4,8 @@
 //! keyring for each of their identities; the [`Ca`] has the trust domain's authorities, one after the other, and replaces
 //! what a tainted one signed. [`certificates`] keeps the Secrets that Certificates name. [`workload_api`] hands a process the SVID
 //! of the pod that it belongs to, as the kernel tells it, and pushes the next one when it comes. [`federation`] exchanges
-//! bundles with other trust domains.
+//! bundles with other trust domains. A [`Source`] takes the place of issuer and authorities where an existing SPIRE gives
+//! the identities.
 //!
 //! ```text
 //!  Registry ---identities---> Issuer ---SVIDs---> lictor_pki::Keyring ---> the proxy

@@ -16,8 +16,9 @@ pub use endpoint::{InvalidEndpoint, WorkloadEndpoint};
 use crate::issuer::Clock;
 use crate::registry::Registry;
 use lictor_model::{SpiffeId, TrustDomain};
-use lictor_pki::{Bundle, InvalidAuthority, JwtKey, Keyring};
-use offer::Offer;
+use lictor_pki::{Bundle, InvalidAuthority, Keyring};
+use offer::{Offer, TokenKeys};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct Source(Arc<Shared>);
 struct Shared {
     endpoint: WorkloadEndpoint,
     trust_domain: TrustDomain,
+    /// The own trust domain's bundle without authorities.
+    nobody: Bundle,
     keyring: Keyring,
     clock: Clock,
     content: Mutex<Content>,
@@ -47,10 +50,9 @@ struct Content {
     /// What the last state offers; nothing before the first one and after a refusal.
     offer: Option<Offer>,
     received: Option<OffsetDateTime>,
-    /// Keys for the own trust domain's tokens.
-    token_keys: Vec<JwtKey>,
-    /// Why others of them are of no use.
-    ignored_keys: Vec<String>,
+    token_keys: TokenKeys,
+    /// The foreign trust domains that are believed because a state said so.
+    foreign: BTreeSet<TrustDomain>,
     missing: Vec<SpiffeId>,
     faults: Faults,
 }
@@ -83,9 +85,10 @@ impl Source {
     /// # Errors
     /// None in practice: a bundle without authorities is a valid one.
     pub fn new(endpoint: WorkloadEndpoint, trust_domain: TrustDomain, clock: Clock) -> Result<Self, InvalidAuthority> {
-        let keyring = Keyring::new(Bundle::new(trust_domain.clone(), Vec::new(), 0)?);
+        let nobody = Bundle::new(trust_domain.clone(), Vec::new(), 0)?;
+        let keyring = Keyring::new(nobody.clone());
         let (content, changes) = (Mutex::default(), watch::Sender::new(()));
-        Ok(Self(Arc::new(Shared { endpoint, trust_domain, keyring, clock, content, changes })))
+        Ok(Self(Arc::new(Shared { endpoint, trust_domain, nobody, keyring, clock, content, changes })))
     }
 
     /// Where the other Workload API listens.
@@ -102,7 +105,8 @@ impl Source {
     pub fn status(&self) -> SourceStatus {
         let content = self.content();
         let Faults { x509, tokens } = &content.faults;
-        let passed_over = content.offer.iter().flat_map(|offer| &offer.passed_over).chain(&content.ignored_keys);
+        let passed_over =
+            content.offer.iter().flat_map(|offer| &offer.passed_over).chain(&content.token_keys.passed_over);
         SourceStatus {
             endpoint: self.0.endpoint.clone(),
             received: content.received,
@@ -144,7 +148,7 @@ impl Source {
     fn settle(&self, registry: &Registry) {
         let (wanted, now) = (registry.identities(), (self.0.clock)());
         let mut content = self.content();
-        self.believe(&content);
+        self.believe(&mut content);
         let keyring = self.keyring();
         for id in keyring.identities() {
             if wanted.binary_search(&id).is_err() {
@@ -168,16 +172,32 @@ impl Source {
         content.missing = missing;
     }
 
-    fn believe(&self, content: &Content) {
-        let held = self.keyring().bundle();
-        let offered = content.offer.as_ref().map(|offer| offer.bundle.clone());
-        let empty = || Bundle::new(self.0.trust_domain.clone(), Vec::new(), 0);
-        let Ok(bundle) = offered.map_or_else(empty, Ok) else { return };
-        let bundle = bundle.with_jwt_keys(content.token_keys.clone());
+    /// One bundle for each trust domain, never one for two.
+    fn believe(&self, content: &mut Content) {
+        let keyring = self.keyring();
+        let keys = |domain: &TrustDomain| content.token_keys.by_domain.get(domain).cloned().unwrap_or_default();
+        let held = keyring.bundle();
+        let own = match &content.offer {
+            Some(offer) => offer.bundle.clone(),
+            None => self.0.nobody.clone(),
+        };
+        let own = own.with_jwt_keys(keys(&self.0.trust_domain));
         // The other side numbers nothing; equal content keeps its number.
-        if bundle.authorities() != held.authorities() || bundle.jwt_keys() != held.jwt_keys() {
-            self.keyring().set_bundle(bundle.numbered(held.sequence() + 1));
+        if own.authorities() != held.authorities() || own.jwt_keys() != held.jwt_keys() {
+            keyring.set_bundle(own.numbered(held.sequence() + 1));
         }
+        let foreign = content.offer.iter().flat_map(|offer| &offer.foreign);
+        let mut believed = BTreeSet::new();
+        for (domain, bundle) in foreign {
+            // Read as a foreign one, so that it is not about the own trust domain.
+            if keyring.set_foreign(bundle.clone().with_jwt_keys(keys(domain))).is_ok() {
+                believed.insert(domain.clone());
+            }
+        }
+        for gone in content.foreign.difference(&believed) {
+            keyring.remove_foreign(gone);
+        }
+        content.foreign = believed;
     }
 
     // Nothing panics while it holds the lock, so a poisoned one has whole content.

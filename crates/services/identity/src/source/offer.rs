@@ -3,7 +3,7 @@
 use lictor_model::{SpiffeId, TrustDomain};
 use lictor_pki::{Bundle, InvalidReceived, JwtKey, PrivateKey, Svid};
 use lictor_wire::workload::{JwtBundlesResponse, X509svid, X509svidResponse};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use time::OffsetDateTime;
 
 /// What a state offers to a node of one trust domain.
@@ -13,6 +13,8 @@ pub(super) struct Offer {
     pub(super) svids: BTreeMap<SpiffeId, Svid>,
     /// Whom to believe about the own trust domain.
     pub(super) bundle: Bundle,
+    /// Whom to believe about others (section 4.6).
+    pub(super) foreign: BTreeMap<TrustDomain, Bundle>,
     /// Why some of the state is of no use.
     pub(super) passed_over: Vec<String>,
 }
@@ -48,7 +50,7 @@ pub(super) fn read(
     trust_domain: &TrustDomain,
     now: OffsetDateTime,
 ) -> Result<Offer, InvalidState> {
-    let X509svidResponse { svids, crl, federated_bundles: _ } = response;
+    let X509svidResponse { svids, crl, federated_bundles } = response;
     let complete = |svid: &X509svid| {
         let X509svid { spiffe_id, x509_svid, x509_svid_key, bundle, hint: _ } = svid;
         !(spiffe_id.is_empty() || x509_svid.is_empty() || x509_svid_key.is_empty() || bundle.is_empty())
@@ -89,24 +91,71 @@ pub(super) fn read(
         own = Some(bundle);
     }
     let bundle = own.ok_or_else(|| InvalidState::TrustDomain { wanted: trust_domain.clone(), seen: first })?;
-    Ok(Offer { svids: offered, bundle, passed_over })
+    let foreign = read_foreign(&federated_bundles, trust_domain, &mut passed_over);
+    Ok(Offer { svids: offered, bundle, foreign, passed_over })
 }
 
-/// The keys for the own trust domain's tokens, and why others are of no use.
+/// Bundles of other trust domains. One that is of no use is passed over: that trust domain is not believed.
+fn read_foreign(
+    bundles: &HashMap<String, Vec<u8>>,
+    own: &TrustDomain,
+    passed_over: &mut Vec<String>,
+) -> BTreeMap<TrustDomain, Bundle> {
+    let mut foreign = BTreeMap::new();
+    for (name, authorities) in bundles {
+        let read = named(name).filter(|domain| domain != own).ok_or("expected the SPIFFE ID of another one".to_owned());
+        let read = read.and_then(|domain| {
+            Bundle::from_received(domain.clone(), authorities)
+                .map(|bundle| (domain, bundle))
+                .map_err(|error| error.to_string())
+        });
+        match read {
+            Ok((domain, bundle)) => drop(foreign.insert(domain, bundle)),
+            Err(error) => passed_over.push(format!("the bundle of trust domain {}: {error}", shown(name))),
+        }
+    }
+    foreign
+}
+
+/// The trust domain that a bundle is named by: its SPIFFE ID, without a path.
+fn named(name: &str) -> Option<TrustDomain> {
+    let id: SpiffeId = name.parse().ok()?;
+    id.path().is_empty().then(|| id.trust_domain())
+}
+
+/// The keys that tokens are verified with, of the own trust domain and of others.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct TokenKeys {
+    pub(super) by_domain: BTreeMap<TrustDomain, Vec<JwtKey>>,
+    /// Why some keys are of no use.
+    pub(super) passed_over: Vec<String>,
+}
+
+/// Reads a state of keys for tokens.
 ///
 /// Source: section 6.2.2: standard JWK sets by the SPIFFE ID of their trust domain.
 ///
 /// # Errors
 /// The own trust domain is not there, or what is there is no JWK set.
-pub(super) fn read_token_keys(
-    response: &JwtBundlesResponse,
-    trust_domain: &TrustDomain,
-) -> Result<(Vec<JwtKey>, Vec<String>), String> {
-    let name = format!("spiffe://{trust_domain}");
-    let text = response.bundles.get(&name).ok_or_else(|| format!("expected a bundle of {name}, saw none"))?;
-    let (keys, ignored) = Bundle::read_token_keys(text).map_err(|error| format!("the bundle of {name}: {error}"))?;
-    let ignored = ignored.iter().map(|key| format!("key {} for tokens of {name}: {}", key.at, key.reason));
-    Ok((keys, ignored.collect()))
+pub(super) fn read_token_keys(response: &JwtBundlesResponse, own: &TrustDomain) -> Result<TokenKeys, String> {
+    let mut keys = TokenKeys::default();
+    for (name, text) in &response.bundles {
+        let Some(domain) = named(name) else {
+            keys.passed_over.push(format!("keys of {}: expected the SPIFFE ID of a trust domain", shown(name)));
+            continue;
+        };
+        match Bundle::read_token_keys(text) {
+            Ok((usable, ignored)) => {
+                let ignored =
+                    ignored.iter().map(|key| format!("key {} for tokens of {domain}: {}", key.at, key.reason));
+                keys.passed_over.extend(ignored);
+                keys.by_domain.insert(domain, usable);
+            }
+            Err(error) if domain == *own => return Err(format!("keys of {domain}: {error}")),
+            Err(error) => keys.passed_over.push(format!("keys of {domain}: {error}")),
+        }
+    }
+    if keys.by_domain.contains_key(own) { Ok(keys) } else { Err(format!("expected keys of {own}, saw none")) }
 }
 
 /// A name that somebody else chose, cut to what a line of text takes.

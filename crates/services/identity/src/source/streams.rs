@@ -1,7 +1,7 @@
 //! The streams that are followed, each on a connection of its own.
 
 use super::backoff::Backoff;
-use super::offer::{read, read_token_keys};
+use super::offer::{TokenKeys, read, read_token_keys};
 use super::{Faults, Source};
 use crate::issuer::random_fraction;
 use hyper_util::rt::TokioIo;
@@ -84,15 +84,13 @@ impl Stream for Tokens {
     }
 
     fn take(source: &Source, state: JwtBundlesResponse) -> Result<(), String> {
-        let (keys, ignored) = read_token_keys(&state, &source.0.trust_domain)?;
-        let mut content = source.content();
-        (content.token_keys, content.ignored_keys) = (keys, ignored);
+        let keys = read_token_keys(&state, &source.0.trust_domain)?;
+        source.content().token_keys = keys;
         Ok(())
     }
 
     fn give_up(source: &Source) {
-        let mut content = source.content();
-        (content.token_keys, content.ignored_keys) = (Vec::new(), Vec::new());
+        source.content().token_keys = TokenKeys::default();
     }
 
     fn fault(faults: &mut Faults) -> &mut Option<String> {

@@ -187,6 +187,21 @@ async fn keys_for_tokens_are_believed_until_they_are_taken_back() {
 }
 
 #[tokio::test]
+async fn a_federated_trust_domain_is_believed_as_long_as_a_state_says_so() {
+    let server = Server::start();
+    let (name, other) = ("spiffe://other".to_owned(), server.other_domain().svids.remove(0).bundle);
+    let mut federated = server.state(&[A]);
+    federated.federated_bundles.insert(name, other);
+    server.say(Ok(federated));
+    let node = Node::start(&server, &[A]);
+    let believed = || node.source.keyring().foreign().keys().map(ToString::to_string).collect::<Vec<_>>();
+    soon("the other trust domain", || believed() == ["other"]).await;
+    server.say(Ok(server.state(&[A])));
+    soon("it is believed no more", || believed().is_empty()).await;
+    assert_eq!(node.holds(), [A]);
+}
+
+#[tokio::test]
 async fn a_server_without_tokens_is_asked_for_them_once() {
     let server = Server::start();
     server.say(Ok(server.state(&[A])));

@@ -98,18 +98,41 @@ fn keys_for_tokens_are_the_own_trust_domains() {
     };
     let both = bundles(&[("spiffe://td", &own), ("spiffe://other", &other)]);
     let read = |bundles: &JwtBundlesResponse| read_token_keys(bundles, &domain());
-    assert_eq!(read(&both).expect("keys"), (own.bundle(1).jwt_keys().to_vec(), Vec::new()));
+    let keys = read(&both).expect("keys");
+    assert_eq!(keys.by_domain[&domain()], own.bundle(1).jwt_keys());
+    assert_eq!(keys.by_domain[other.trust_domain()], other.bundle(1).jwt_keys());
+    assert!(keys.passed_over.is_empty());
     assert!(read(&bundles(&[("spiffe://other", &other)])).is_err());
     let broken = |text: &str| JwtBundlesResponse { bundles: [("spiffe://td".to_owned(), text.into())].into() };
     assert!(read(&broken("{")).is_err());
-    // A key is passed over by itself, and named.
+    // A key or a foreign set is passed over by itself, and named.
     let mut set: serde_json::Value = serde_json::from_str(&own.bundle(1).jwt_jwks()).expect("a JWK set");
     let mut bad = set["keys"][0].clone();
     bad["use"] = "enc".into();
     set["keys"].as_array_mut().expect("keys").push(bad);
-    let (keys, ignored) = read(&broken(&set.to_string())).expect("keys");
-    assert_eq!((keys.len(), ignored.len()), (1, 1), "{ignored:?}");
+    let mut response = broken(&set.to_string());
+    response.bundles.insert("spiffe://other".to_owned(), b"{".to_vec());
+    response.bundles.insert("spiffe://other/path".to_owned(), b"{}".to_vec());
+    let keys = read(&response).expect("keys");
+    assert_eq!((keys.by_domain.len(), keys.by_domain[&domain()].len()), (1, 1));
+    assert_eq!(keys.passed_over.len(), 3, "{:?}", keys.passed_over);
     // SPIRE's standard sets have no `use`.
     set["keys"][0].as_object_mut().expect("a key").remove("use");
-    assert_eq!(read(&broken(&set.to_string())).expect("keys").0, own.bundle(1).jwt_keys());
+    let keys = read(&broken(&set.to_string())).expect("keys");
+    assert_eq!(keys.by_domain[&domain()], own.bundle(1).jwt_keys());
+}
+
+#[test]
+fn a_foreign_bundle_is_believed_about_its_own_trust_domain_only() {
+    let (own, other) = (authority("td"), authority("other"));
+    let mut response = state(vec![svid(&own, "spiffe://td/a")]);
+    let authorities = other.bundle(1).concatenated_der();
+    for name in ["spiffe://other", "spiffe://td", "spiffe://third/path", "fourth"] {
+        response.federated_bundles.insert(name.to_owned(), authorities.clone());
+    }
+    response.federated_bundles.insert("spiffe://fifth".to_owned(), vec![1]);
+    let offer = read(response, &domain(), now()).expect("an offer");
+    assert_eq!(offer.foreign.keys().map(TrustDomain::as_str).collect::<Vec<_>>(), ["other"]);
+    assert_eq!(offer.bundle.authorities(), own.bundle(1).authorities());
+    assert_eq!(offer.passed_over.len(), 4, "{:?}", offer.passed_over);
 }
