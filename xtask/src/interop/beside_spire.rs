@@ -5,7 +5,7 @@ use super::build::{self, Programs, Recipe};
 use super::checks::Checks;
 use super::client::names;
 use super::lab::{Lab, id, refusal, said, within};
-use super::spire_server::Spire;
+use super::spire_server::{FEDERATED, Spire};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::path::Path;
@@ -29,6 +29,7 @@ const POLICY: &str = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolic
 
 fn run(programs: &Programs, checks: &mut Checks) -> Result<()> {
     let mut spire = Spire::start(programs)?;
+    spire.federate()?;
     spire.register("client", LIFE)?;
     let server = spire.register("server", LIFE)?;
     let lab = Lab::up_with("interop-beside", &["--workload-api", &format!("unix:{}", spire.socket())], POLICY)?;
@@ -45,6 +46,10 @@ fn run(programs: &Programs, checks: &mut Checks) -> Result<()> {
     checks.check("proxy: connections go on while SPIRE renews the SVIDs", beside.renewal(&spire));
     spire.register("stranger", LIFE)?;
     checks.check("source: a new entry arrives by itself, and policies judge it", beside.new_entry());
+    checks.check(
+        "source: the trust domain that SPIRE federates with is believed until SPIRE ends it",
+        beside.federated(&spire),
+    );
     spire.stop_agent();
     checks.check("proxy: connections go on while the agent is away, and the source says so", beside.away());
     spire.start_agent(None)?;
@@ -120,6 +125,15 @@ impl Beside<'_> {
         within(20, || Ok(said(&mut validate("an-audience")).is_ok()))?;
         names(&said(&mut validate("an-audience"))?, &["svid is valid", &id("server")])?;
         names(&refusal(&mut validate("another"))?, &["audience"])
+    }
+
+    fn federated(&self, spire: &Spire) -> Result<()> {
+        let shown = |words: &[&str]| self.lab.lictor(&[&["identity", "bundle", "show", FEDERATED], words].concat());
+        let seen = said(&mut shown(&["--form", "pem"]))?;
+        ensure!(seen.trim() == spire.federated_bundle()?.trim(), "expected SPIRE's bundle of {FEDERATED}, seen {seen}");
+        spire.end_federation()?;
+        within(20, || Ok(!shown(&[]).output()?.status.success()))?;
+        names(&refusal(&mut shown(&[]))?, &["nothing is believed about", FEDERATED])
     }
 
     fn renewal(&self, spire: &Spire) -> Result<()> {

@@ -11,6 +11,9 @@ use std::process::Command;
 /// Where the server listens, on loopback.
 const PORT: u16 = 18_081;
 
+/// A trust domain that the server federates with, and each of its entries.
+pub(super) const FEDERATED: &str = "other.test";
+
 /// A server with an agent; both end when it is dropped.
 pub(super) struct Spire {
     folder: PathBuf,
@@ -86,8 +89,10 @@ impl Spire {
     /// Registers the SPIFFE ID of a lab's pod for processes of root, of which lictor is one; returns the entry's name.
     pub(super) fn register(&self, pod: &str, life: u64) -> Result<String> {
         let (node, life) = (format!("spiffe://{TRUST_DOMAIN}/node"), life.to_string());
+        let other = format!("spiffe://{FEDERATED}");
         let words = ["-parentID", &node, "-spiffeID", &id(pod), "-selector", "unix:uid:0", "-x509SVIDTTL", &life];
-        let shown = said(&mut self.server(&["entry", "create", "-output", "json"], &words))?;
+        let mut create = self.server(&["entry", "create", "-output", "json"], &words);
+        let shown = said(create.args(["-federatesWith", &other]))?;
         let shown: Value = serde_json::from_str(&shown).context("spire-server entry create")?;
         let entry = shown["results"][0]["entry"]["id"].as_str();
         Ok(entry.with_context(|| format!("no entry in {shown}"))?.to_owned())
@@ -96,6 +101,29 @@ impl Spire {
     /// Removes an entry.
     pub(super) fn unregister(&self, entry: &str) -> Result<()> {
         said(&mut self.server(&["entry", "delete"], &["-entryID", entry])).map(drop)
+    }
+
+    /// Federates with a trust domain whose one authority openssl makes.
+    pub(super) fn federate(&self) -> Result<()> {
+        let (bundle, key) = (self.folder.join("federated.pem"), self.folder.join("federated.key"));
+        let words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+        let name = format!("/CN={FEDERATED}");
+        let mut openssl = Command::new("openssl");
+        said(openssl.args(words).args(["-subj", &name, "-keyout"]).arg(&key).arg("-out").arg(&bundle))?;
+        let id = format!("spiffe://{FEDERATED}");
+        said(self.server(&["bundle", "set"], &["-id", &id, "-path"]).arg(&bundle)).map(drop)
+    }
+
+    /// That trust domain's certificates, in PEM.
+    pub(super) fn federated_bundle(&self) -> Result<String> {
+        let file = self.folder.join("federated.pem");
+        fs::read_to_string(&file).with_context(|| file.display().to_string())
+    }
+
+    /// Ends the federation; the entries go on without it.
+    pub(super) fn end_federation(&self) -> Result<()> {
+        let id = format!("spiffe://{FEDERATED}");
+        said(&mut self.server(&["bundle", "delete"], &["-id", &id, "-mode", "dissociate"])).map(drop)
     }
 
     /// A token that SPIRE signs.

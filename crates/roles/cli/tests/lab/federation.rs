@@ -12,7 +12,7 @@ use std::path::Path;
 const SERVER: &str = "spiffe://b.example/ns/shop/sa/server";
 
 /// A pod with a service account of its name and an echo server on port 7000.
-fn pod(name: &str) -> String {
+pub(crate) fn pod(name: &str) -> String {
     format!(
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}, namespace: shop}}\n---\n\
          apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: {{app: {name}}}}}\nspec:\n  \
@@ -21,7 +21,7 @@ fn pod(name: &str) -> String {
 }
 
 /// The identities that pods have anyway, for which another trust domain is believed.
-fn entries(federates_with: &str) -> String {
+pub(crate) fn entries(federates_with: &str) -> String {
     format!(
         "apiVersion: spire.spiffe.io/v1alpha1\nkind: ClusterSPIFFEID\nmetadata: {{name: all}}\nspec:\n  \
          spiffeIDTemplate: 'spiffe://{{{{ .TrustDomain }}}}/ns/{{{{ .PodMeta.Namespace }}}}/sa/{{{{ .PodSpec.ServiceAccountName }}}}'\n  \

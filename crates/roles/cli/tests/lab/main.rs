@@ -1,6 +1,7 @@
 //! The lab from outside, as a user has it: real namespaces, kernel verdicts, mutual TLS. Needs root.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod agent;
 mod authorities;
 mod capture;
 mod certificates;
@@ -17,6 +18,7 @@ mod predictions;
 mod processes;
 mod readiness;
 mod registration;
+mod source;
 mod spoofing;
 mod tokens;
 mod workload_client;
