@@ -109,7 +109,9 @@ impl Spire {
         let words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
         let name = format!("/CN={FEDERATED}");
         let mut openssl = Command::new("openssl");
-        said(openssl.args(words).args(["-subj", &name, "-keyout"]).arg(&key).arg("-out").arg(&bundle))?;
+        // An authority that may not sign certificates is none (X509-SVID, section 4.3).
+        openssl.args(words).args(["-subj", &name, "-addext", "keyUsage=critical,keyCertSign"]);
+        said(openssl.arg("-keyout").arg(&key).arg("-out").arg(&bundle))?;
         let id = format!("spiffe://{FEDERATED}");
         said(self.server(&["bundle", "set"], &["-id", &id, "-path"]).arg(&bundle)).map(drop)
     }
