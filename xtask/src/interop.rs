@@ -20,6 +20,7 @@ use crate::cargo::{cargo, is_root, run as run_command};
 use anyhow::{Result, bail, ensure};
 use build::{Programs, Recipe};
 use checks::{Checks, Outcome, table};
+use spire_server::Spire;
 
 /// A program of other people, and what is asked of it.
 struct Peer {
@@ -41,6 +42,11 @@ const NOT_AVAILABLE: [(&str, &str); 3] = [
 
 const USAGE: &str = "usage: cargo xtask interop [--cached] [PEER...]
   --cached  build no peer: run those whose programs are there, and name the others";
+
+/// A SPIRE that runs until it is dropped, if its programs have been built.
+pub(crate) fn spire_beside() -> Result<Option<Spire>> {
+    beside_spire::PEER.recipe.cached().map(|programs| Spire::start(&programs)).transpose()
+}
 
 /// Runs the named peers, or all; fails when a check fails or a peer cannot be built.
 pub(crate) fn run(words: &[&str]) -> Result<()> {

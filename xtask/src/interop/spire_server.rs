@@ -15,7 +15,7 @@ const PORT: u16 = 18_081;
 pub(super) const FEDERATED: &str = "other.test";
 
 /// A server with an agent; both end when it is dropped.
-pub(super) struct Spire {
+pub(crate) struct Spire {
     folder: PathBuf,
     server_program: PathBuf,
     agent_program: PathBuf,
@@ -53,8 +53,7 @@ impl Spire {
         let mut spire = Self { folder, server_program, agent_program, agent: None, _server: running };
         within(15, || Ok(spire.bundle().is_ok()))?;
         fs::write(spire.folder.join("bundle.pem"), spire.bundle()?)?;
-        let node = format!("spiffe://{TRUST_DOMAIN}/node");
-        let token = said(&mut spire.server(&["token", "generate"], &["-spiffeID", &node]))?;
+        let token = said(&mut spire.server(&["token", "generate"], &["-spiffeID", &node()]))?;
         let token = token.lines().find_map(|line| line.strip_prefix("Token: ")).context("no join token")?.to_owned();
         spire.start_agent(Some(&token))?;
         Ok(spire)
@@ -63,6 +62,13 @@ impl Spire {
     /// The agent's socket.
     pub(super) fn socket(&self) -> String {
         self.folder.join("agent.sock").display().to_string()
+    }
+
+    /// What a benchmark asks it by: the server's program and socket, the agent's socket, the SPIFFE ID that the agent's
+    /// entries have as their parent.
+    pub(crate) fn words(&self) -> [String; 4] {
+        let server = self.folder.join("server.sock").display().to_string();
+        [self.server_program.display().to_string(), server, self.socket(), node()]
     }
 
     /// The trust domain's certificates, in PEM.
@@ -88,7 +94,7 @@ impl Spire {
 
     /// Registers the SPIFFE ID of a lab's pod for processes of root, of which lictor is one; returns the entry's name.
     pub(super) fn register(&self, pod: &str, life: u64) -> Result<String> {
-        let (node, life) = (format!("spiffe://{TRUST_DOMAIN}/node"), life.to_string());
+        let (node, life) = (node(), life.to_string());
         let other = format!("spiffe://{FEDERATED}");
         let words = ["-parentID", &node, "-spiffeID", &id(pod), "-selector", "unix:uid:0", "-x509SVIDTTL", &life];
         let mut create = self.server(&["entry", "create", "-output", "json"], &words);
@@ -138,6 +144,11 @@ impl Spire {
         command.args(verb).arg("-socketPath").arg(self.folder.join("server.sock")).args(words);
         command
     }
+}
+
+/// What the agent's entries have as their parent.
+fn node() -> String {
+    format!("spiffe://{TRUST_DOMAIN}/node")
 }
 
 impl Drop for Spire {

@@ -5,8 +5,10 @@
 
 mod callers;
 mod node;
+mod spire;
 
 pub(crate) use callers::run as callers;
+pub(crate) use spire::Spire;
 
 use crate::cost::settings;
 use crate::figures::Figures;
@@ -33,28 +35,46 @@ const BURST: usize = 100;
 /// Entries that are loaded.
 const ENTRIES: usize = 100_000;
 
-/// SVIDs a second, from a pod's start to its SVID, one change among many streams, and the load of entries.
-pub(crate) fn measure() -> Result<Figures> {
+/// Fetches that one pod makes one after the other.
+const FETCHES: usize = 1_000;
+
+/// SVIDs a second, from a pod's start to its SVID, one change among many streams, and the load of entries; beside SPIRE
+/// where there is one.
+pub(crate) fn measure(spire: Option<&Spire>) -> Result<Figures> {
     let mut figures = Figures::new("identity");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let (alone, rounds, cpu, first, change) = runtime.block_on(async {
-        let alone = node::signing_alone()?;
-        let mut node = Node::start().await?;
-        let first = node.burst(BURST).await?;
-        node.grow(PODS).await?;
-        let (rounds, cpu) = node.rounds(ROUNDS).await?;
-        let change = node.one_change().await?;
-        anyhow::Ok((alone, rounds, cpu, first, change))
-    })?;
-    figures.add("SVIDs signed, attested and pushed", "1/s", rounds, 5_000.0, "aim");
-    figures.add("the same beside signing alone", "1/s", rounds, alone, "signing alone");
-    figures.add("CPU of an SVID, pushed", "ms", cpu, 0.7, "SPIRE's server");
-    figures.add("100 pods at once: start to SVID, p99", "ms", first, 500.0, "aim");
-    figures.add("one change among 10,000 streams", "ms", change, 50.0, "aim");
+    runtime.block_on(node(&mut figures, spire))?;
     let (seconds, megabytes) = load()?;
     figures.add("100,000 entries: load", "s", seconds, 5.0, "aim");
     figures.add("100,000 entries: memory", "MB", megabytes, 250.0, "aim");
     Ok(figures)
+}
+
+async fn node(figures: &mut Figures, spire: Option<&Spire>) -> Result<()> {
+    let alone = node::signing_alone()?;
+    let mut node = Node::start().await?;
+    let first = node.burst(BURST).await?;
+    let fetches = node.fetches(FETCHES).await?;
+    node.grow(PODS).await?;
+    let (rounds, cpu) = node.rounds(ROUNDS).await?;
+    let change = node.one_change().await?;
+    drop(node);
+    figures.add("SVIDs signed, attested and pushed", "1/s", rounds, 5_000.0, "aim");
+    figures.add("the same beside signing alone", "1/s", rounds, alone, "signing alone");
+    figures.add("100 pods at once: start to SVID, p99", "ms", first, 500.0, "aim");
+    figures.add("one change among 10,000 streams", "ms", change, 50.0, "aim");
+    if let Some(spire) = spire {
+        let theirs = spire.cost(FETCHES).await?;
+        figures.add("CPU of an SVID, pushed", "ms", cpu, theirs.server, "SPIRE's server");
+        figures.add("CPU of an SVID, pushed", "ms", cpu, theirs.both, "SPIRE's server and agent");
+        figures.add("start to SVID", "ms", first, theirs.first, "SPIRE, one entry");
+        figures.add("fetches one after the other", "1/s", fetches, theirs.fetches, "SPIRE's agent");
+    } else {
+        eprintln!("no SPIRE beside it: `cargo xtask interop spire-server` builds it, and the next run has its figures");
+        figures.add("CPU of an SVID, pushed", "ms", cpu, 0.7, "SPIRE's server, elsewhere");
+        figures.add("fetches one after the other", "1/s", fetches, 737.0, "SPIRE's agent, elsewhere");
+    }
+    Ok(())
 }
 
 /// Seconds and megabytes for entries that resources give to as many pods.

@@ -23,7 +23,7 @@ use mimalloc::MiMalloc;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-const USAGE: &str = "usage: lictor-bench lab|path|engine|growth|identity [--json]";
+const USAGE: &str = "usage: lictor-bench lab|path|engine|growth|identity [--json] [--spire SERVER-PROGRAM SERVER-SOCKET AGENT-SOCKET AGENT-ID]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -33,7 +33,7 @@ fn main() -> Result<()> {
         ["serve"] => load::serve(),
         ["load", kind, address, amount] => load::run(kind, address, amount),
         ["callers", socket] => identity::callers(socket),
-        ["identity", ..] => identity::measure()?.print(json),
+        ["identity", rest @ ..] => identity::measure(identity::Spire::of(rest)?.as_ref())?.print(json),
         ["lab", ..] => lab::measure()?.print(json),
         ["path", ..] => path::measure()?.print(json),
         ["engine-shape", number] => engine::shape(number),

@@ -16,9 +16,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Streaming};
+use tonic::{Request, Status, Streaming};
 
-type Api = SpiffeWorkloadApiClient<Channel>;
+/// A connection to a Workload API.
+pub(super) type Api = SpiffeWorkloadApiClient<Channel>;
 
 /// So many streams beside the first one are opened for each pod.
 const MORE: usize = 4;
@@ -72,6 +73,10 @@ async fn obey(path: PathBuf) -> Result<()> {
                 all.apis.borrow_mut().push(api.clone());
                 tokio::task::spawn_local(follow(Rc::clone(&all), api));
             }
+            Some(("fetch", count)) => {
+                let api = all.apis.borrow().first().cloned();
+                fetch(&mut api.context("a pod")?, count.parse()?).await?;
+            }
             _ => all.begin(&order),
         }
     }
@@ -116,14 +121,32 @@ fn tell(answer: &str) {
     drop(std::io::stdout().flush());
 }
 
+/// Fetches so many times, one after the other.
+async fn fetch(api: &mut Api, count: usize) -> Result<()> {
+    for _ in 0..count {
+        first_state(api).await.context("a fetch")?;
+    }
+    tell("fetched");
+    Ok(())
+}
+
+/// The first state of a stream of its own.
+pub(super) async fn first_state(api: &mut Api) -> Option<X509svidResponse> {
+    opened(api).await.ok()?.message().await.ok()?
+}
+
+async fn opened(api: &mut Api) -> Result<Streaming<X509svidResponse>, Status> {
+    let mut request = Request::new(X509svidRequest {});
+    request.metadata_mut().insert("workload.spiffe.io", tonic::metadata::MetadataValue::from_static("true"));
+    Ok(api.fetch_x509svid(request).await?.into_inner())
+}
+
 /// Reads a stream, and another one where that ends, as it does when its pod is registered anew; each other leaf counts.
 async fn follow(all: Rc<All>, mut api: Api) {
     let mut leaf = Vec::new();
     loop {
-        let mut request = Request::new(X509svidRequest {});
-        request.metadata_mut().insert("workload.spiffe.io", tonic::metadata::MetadataValue::from_static("true"));
-        let mut stream: Streaming<X509svidResponse> = match api.fetch_x509svid(request).await {
-            Ok(stream) => stream.into_inner(),
+        let mut stream = match opened(&mut api).await {
+            Ok(stream) => stream,
             Err(status) => return tell(&format!("refused: {status}")),
         };
         while let Ok(Some(state)) = stream.message().await {

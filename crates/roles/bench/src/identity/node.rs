@@ -1,5 +1,6 @@
 //! The measured node: authorities, issuer, registry, Workload API.
 
+use crate::process::cpu_seconds;
 use anyhow::{Context, Result, ensure};
 use lictor_identity::{
     Attestor, Ca, CaOptions, Cgroup, Issuer, Registration, Registry, Tree, random_fraction, system_clock, workload_api,
@@ -120,7 +121,7 @@ impl Node {
     /// milliseconds of this process' CPU for each.
     pub(super) async fn rounds(&mut self, rounds: usize) -> Result<(f64, f64)> {
         self.callers.order("count").await?;
-        let (began, before) = (Instant::now(), cpu()?);
+        let (began, before) = (Instant::now(), cpu_seconds(std::process::id())?);
         for _ in 0..rounds {
             let mut issuer = Issuer::new(self.ca.clone(), self.registry.clone(), LIFE, random_fraction());
             while issuer.step().is_zero() {
@@ -129,7 +130,15 @@ impl Node {
             self.callers.expect("all").await?;
         }
         let svids = (rounds * self.pods.len()) as f64;
-        Ok((svids / began.elapsed().as_secs_f64(), (cpu()? - before) * 1e3 / svids))
+        Ok((svids / began.elapsed().as_secs_f64(), (cpu_seconds(std::process::id())? - before) * 1e3 / svids))
+    }
+
+    /// Has one pod fetch its SVID so many times, one after the other; fetches a second.
+    pub(super) async fn fetches(&mut self, count: usize) -> Result<f64> {
+        let began = Instant::now();
+        self.callers.order(&format!("fetch {count}")).await?;
+        self.callers.expect("fetched").await?;
+        Ok(count as f64 / began.elapsed().as_secs_f64())
     }
 
     /// Opens more streams for each pod, gives one pod another identity, and waits until all of its streams have it; the
@@ -200,12 +209,4 @@ impl Drop for Node {
             }
         }
     }
-}
-
-/// Seconds of CPU that this process has used.
-fn cpu() -> Result<f64> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = stat.rsplit_once(')').context("a line of /proc")?.1.split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).context("ticks");
-    Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
