@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-/// A label selector: every requirement must hold; without one it selects everything.
+/// A label selector, cheap to clone: every requirement must hold; without one it selects everything.
 ///
 /// Source: Kubernetes API, `LabelSelector` (meta/v1).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize)]
-pub struct Selector(Vec<Requirement>);
+pub struct Selector(Arc<[Requirement]>);
 
 /// One requirement on one key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
