@@ -4,7 +4,7 @@ use crate::numbers::Numbers;
 use crate::program::ClassId;
 use crate::rules::PortName;
 use crate::terms::TermId;
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -12,15 +12,15 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Meaning {
     /// Ascending.
-    pub(crate) terms: Vec<TermId>,
+    pub(crate) terms: Box<[TermId]>,
     /// In the order of names.
-    pub(crate) ports: Vec<(PortName, u16)>,
+    pub(crate) ports: Box<[(PortName, u16)]>,
 }
 
 impl Meaning {
     /// Of an address that no pod has.
     pub(crate) fn of(terms: &[TermId]) -> Self {
-        Self { terms: terms.to_vec(), ports: Vec::new() }
+        Self { terms: terms.into(), ports: Box::default() }
     }
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Noted {
 /// The classes of one compilation, and which of them a rule speaks of.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Classes {
-    known: BTreeSet<ClassId>,
+    known: HashSet<ClassId>,
     /// Ascending.
     by_term: HashMap<TermId, Vec<ClassId>>,
     by_port: HashMap<PortName, Vec<(ClassId, u16)>>,
@@ -45,28 +45,34 @@ pub(crate) struct Classes {
 
 impl Classes {
     /// The class with a meaning; class 0 for what nothing speaks of.
-    pub(crate) fn of(&mut self, meaning: Meaning, numbers: &mut Numbers<Meaning>) -> ClassId {
-        if meaning == Meaning::default() {
+    pub(crate) fn of(&mut self, meaning: &Meaning, numbers: &mut Numbers<Meaning>) -> ClassId {
+        if *meaning == Meaning::default() {
             return ClassId::default();
         }
-        let class = ClassId(numbers.of(meaning.clone()));
+        let class = ClassId(numbers.of(meaning));
         if self.known.insert(class) {
-            for term in meaning.terms {
-                let classes = self.by_term.entry(term).or_default();
+            for term in &meaning.terms {
+                let classes = self.by_term.entry(*term).or_default();
                 let place = classes.partition_point(|other| *other < class);
                 classes.insert(place, class);
             }
-            for (name, port) in meaning.ports {
-                self.by_port.entry(name).or_default().push((class, port));
+            for (name, port) in &meaning.ports {
+                self.by_port.entry(name.clone()).or_default().push((class, *port));
             }
         }
         class
     }
 
+    /// Makes room for so many classes that meet so many terms.
+    pub(crate) fn expect(&mut self, classes: usize, terms: usize) {
+        self.known.reserve(classes);
+        self.by_term.reserve(terms);
+    }
+
     /// The same; what one that is new meets and has is noted.
     pub(crate) fn of_noting(&mut self, meaning: Meaning, numbers: &mut Numbers<Meaning>, noted: &mut Noted) -> ClassId {
         let known = self.known.len();
-        let class = self.of(meaning.clone(), numbers);
+        let class = self.of(&meaning, numbers);
         if self.known.len() > known {
             noted.terms.extend(meaning.terms);
             noted.names.extend(meaning.ports.into_iter().map(|(name, _)| name));

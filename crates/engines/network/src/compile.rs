@@ -3,27 +3,30 @@
 use crate::addressing::{Addressing, peer_names};
 use crate::cilium::{Spec, Unit};
 use crate::classes::{Classes, Meaning};
+use crate::cores::Cores;
 use crate::edits::Subjects;
 use crate::flat::SaidNumbers;
 use crate::gates::{Making, RuleSetMeaning, Sets, place};
-use crate::groups::{Groups, Selecting, Side, side};
-use crate::judge::whole;
+use crate::groups::{Groups, Selecting, side};
 use crate::learnt::Learnt;
-use crate::matching::{rule_path, rules};
+use crate::matching::rules;
 use crate::numbers::Numbers;
 use crate::peers::{add_cilium, add_tier};
 use crate::policy_rules::PolicyRules;
 use crate::program::{Endpoint, Program, RuleId, RuleSetId, SaidId, Stand};
+use crate::rule_ids::RuleIds;
 use crate::rules::{Part, Peers, Port, PortName, Rule};
 use crate::terms::{Term, Terms};
-use crate::tiers::{tier_rules, whole_tiered};
+use crate::tiers::tier_rules;
 use foldhash::HashMap;
 use lictor_cluster::{Policies, Snapshot};
 use lictor_manifest::{
     ClusterNetworkPolicy, NetworkPolicy, NetworkRule, PortMatch, PortTerm, Tier, TierAction, TierPort, TierRule,
 };
-use lictor_model::{Direction, PolicyRef, PortRange, Protocol};
-use std::collections::BTreeSet;
+use lictor_model::{Direction, Name, PolicyKind, PortRange, Protocol};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// Every verdict of a snapshot's network policies: the program's [`judge`](Program::judge) says what
@@ -44,10 +47,11 @@ pub fn compile(snapshot: &Snapshot) -> Program {
 pub struct Compiler {
     pub(crate) terms: Numbers<Term>,
     pub(crate) classes: Numbers<Meaning>,
-    pub(crate) rule_sets: Numbers<RuleSetMeaning>,
+    pub(crate) rule_sets: Numbers<Arc<RuleSetMeaning>>,
     pub(crate) said: SaidNumbers,
     pub(crate) rules: RuleIds,
     pub(crate) last: Option<Last>,
+    pub(crate) cores: Cores,
 }
 
 /// What the last program was made of.
@@ -64,7 +68,7 @@ pub(crate) struct Last {
     /// What says which policies and Stances select a pod.
     pub(crate) selecting: Selecting,
     /// By that: what endpoints share with others by direction, as a number of [`Sets::shared`], and how far it goes.
-    pub(crate) selected: HashMap<Vec<u8>, [(usize, Stand); 2]>,
+    pub(crate) selected: HashMap<Box<[u8]>, [(u32, Stand); 2]>,
     /// How many patches were made since all was compiled.
     pub(crate) patches: usize,
     /// How many addresses all pods have forgotten since then.
@@ -106,14 +110,22 @@ impl Default for Compiler {
             said: Numbers::new(),
             rules: RuleIds::default(),
             last: None,
+            cores: Cores::default(),
         }
     }
 }
 
 impl Compiler {
+    /// The same on so many threads, however small the snapshots are, where the default is as many as the machine has and one
+    /// for what is not worth more. What it compiles is the same.
+    #[must_use]
+    pub fn on_threads(threads: NonZeroUsize) -> Self {
+        Self { cores: Cores::exactly(threads), ..Self::default() }
+    }
+
     /// The program of a snapshot.
     pub fn compile(&mut self, snapshot: &Snapshot) -> Program {
-        let groups = Groups::of(snapshot);
+        let mut groups = Groups::of(snapshot, self.cores);
         let mut terms = Terms::default();
         let live = Direction::BOTH.map(|direction| self.live_rules(snapshot, &groups, direction, &mut terms));
         let egress = &live[side(Direction::Egress)];
@@ -121,42 +133,38 @@ impl Compiler {
         terms.index(snapshot);
         let names = peer_names(egress.all());
         let Addressing { addresses, prefixes, classes } =
-            Addressing::of(snapshot, &groups, &terms, &names, &mut self.classes);
+            Addressing::of(snapshot, &groups, &terms, &names, &mut self.classes, self.cores);
         let before = self.last.take().map(|last| last.sets.tables).unwrap_or_default();
-        let mut sets = Sets::after(before);
-        let mut making =
-            Making { classes: &classes, learnt: &learnt, numbers: &mut self.rule_sets, said: &mut self.said };
-        let numbers_of = |halves: &[Side<'_>; 2]| {
-            Direction::BOTH.map(|direction| {
-                let half = &halves[side(direction)];
-                (sets.shared(direction, half, &live), half.stand)
-            })
+        let mut sets = Sets::of(&groups.sides, std::mem::take(&mut groups.places), &live, before, self.cores);
+        self.rule_sets.expect(groups.sides.len());
+        let mut making = Making {
+            classes: &classes,
+            learnt: &learnt,
+            numbers: &mut self.rule_sets,
+            said: &mut self.said,
+            cores: self.cores,
         };
-        let numbers: Vec<[(usize, Stand); 2]> =
-            groups.selected.iter().map(|selected| &selected.sides).map(numbers_of).collect();
-        let mut endpoints = Vec::with_capacity(groups.endpoints.len());
-        for (name, pod, group) in &groups.endpoints {
-            let numbers = numbers[groups.groups[*group].selected];
-            let [ingress, egress] = numbers.map(|(number, stand)| sets.gate(number, stand, pod, &mut making));
-            endpoints.push(((*name).clone(), Endpoint::of(snapshot, pod, ingress, egress)));
-        }
+        let endpoints = endpoints(snapshot, &groups, &mut sets, &mut making);
+        sets.fill_new(&mut making);
         self.terms.forget_unused();
         self.classes.forget_unused();
         self.rule_sets.forget_unused();
         self.said.forget_unused();
         let program = Program {
             revision: snapshot.revision,
-            endpoints: endpoints.into_iter().collect(),
+            endpoints,
             addresses,
             prefixes,
             rule_sets: sets.tables.clone(),
             said: self.said.iter().map(|(said, id)| (SaidId(id), Arc::clone(said))).collect(),
-            rules: self.rules.refs.clone(),
+            rules: self.rules.from(0).unwrap_or_default(),
         };
-        let selecting = groups.selecting;
-        let keys = groups.selected.into_iter().map(|selected| selected.key);
-        let selected = keys.zip(numbers).collect();
+        let Groups { pieces, selecting, .. } = groups;
+        let mut selected = HashMap::default();
+        selected.reserve(pieces.iter().map(|piece| piece.selected.len()).sum());
+        selected.extend(pieces.into_iter().flat_map(|piece| piece.selected).map(|one| (one.key, one.sides)));
         let mut users: HashMap<RuleSetId, usize> = HashMap::default();
+        users.reserve(program.rule_sets.len());
         for id in program.endpoints.values().flat_map(Endpoint::asked) {
             *users.entry(id).or_default() += 1;
         }
@@ -191,7 +199,12 @@ impl Compiler {
         terms: &mut Terms,
     ) -> LiveRules {
         let mut live = LiveRules::default();
-        for policy in groups.live(direction) {
+        let network = groups.live(direction);
+        live.network.reserve(network.len());
+        self.rules.expect(network.len());
+        self.terms.expect(network.len());
+        terms.expect(network.len());
+        for policy in network {
             live.network.insert(place(policy), self.network_rules(policy, direction, terms));
         }
         for policy in groups.live_tiered(direction) {
@@ -213,7 +226,7 @@ impl Compiler {
     ) -> PolicyRules {
         let listed = tier_rules(policy, direction).iter().enumerate();
         let numbered = listed.map(|(at, rule)| {
-            let id = self.rules.of(whole_tiered(policy).at(rule_path(direction, at)));
+            let id = self.rules.of(policy.kind, &policy.meta.name, direction, at);
             self.tier_rule(snapshot, policy, rule, id, direction, terms)
         });
         numbered.collect()
@@ -228,7 +241,7 @@ impl Compiler {
         terms: &mut Terms,
     ) -> PolicyRules {
         let numbered = spec.units(direction).map(|unit| {
-            let id = self.rules.of(spec.rule(direction, &unit));
+            let id = self.rules.of_ref(spec.rule(direction, &unit));
             self.cilium_rule(snapshot, spec, &unit, id, direction, terms)
         });
         numbered.collect()
@@ -243,7 +256,7 @@ impl Compiler {
     ) -> PolicyRules {
         let listed = rules(policy, direction).unwrap_or_default().iter().enumerate();
         let numbered = listed.map(|(at, rule)| {
-            let id = self.rules.of(whole(policy).at(rule_path(direction, at)));
+            let id = self.rules.of(PolicyKind::NetworkPolicy, &policy.meta.name, direction, at);
             self.rule(policy, rule, id, direction, terms)
         });
         numbered.collect()
@@ -333,21 +346,25 @@ fn tier_ports(term: &TierPort, direction: Direction) -> Vec<Port> {
     }
 }
 
-/// The rules that ever were, by number: a decision that is told late still finds its rule.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct RuleIds {
-    known: HashMap<PolicyRef, RuleId>,
-    pub(crate) refs: Vec<PolicyRef>,
-}
-
-impl RuleIds {
-    fn of(&mut self, rule: PolicyRef) -> RuleId {
-        if let Some(id) = self.known.get(&rule) {
-            return *id;
+/// Every endpoint with its gates.
+fn endpoints(
+    snapshot: &Snapshot,
+    groups: &Groups<'_>,
+    sets: &mut Sets,
+    making: &mut Making<'_>,
+) -> BTreeMap<Name, Endpoint> {
+    let mut of_nodes: HashMap<&str, Arc<[IpAddr]>> = HashMap::default();
+    let mut endpoints = Vec::with_capacity(snapshot.pods.len());
+    for piece in &groups.pieces {
+        for (pod, group) in &piece.endpoints {
+            let selected = piece.groups[*group as usize].selected;
+            let numbers = piece.selected[selected as usize].sides;
+            let gates = numbers.map(|(number, stand)| sets.gate(number, stand, pod, making));
+            let node = of_nodes.entry(&pod.node).or_insert_with(|| {
+                snapshot.nodes.get(&pod.node).map(|node| node.addresses[..].into()).unwrap_or_default()
+            });
+            endpoints.push((pod.name.clone(), Endpoint::on(Arc::clone(node), pod, gates)));
         }
-        let id = RuleId(u32::try_from(self.refs.len()).unwrap_or(u32::MAX));
-        self.refs.push(rule.clone());
-        self.known.insert(rule, id);
-        id
     }
+    endpoints.into_iter().collect()
 }

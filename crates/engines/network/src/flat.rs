@@ -133,11 +133,9 @@ impl Flat<'_> {
             something.sort_by_key(|rule| self.specificity(rule, case));
             let sayable: Arc<[Sayable]> = something.into_iter().filter_map(sayable).collect();
             return match sayable.first() {
-                Some(first) => Outcome {
-                    verdict: Verdict::Allow,
-                    rule: first.rule,
-                    said: Some(SaidId(said.of(Arc::clone(&sayable)))),
-                },
+                Some(first) => {
+                    Outcome { verdict: Verdict::Allow, rule: first.rule, said: Some(SaidId(said.of(&sayable))) }
+                }
                 None => Outcome::of(Verdict::Deny, RuleId::ISOLATION),
             };
         }

@@ -5,7 +5,7 @@ use crate::compile::LiveRules;
 use crate::gates::{Making, Sets};
 use crate::groups::Side;
 use crate::judge::isolating;
-use crate::program::{Endpoint, Gate, RuleSetId, Stand};
+use crate::program::{Endpoint, Gate, RuleSetId};
 use crate::tiers::speaking;
 use foldhash::HashMap;
 use lictor_cluster::{Pod, Snapshot};
@@ -28,7 +28,7 @@ pub(crate) enum Following {
     /// They share these.
     All([Arc<Gate>; 2]),
     /// Each has its own, of what is shared under these numbers.
-    ByPod([usize; 2]),
+    ByPod([u32; 2]),
 }
 
 impl Followers {
@@ -112,6 +112,5 @@ pub(crate) fn half<'a>(snapshot: &'a Snapshot, pod: &'a Pod, direction: Directio
         policies: isolating(snapshot, pod, direction),
         tiered: speaking(snapshot, pod, direction).collect(),
         cilium: cilium::speaking(snapshot, pod, direction),
-        stand: Stand::of(snapshot, pod, direction),
     }
 }

@@ -3,6 +3,7 @@
 use crate::cilium::Spec;
 use crate::classes::{Classes, Noted};
 use crate::compile::LiveRules;
+use crate::cores::Cores;
 use crate::flat::{Flat, Isolation, SaidNumbers};
 use crate::groups::{Side, side};
 use crate::judge::Isolators;
@@ -25,9 +26,9 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct RuleSetMeaning {
     rules: Arc<[PolicyRules]>,
-    own: Vec<(PortName, u16)>,
-    learnt: Vec<(DomainPattern, Meant)>,
-    bounds: Vec<u16>,
+    own: Box<[(PortName, u16)]>,
+    learnt: Box<[(DomainPattern, Meant)]>,
+    bounds: Box<[u16]>,
     isolation: Isolation,
     /// Whether it is of NetworkPolicies alone, which is laid out otherwise.
     plain: bool,
@@ -35,8 +36,26 @@ pub(crate) struct RuleSetMeaning {
 
 impl RuleSetMeaning {
     /// The port classes that its rules make, by the classes that there are now.
-    fn bounds_by(&self, classes: &Classes) -> Vec<u16> {
-        bounds(each(&self.rules), &self.own.iter().cloned().collect(), classes)
+    fn bounds_by(&self, classes: &Classes) -> Box<[u16]> {
+        bounds(each(&self.rules), &self.own_ports(), classes).into()
+    }
+
+    fn own_ports(&self) -> OwnPorts {
+        self.own.iter().cloned().collect()
+    }
+
+    /// Its table, by the classes that there are now, if it is of NetworkPolicies alone.
+    fn plain_table(&self, classes: &Classes) -> Option<RuleSet> {
+        self.plain.then(|| table(each(&self.rules), &self.own_ports(), self.bounds.to_vec(), classes))
+    }
+
+    /// Its table, whatever it is of.
+    fn table(&self, classes: &Classes, said: &mut SaidNumbers) -> RuleSet {
+        self.plain_table(classes).unwrap_or_else(|| {
+            let (rules, learnt) = (each(&self.rules).collect(), &self.learnt.iter().cloned().collect());
+            let flat = Flat { rules, isolation: self.isolation, own: &self.own_ports(), learnt, classes };
+            flat.table(self.bounds.to_vec(), said)
+        })
     }
 }
 
@@ -49,18 +68,15 @@ fn each(policies: &[PolicyRules]) -> impl Iterator<Item = &Rule> {
 pub(crate) struct Making<'a> {
     pub(crate) classes: &'a Classes,
     pub(crate) learnt: &'a Learnt,
-    pub(crate) numbers: &'a mut Numbers<RuleSetMeaning>,
+    pub(crate) numbers: &'a mut Numbers<Arc<RuleSetMeaning>>,
     pub(crate) said: &'a mut SaidNumbers,
+    pub(crate) cores: Cores,
 }
 
-/// The policies that speak of an endpoint in a direction, by where they are in memory.
+/// The policies that speak of an endpoint in a direction, by where they are in memory: the direction, then the places of
+/// each family behind a 0.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Speaking {
-    direction: Direction,
-    network: Vec<usize>,
-    tiered: Vec<usize>,
-    cilium: Vec<usize>,
-}
+pub(crate) struct Speaking(Box<[usize]>);
 
 /// Where a policy is in memory. What keeps the number keeps the policy alive.
 pub(crate) fn place<T>(policy: &T) -> usize {
@@ -69,12 +85,14 @@ pub(crate) fn place<T>(policy: &T) -> usize {
 
 impl Speaking {
     pub(crate) fn of(direction: Direction, half: &Side<'_>) -> Self {
-        Self {
-            direction,
-            network: half.policies.iter().map(|policy| place(*policy)).collect(),
-            tiered: half.tiered.iter().map(|policy| place(*policy)).collect(),
-            cilium: half.cilium.iter().map(|spec| spec.place()).collect(),
-        }
+        let mut all = Vec::with_capacity(3 + half.policies.len() + half.tiered.len() + half.cilium.len());
+        all.push(side(direction));
+        all.extend(half.policies.iter().map(|policy| place(*policy)));
+        all.push(0);
+        all.extend(half.tiered.iter().map(|policy| place(*policy)));
+        all.push(0);
+        all.extend(half.cilium.iter().map(|spec| spec.place()));
+        Self(all.into())
     }
 }
 
@@ -82,23 +100,25 @@ impl Speaking {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sets {
     shared: Vec<Shared>,
-    by_key: HashMap<Speaking, usize>,
+    by_key: HashMap<Speaking, u32>,
     made: HashMap<GateKey, Arc<Gate>>,
     /// What each rule set means.
-    meanings: HashMap<RuleSetId, RuleSetMeaning>,
+    meanings: HashMap<RuleSetId, Arc<RuleSetMeaning>>,
     by_term: HashMap<TermId, Vec<RuleSetId>>,
     by_name: HashMap<PortName, Vec<RuleSetId>>,
     pub(crate) tables: BTreeMap<RuleSetId, Arc<RuleSet>>,
     /// Tables of before: one that stays the same stays the same allocation.
     before: BTreeMap<RuleSetId, Arc<RuleSet>>,
     /// The tables that were made or changed since the last patch.
-    pub(crate) changed: BTreeSet<RuleSetId>,
+    pub(crate) changed: Vec<RuleSetId>,
+    /// The rule sets whose table is still to be made.
+    unfilled: Vec<RuleSetId>,
     /// How many rules all that is shared has, of endpoints that there are or were.
     pub(crate) weight: usize,
 }
 
 /// What makes a gate: what is shared, how far it goes, and what its rules read of the endpoint itself.
-type GateKey = (usize, Stand, Own);
+type GateKey = (u32, Stand, Own);
 
 /// What endpoints share of which the same policies speak.
 #[derive(Debug, Clone)]
@@ -110,22 +130,47 @@ struct Shared {
     plain: bool,
     rules: Arc<[PolicyRules]>,
     /// The names of the endpoint's own ports that the rules use.
-    own: Arc<[PortName]>,
+    own: Box<[PortName]>,
     /// The domains that the rules name.
-    domains: Arc<[DomainPattern]>,
+    domains: Box<[DomainPattern]>,
+    /// The gate of the first endpoint, if all that go as far have it: most do.
+    gate: Option<Arc<Gate>>,
 }
 
 /// What of an endpoint itself its rules read: the numbers of its ports, and what it has learnt for domains.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 struct Own {
-    ports: Vec<Option<u16>>,
-    learnt: Vec<Option<Meant>>,
+    ports: Box<[Option<u16>]>,
+    learnt: Box<[Option<Meant>]>,
 }
 
 impl Sets {
-    /// None yet, after those of the program before.
-    pub(crate) fn after(before: BTreeMap<RuleSetId, Arc<RuleSet>>) -> Self {
-        Self { before, ..Self::default() }
+    /// Those of which these are spoken of, without a rule set yet, after those of the program before.
+    pub(crate) fn of(
+        sides: &[(Direction, Side<'_>)],
+        by_key: HashMap<Speaking, u32>,
+        live: &[LiveRules; 2],
+        before: BTreeMap<RuleSetId, Arc<RuleSet>>,
+        cores: Cores,
+    ) -> Self {
+        let pieces = cores.split(sides, |_, _| false);
+        let made = |(direction, half): &(Direction, Side<'_>)| Shared::of(half, *direction, &live[side(*direction)]);
+        let shared: Vec<Shared> = match &*pieces {
+            [] => Vec::new(),
+            [all] => all.iter().map(made).collect(),
+            pieces => {
+                let all = cores.each(pieces, |piece| piece.iter().map(made).collect::<Vec<_>>());
+                let mut shared = Vec::with_capacity(sides.len());
+                all.into_iter().for_each(|piece| shared.extend(piece));
+                shared
+            }
+        };
+        let weight = shared.iter().map(Shared::weight).sum();
+        let mut sets = Self { shared, by_key, before, weight, ..Self::default() };
+        let count = sets.shared.len();
+        sets.meanings.reserve(count);
+        sets.by_term.reserve(count);
+        sets
     }
 
     /// Counts what changes from here on.
@@ -140,7 +185,7 @@ impl Sets {
         direction: Direction,
         half: &Side<'_>,
         live: &[LiveRules; 2],
-    ) -> Option<usize> {
+    ) -> Option<u32> {
         let LiveRules { network, tiered, cilium } = &live[side(direction)];
         let all = half.policies.iter().all(|policy| network.contains_key(&place(*policy)))
             && half.tiered.iter().all(|policy| tiered.contains_key(&place(*policy)))
@@ -149,55 +194,50 @@ impl Sets {
     }
 
     /// The number of what endpoints share of which these policies speak. Their rules are among the live ones.
-    pub(crate) fn shared(&mut self, direction: Direction, half: &Side<'_>, live: &[LiveRules; 2]) -> usize {
-        let (next, shared) = (self.shared.len(), &mut self.shared);
+    fn shared(&mut self, direction: Direction, half: &Side<'_>, live: &[LiveRules; 2]) -> u32 {
         *self.by_key.entry(Speaking::of(direction, half)).or_insert_with(|| {
             let made = Shared::of(half, direction, &live[side(direction)]);
-            self.weight += made.rules.iter().map(|rules| rules.len()).sum::<usize>();
-            shared.push(made);
-            next
+            self.weight += made.weight();
+            self.shared.push(made);
+            u32::try_from(self.shared.len() - 1).unwrap_or(u32::MAX)
         })
     }
 
-    /// One direction of an endpoint.
-    pub(crate) fn gate(&mut self, number: usize, stand: Stand, pod: &Pod, making: &mut Making<'_>) -> Arc<Gate> {
-        let Some(shared) = self.shared.get(number) else { return Arc::new(Gate::open(stand)) };
+    /// One direction of an endpoint. The table of a rule set that is new is made by [`Sets::fill_new`].
+    pub(crate) fn gate(&mut self, number: u32, stand: Stand, pod: &Pod, making: &mut Making<'_>) -> Arc<Gate> {
+        let Some(shared) = self.shared.get(number as usize) else { return Arc::new(Gate::open(stand)) };
+        let in_force = |gate: &&Arc<Gate>| gate.rule_set.is_none_or(|id| self.meanings.contains_key(&id));
+        if let Some(gate) = shared.gate.as_ref().filter(|gate| gate.stand() == stand).filter(in_force) {
+            return Arc::clone(gate);
+        }
         let port = |name: &PortName| pod.named_port(&name.name, name.protocol);
         let learnt = |domain: &DomainPattern| making.learnt.meant(&pod.name, domain).cloned();
         let own =
             Own { ports: shared.own.iter().map(port).collect(), learnt: shared.domains.iter().map(learnt).collect() };
         let key = (number, stand, own);
-        let in_force = |gate: &&Arc<Gate>| gate.rule_set.is_none_or(|id| self.tables.contains_key(&id));
         if let Some(gate) = self.made.get(&key).filter(in_force) {
             return Arc::clone(gate);
         }
         let (isolated_by, others) = (Arc::clone(&shared.isolated_by), Arc::clone(&shared.others));
         let is_spoken_of = !isolated_by.is_empty() || !others.is_empty();
-        let rule_set = is_spoken_of.then(|| self.make(number, &key.2, making));
+        let meaning = is_spoken_of.then(|| shared.meaning(&key.2, making.classes));
+        let rule_set = meaning.map(|meaning| self.make(meaning, making));
         let gate = Arc::new(Gate { rule_set, isolated_by, others, ..Gate::open(stand) });
-        self.made.insert(key, Arc::clone(&gate));
+        match self.shared.get_mut(number as usize) {
+            Some(shared) if !shared.reads_pod() && shared.gate.as_ref().is_none_or(|known| known.stand() == stand) => {
+                shared.gate = Some(Arc::clone(&gate));
+            }
+            _ => drop(self.made.insert(key, Arc::clone(&gate))),
+        }
         gate
     }
 
-    fn make(&mut self, number: usize, own: &Own, making: &mut Making<'_>) -> RuleSetId {
-        let shared = &self.shared[number];
-        let ports = shared.own.iter().zip(&own.ports).filter_map(|(name, number)| Some((name.clone(), (*number)?)));
-        let domains = shared.domains.iter().zip(&own.learnt);
-        let learnt = domains.filter_map(|(domain, meant)| Some((domain.clone(), meant.clone()?)));
-        let mut meaning = RuleSetMeaning {
-            rules: Arc::clone(&shared.rules),
-            own: ports.collect(),
-            learnt: learnt.collect(),
-            bounds: Vec::new(),
-            isolation: shared.isolation,
-            plain: shared.plain,
-        };
-        meaning.bounds = meaning.bounds_by(making.classes);
-        let id = RuleSetId(making.numbers.of(meaning.clone()));
-        if !self.tables.contains_key(&id) {
+    fn make(&mut self, meaning: Arc<RuleSetMeaning>, making: &mut Making<'_>) -> RuleSetId {
+        let id = RuleSetId(making.numbers.of(&meaning));
+        if !self.meanings.contains_key(&id) {
             self.index(id, &meaning);
             self.meanings.insert(id, meaning);
-            self.fill(id, making);
+            self.unfilled.push(id);
         }
         id
     }
@@ -224,26 +264,41 @@ impl Sets {
         }
     }
 
+    /// Makes the tables of the rule sets that are new, by the classes that there are now.
+    pub(crate) fn fill_new(&mut self, making: &mut Making<'_>) {
+        let (cores, classes) = (making.cores, making.classes);
+        let new = std::mem::take(&mut self.unfilled);
+        let plain = |id: &RuleSetId| {
+            let fresh = self.meanings.get(id)?.plain_table(classes)?;
+            Some((
+                *id,
+                self.before.get(id).filter(|before| ***before == fresh).cloned().unwrap_or_else(|| Arc::new(fresh)),
+            ))
+        };
+        let made = cores.each(&cores.split(&new, |_, _| false), |ids| ids.iter().filter_map(plain).collect::<Vec<_>>());
+        match self.tables.is_empty() {
+            true => self.tables = made.into_iter().flatten().collect(),
+            false => self.tables.extend(made.into_iter().flatten()),
+        }
+        // What others let be said is numbered, one after the other.
+        for id in &new {
+            if !self.tables.contains_key(id) {
+                self.fill(*id, making);
+            }
+        }
+        self.changed.extend(new);
+    }
+
     /// Makes the table of a rule set, by the classes that there are now.
     fn fill(&mut self, id: RuleSetId, making: &mut Making<'_>) {
         let Some(meaning) = self.meanings.get(&id) else { return };
-        let RuleSetMeaning { rules, own, learnt, bounds, isolation, plain } = meaning;
-        let own: OwnPorts = own.iter().cloned().collect();
-        let fresh = match plain {
-            true => table(each(rules), &own, bounds.clone(), making.classes),
-            false => {
-                let (rules, learnt) = (each(rules).collect(), &learnt.iter().cloned().collect());
-                let flat = Flat { rules, isolation: *isolation, own: &own, learnt, classes: making.classes };
-                flat.table(bounds.clone(), making.said)
-            }
-        };
-        let present = self.tables.get(&id);
-        if present.is_some_and(|present| **present == fresh) {
+        let fresh = meaning.table(making.classes, making.said);
+        if self.tables.get(&id).is_some_and(|present| **present == fresh) {
             return;
         }
         let before = self.before.get(&id).filter(|before| ***before == fresh).cloned();
         self.tables.insert(id, before.unwrap_or_else(|| Arc::new(fresh)));
-        self.changed.insert(id);
+        self.changed.push(id);
     }
 
     /// Fills the rule sets that can speak of classes which are new. Forgets those whose port classes that changes: what
@@ -268,8 +323,8 @@ impl Sets {
     }
 
     /// Whether what endpoints share still differs by what each is or has learnt itself.
-    pub(crate) fn reads_pod(&self, number: usize) -> bool {
-        self.shared.get(number).is_some_and(|shared| !shared.own.is_empty() || !shared.domains.is_empty())
+    pub(crate) fn reads_pod(&self, number: u32) -> bool {
+        self.shared.get(number as usize).is_some_and(Shared::reads_pod)
     }
 
     /// Forgets a rule set that no endpoint has.
@@ -301,6 +356,38 @@ impl Shared {
         let others = half.tiered.iter().map(|policy| whole_tiered(policy)).chain(others).collect();
         let plain = half.tiered.is_empty() && half.cilium.is_empty();
         let (own, domains) = (own.into_iter().collect(), domains(each(&rules)).into_iter().collect());
-        Self { isolated_by: isolated_by.into(), others, isolation, plain, rules, own, domains }
+        let (isolated_by, others) = (shared_list(isolated_by), shared_list(others));
+        Self { isolated_by, others, isolation, plain, rules, own, domains, gate: None }
     }
+
+    /// How many rules it has.
+    fn weight(&self) -> usize {
+        self.rules.iter().map(|rules| rules.len()).sum()
+    }
+
+    fn reads_pod(&self) -> bool {
+        !self.own.is_empty() || !self.domains.is_empty()
+    }
+
+    /// What it means for an endpoint that has this.
+    fn meaning(&self, own: &Own, classes: &Classes) -> Arc<RuleSetMeaning> {
+        let ports = self.own.iter().zip(&own.ports).filter_map(|(name, number)| Some((name.clone(), (*number)?)));
+        let domains = self.domains.iter().zip(&own.learnt);
+        let learnt = domains.filter_map(|(domain, meant)| Some((domain.clone(), meant.clone()?)));
+        let mut meaning = RuleSetMeaning {
+            rules: Arc::clone(&self.rules),
+            own: ports.collect(),
+            learnt: learnt.collect(),
+            bounds: Box::default(),
+            isolation: self.isolation,
+            plain: self.plain,
+        };
+        meaning.bounds = meaning.bounds_by(classes);
+        Arc::new(meaning)
+    }
+}
+
+/// A list that many share; an empty one takes no memory.
+fn shared_list<T>(list: Vec<T>) -> Arc<[T]> {
+    if list.is_empty() { Arc::default() } else { list.into() }
 }

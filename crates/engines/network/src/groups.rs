@@ -1,31 +1,60 @@
 //! Pods that no selector can tell apart.
 
 use crate::cilium::Spec;
+use crate::cores::Cores;
+use crate::gates::Speaking;
 use crate::matching::rules;
 use crate::program::Stand;
 use crate::selector_index::SelectorIndex;
 use crate::tiers::speaking;
 use foldhash::{HashMap, HashSet};
 use lictor_cluster::{Pod, Snapshot};
-use lictor_manifest::{CiliumPeer, ClusterNetworkPolicy, EndpointSelector, NetworkPolicy, PeerTerm, TierPeer};
+use lictor_manifest::{
+    CiliumNetworkPolicy, CiliumPeer, ClusterNetworkPolicy, EndpointSelector, NetworkPolicy, PeerTerm, TierPeer,
+};
 use lictor_model::{Direction, Name, Selector};
+use std::collections::btree_map::Range;
+use std::iter::Peekable;
 use std::sync::Arc;
 
-/// Pods of one namespace with the same values under every key that some selector reads: policies select all of
+/// The endpoints of a snapshot in groups.
+///
+/// A group is the pods of one namespace with the same values under every key that some selector reads: policies select all of
 /// them or none, and so do peer terms and Stances.
+pub(crate) struct Groups<'a> {
+    /// By namespace, in the order of names.
+    pub(crate) pieces: Vec<Piece<'a>>,
+    /// What selects them in one direction, each once.
+    pub(crate) sides: Vec<(Direction, Side<'a>)>,
+    /// Its place among [`Groups::sides`].
+    pub(crate) places: HashMap<Speaking, u32>,
+    /// What says which policies and Stances select a pod.
+    pub(crate) selecting: Selecting,
+}
+
+/// The endpoints of some namespaces.
+#[derive(Default)]
+pub(crate) struct Piece<'a> {
+    /// Every endpoint with its group, in the order of names.
+    pub(crate) endpoints: Vec<(&'a Arc<Pod>, u32)>,
+    pub(crate) groups: Vec<Group<'a>>,
+    /// What selects them. Groups that differ only under keys that peers read share one.
+    pub(crate) selected: Vec<Selected>,
+}
+
 pub(crate) struct Group<'a> {
     /// One of the pods; whatever is said of the group is said of it.
     pub(crate) pod: &'a Arc<Pod>,
-    /// Which of the [`Groups::selected`] it is of.
-    pub(crate) selected: usize,
+    /// Which of [`Piece::selected`] it is of.
+    pub(crate) selected: u32,
 }
 
 /// What the groups share that the same policies select.
-pub(crate) struct Selected<'a> {
+pub(crate) struct Selected {
     /// What [`Selecting::key`] says of each pod in them.
-    pub(crate) key: Vec<u8>,
-    /// The policies that isolate ingress and egress, and how far each direction goes.
-    pub(crate) sides: [Side<'a>; 2],
+    pub(crate) key: Box<[u8]>,
+    /// By direction: which of [`Groups::sides`] selects them, and how far that goes.
+    pub(crate) sides: [(u32, Stand); 2],
 }
 
 /// One direction.
@@ -35,18 +64,6 @@ pub(crate) struct Side<'a> {
     pub(crate) tiered: Vec<&'a ClusterNetworkPolicy>,
     /// The specs of CiliumNetworkPolicies that speak of it.
     pub(crate) cilium: Vec<Spec<'a>>,
-    pub(crate) stand: Stand,
-}
-
-/// The endpoints of a snapshot, in groups.
-pub(crate) struct Groups<'a> {
-    pub(crate) groups: Vec<Group<'a>>,
-    /// What selects them. Groups that differ only under keys that peers read share one.
-    pub(crate) selected: Vec<Selected<'a>>,
-    /// Every endpoint with its group, in the order of names.
-    pub(crate) endpoints: Vec<(&'a Name, &'a Arc<Pod>, usize)>,
-    /// What says which policies and Stances select a pod.
-    pub(crate) selecting: Selecting,
 }
 
 /// The label keys, and whether the service account, that say which policies and Stances select a pod.
@@ -58,10 +75,10 @@ pub(crate) struct Selecting {
 
 impl Selecting {
     /// Pods with one key are selected by the same.
-    pub(crate) fn key(&self, pod: &Pod) -> Vec<u8> {
+    pub(crate) fn key(&self, pod: &Pod) -> Box<[u8]> {
         let mut key = Vec::new();
         project(pod, |label| self.keys.contains(label), self.accounts, &mut key);
-        key
+        key.into()
     }
 
     /// Takes in what a policy asks of pods.
@@ -85,38 +102,34 @@ pub(crate) const fn side(direction: Direction) -> usize {
 }
 
 impl<'a> Groups<'a> {
-    pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
-        let Keys { all, selecting, accounts } = Keys::of(snapshot);
-        let policies = Policies::of(snapshot);
-        let mut numbered: HashMap<Vec<u8>, usize> = HashMap::default();
-        let mut selected_by: HashMap<Vec<u8>, usize> = HashMap::default();
-        let (mut groups, mut selected, mut endpoints) = (Vec::new(), Vec::new(), Vec::new());
-        let mut key = Vec::new();
-        for (name, pod) in snapshot.pods.iter().filter(|(_, pod)| !pod.host_network) {
-            project(pod, |label| all.contains(label), accounts, &mut key);
-            let group = match numbered.get(&key) {
-                Some(group) => *group,
-                None => {
-                    numbered.insert(key.clone(), groups.len());
-                    project(pod, |label| selecting.contains(label), accounts, &mut key);
-                    let selected = *selected_by.entry(key.clone()).or_insert_with(|| {
-                        selected.push(Selected::of(snapshot, pod, key.clone(), &policies));
-                        selected.len() - 1
-                    });
-                    groups.push(Group { pod, selected });
-                    groups.len() - 1
-                }
-            };
-            endpoints.push((name, pod, group));
-        }
-        let selecting = Selecting { keys: selecting.into_iter().map(Arc::from).collect(), accounts };
-        Self { groups, selected, endpoints, selecting }
+    pub(crate) fn of(snapshot: &'a Snapshot, cores: Cores) -> Self {
+        let keys = Keys::of(snapshot);
+        let endpoints: Vec<&Arc<Pod>> = snapshot.pods.values().filter(|pod| !pod.host_network).collect();
+        let split = cores.split(&endpoints, |pod, next| pod.name.namespace == next.name.namespace);
+        let made = cores.each(&split, |pods| Made::of(snapshot, &keys, pods));
+        let mut sides = Sides::default();
+        let mut join = |made: Made<'a>| {
+            let Made { mut piece, sides: own } = made;
+            let places: Vec<u32> = own.into_listed().map(|own| sides.place(own)).collect();
+            for (place, _) in piece.selected.iter_mut().flat_map(|selected| &mut selected.sides) {
+                *place = places[*place as usize];
+            }
+            piece
+        };
+        let pieces = made.into_iter().map(&mut join).collect();
+        let selecting = keys.selecting.iter().map(|key| Arc::from(*key)).collect();
+        let selecting = Selecting { keys: selecting, accounts: keys.accounts };
+        Self { pieces, sides: sides.listed, places: sides.places, selecting }
+    }
+
+    fn sides(&self, direction: Direction) -> impl Iterator<Item = &Side<'a>> {
+        self.sides.iter().filter(move |(own, _)| *own == direction).map(|(_, half)| half)
     }
 
     /// Each policy that isolates some endpoint in a direction, once, by name.
     pub(crate) fn live(&self, direction: Direction) -> Vec<&'a NetworkPolicy> {
         let mut seen = HashSet::default();
-        let policies = self.selected.iter().flat_map(|selected| &selected.sides[side(direction)].policies);
+        let policies = self.sides(direction).flat_map(|half| &half.policies);
         let mut live: Vec<&NetworkPolicy> =
             policies.copied().filter(|policy| seen.insert(std::ptr::from_ref(*policy))).collect();
         live.sort_by_key(|policy| &policy.meta.name);
@@ -126,7 +139,7 @@ impl<'a> Groups<'a> {
     /// Each spec of a CiliumNetworkPolicy that speaks of some endpoint in a direction, once.
     pub(crate) fn live_cilium(&self, direction: Direction) -> Vec<Spec<'a>> {
         let mut seen = HashSet::default();
-        let specs = self.selected.iter().flat_map(|selected| &selected.sides[side(direction)].cilium).copied();
+        let specs = self.sides(direction).flat_map(|half| &half.cilium).copied();
         let mut live: Vec<Spec<'_>> = specs.filter(|spec| seen.insert(std::ptr::from_ref(spec.spec))).collect();
         live.sort_by_key(|spec| (&spec.policy.meta.name, &spec.spec.path));
         live
@@ -135,66 +148,158 @@ impl<'a> Groups<'a> {
     /// Each cluster-wide policy that speaks of some endpoint in a direction, once, in the order of kinds and names.
     pub(crate) fn live_tiered(&self, direction: Direction) -> Vec<&'a ClusterNetworkPolicy> {
         let mut seen = HashSet::default();
-        let policies = self.selected.iter().flat_map(|selected| &selected.sides[side(direction)].tiered).copied();
+        let policies = self.sides(direction).flat_map(|half| &half.tiered).copied();
         let mut live: Vec<_> = policies.filter(|policy| seen.insert(std::ptr::from_ref(*policy))).collect();
         live.sort_by_key(|policy| (policy.kind, &policy.meta.name));
         live
     }
 }
 
-/// The policies of each namespace with their place among all, to be found by the labels of a pod.
+/// What selects pods in one direction, each once.
 #[derive(Default)]
-struct Policies<'a> {
-    network: HashMap<&'a str, SelectorIndex<(usize, &'a NetworkPolicy)>>,
-    /// Those of the cluster under no name.
-    cilium: HashMap<&'a str, SelectorIndex<(usize, Spec<'a>)>>,
+struct Sides<'a> {
+    places: HashMap<Speaking, u32>,
+    listed: Vec<(Direction, Side<'a>)>,
 }
 
-impl<'a> Policies<'a> {
-    fn of(snapshot: &'a Snapshot) -> Self {
-        let mut found = Self::default();
-        for (place, policy) in snapshot.policies.network.values().enumerate() {
-            let index = found.network.entry(&policy.meta.name.namespace).or_default();
-            index.insert(&policy.pod_selector, (place, &**policy));
-        }
-        for (place, spec) in snapshot.policies.cilium.values().flat_map(|policy| Spec::of(policy)).enumerate() {
-            let index = found.cilium.entry(&spec.policy.meta.name.namespace).or_default();
-            index.insert(&spec.spec.subject.pods, (place, spec));
-        }
-        found
+impl<'a> Sides<'a> {
+    /// The place of one, which is taken in if it is not there yet.
+    fn place(&mut self, (speaking, direction, half): (Speaking, Direction, Side<'a>)) -> u32 {
+        *self.places.entry(speaking).or_insert_with(|| {
+            self.listed.push((direction, half));
+            ordinal(self.listed.len() - 1)
+        })
+    }
+
+    /// All of them, in the order of their places.
+    fn into_listed(self) -> impl Iterator<Item = (Speaking, Direction, Side<'a>)> {
+        let mut places: Vec<(Speaking, u32)> = self.places.into_iter().collect();
+        places.sort_unstable_by_key(|(_, place)| *place);
+        places.into_iter().zip(self.listed).map(|((speaking, _), (direction, half))| (speaking, direction, half))
     }
 }
 
-fn candidates<'a, T: Copy>(
-    found: &'a HashMap<&str, SelectorIndex<(usize, T)>>,
-    namespace: &str,
-    pod: &'a Pod,
-) -> Vec<(usize, T)> {
-    found.get(namespace).into_iter().flat_map(|index| index.candidates(&pod.labels)).collect()
+/// A place in a list of which there are as many as pods at most.
+fn ordinal(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }
 
-impl<'a> Selected<'a> {
-    fn of(snapshot: &'a Snapshot, pod: &'a Pod, key: Vec<u8>, policies: &Policies<'a>) -> Self {
-        let mut own = candidates(&policies.network, &pod.name.namespace, pod);
+/// A piece, with what selects its groups by places of its own.
+#[derive(Default)]
+struct Made<'a> {
+    piece: Piece<'a>,
+    sides: Sides<'a>,
+}
+
+impl<'a> Made<'a> {
+    /// Of these pods, which are in the order of names.
+    fn of(snapshot: &'a Snapshot, keys: &Keys<'_>, pods: &[&'a Arc<Pod>]) -> Self {
+        let mut made = Self::default();
+        made.piece.endpoints.reserve_exact(pods.len());
+        let Some(first) = pods.first() else { return made };
+        let mut policies = Policies::from(snapshot, &first.name.namespace);
+        let mut groups: HashMap<Box<[u8]>, u32> = HashMap::default();
+        let mut selected: HashMap<Box<[u8]>, u32> = HashMap::default();
+        let mut key = Vec::new();
+        for of_namespace in pods.chunk_by(|pod, next| pod.name.namespace == next.name.namespace) {
+            policies.enter(&of_namespace[0].name.namespace);
+            // Nothing of another namespace is of the same group.
+            groups.clear();
+            selected.clear();
+            for pod in of_namespace {
+                project(pod, |label| keys.all.contains(label), keys.accounts, &mut key);
+                let group = groups.get(&*key).copied().unwrap_or_else(|| {
+                    let group = ordinal(made.piece.groups.len());
+                    groups.insert(key.as_slice().into(), group);
+                    project(pod, |label| keys.selecting.contains(label), keys.accounts, &mut key);
+                    let selected = selected.get(&*key).copied().unwrap_or_else(|| {
+                        let place = ordinal(made.piece.selected.len());
+                        selected.insert(key.as_slice().into(), place);
+                        let sides = policies.sides(snapshot, pod).map(|(direction, half)| {
+                            let stand = Stand::of(snapshot, pod, direction);
+                            (made.sides.place((Speaking::of(direction, &half), direction, half)), stand)
+                        });
+                        made.piece.selected.push(Selected { key: key.as_slice().into(), sides });
+                        place
+                    });
+                    made.piece.groups.push(Group { pod, selected });
+                    group
+                });
+                made.piece.endpoints.push((pod, group));
+            }
+        }
+        made
+    }
+}
+
+/// The policies that can select the pods of one namespace after the other, to be found by the labels of a pod.
+struct Policies<'a> {
+    network: SelectorIndex<(usize, &'a NetworkPolicy)>,
+    cilium: SelectorIndex<(usize, Spec<'a>)>,
+    /// Those of the cluster.
+    clusterwide: SelectorIndex<(usize, Spec<'a>)>,
+    later_network: Later<'a, NetworkPolicy>,
+    later_cilium: Later<'a, CiliumNetworkPolicy>,
+}
+
+/// The policies of namespaces that were not entered yet.
+type Later<'a, T> = Peekable<Range<'a, Name, Arc<T>>>;
+
+/// Those of one namespace; all before it are left out for good.
+fn of_namespace<'b, 'a, T>(later: &'b mut Later<'a, T>, namespace: &'b str) -> impl Iterator<Item = &'a T> + 'b {
+    while later.next_if(|(name, _)| *name.namespace < *namespace).is_some() {}
+    std::iter::from_fn(move || Some(&**later.next_if(|(name, _)| *name.namespace == *namespace)?.1))
+}
+
+impl<'a> Policies<'a> {
+    /// Those for this namespace and later ones, none of which is entered yet.
+    fn from(snapshot: &'a Snapshot, first: &Arc<str>) -> Self {
+        let mut cilium = snapshot.policies.cilium.range(Name::new("", "")..).peekable();
+        let mut clusterwide = SelectorIndex::default();
+        for (place, spec) in of_namespace(&mut cilium, "").flat_map(Spec::of).enumerate() {
+            clusterwide.insert(&spec.spec.subject.pods, (place, spec));
+        }
+        let first = Name::new(Arc::clone(first), "");
+        Self {
+            network: SelectorIndex::default(),
+            cilium: SelectorIndex::default(),
+            clusterwide,
+            later_network: snapshot.policies.network.range(first.clone()..).peekable(),
+            later_cilium: snapshot.policies.cilium.range(first..).peekable(),
+        }
+    }
+
+    /// Has it be about the pods of this namespace, which comes after those that it was about.
+    fn enter(&mut self, namespace: &str) {
+        self.network.clear();
+        self.cilium.clear();
+        for (place, policy) in of_namespace(&mut self.later_network, namespace).enumerate() {
+            self.network.insert(&policy.pod_selector, (place, policy));
+        }
+        for (place, spec) in of_namespace(&mut self.later_cilium, namespace).flat_map(Spec::of).enumerate() {
+            self.cilium.insert(&spec.spec.subject.pods, (place, spec));
+        }
+    }
+
+    /// What speaks of a pod of the namespace by direction.
+    fn sides(&self, snapshot: &'a Snapshot, pod: &Pod) -> [(Direction, Side<'a>); 2] {
+        let mut own: Vec<_> = self.network.candidates(&pod.labels).collect();
         own.retain(|(_, policy)| policy.pod_selector.matches(&pod.labels));
         own.sort_unstable_by_key(|(place, _)| *place);
-        let mut cilium = candidates(&policies.cilium, "", pod);
-        cilium.extend(candidates(&policies.cilium, &pod.name.namespace, pod));
+        let mut clusterwide: Vec<_> = self.clusterwide.candidates(&pod.labels).collect();
+        clusterwide.sort_unstable_by_key(|(place, _)| *place);
+        let mut cilium: Vec<_> = self.cilium.candidates(&pod.labels).collect();
         cilium.sort_unstable_by_key(|(place, _)| *place);
-        let sides = Direction::BOTH.map(|direction| {
+        Direction::BOTH.map(|direction| {
             let isolating = own.iter().map(|(_, policy)| *policy).filter(|policy| rules(policy, direction).is_some());
-            Side {
+            let specs = clusterwide.iter().chain(&cilium).map(|(_, spec)| *spec);
+            let side = Side {
                 policies: isolating.collect(),
-                cilium: cilium
-                    .iter()
-                    .map(|(_, spec)| *spec)
-                    .filter(|spec| spec.speaks(snapshot, pod, direction))
-                    .collect(),
+                cilium: specs.filter(|spec| spec.speaks(snapshot, pod, direction)).collect(),
                 tiered: speaking(snapshot, pod, direction).collect(),
-                stand: Stand::of(snapshot, pod, direction),
-            }
-        });
-        Self { key, sides }
+            };
+            (direction, side)
+        })
     }
 }
 
@@ -252,7 +357,7 @@ impl<'a> Keys<'a> {
 fn project(pod: &Pod, is_read: impl Fn(&str) -> bool, accounts: bool, into: &mut Vec<u8>) {
     into.clear();
     let mut part = |text: &str| {
-        into.extend_from_slice(&text.len().to_le_bytes());
+        into.extend_from_slice(&ordinal(text.len()).to_le_bytes());
         into.extend_from_slice(text.as_bytes());
     };
     part(&pod.name.namespace);

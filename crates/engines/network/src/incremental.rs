@@ -125,7 +125,7 @@ impl Compiler {
             let all = self.said.iter().map(|(said, id)| (SaidId(id), Arc::clone(said)));
             patch.said = all.filter(|(id, _)| said.contains(id)).collect();
         }
-        patch.rules = self.rules.refs.get(program.rules.len()..)?.to_vec();
+        patch.rules = self.rules.from(program.rules.len())?;
         Some(patch)
     }
 
@@ -178,7 +178,8 @@ impl Compiler {
             let ports = ports(pod, &last.names);
             let by_label = last.terms.of_pod(pod);
             for address in &pod.addresses {
-                let meaning = Meaning { terms: last.terms.met(&by_label, *address, in_blocks), ports: ports.clone() };
+                let terms = last.terms.met(&by_label, *address, in_blocks).into();
+                let meaning = Meaning { terms, ports: ports.as_slice().into() };
                 let class = last.classes.of_noting(meaning, &mut self.classes, &mut noted);
                 let (enrolled, resolver) = (pod.enrolled, snapshot.resolvers.contains(address));
                 let known = Address { class, pod: Some((*name).clone()), enrolled, resolver };
@@ -192,6 +193,7 @@ impl Compiler {
             learnt: &last.learnt,
             numbers: &mut self.rule_sets,
             said: &mut self.said,
+            cores: self.cores,
         };
         last.sets.fill_for(&noted, making)
     }
@@ -217,13 +219,13 @@ impl Compiler {
             learnt: &last.learnt,
             numbers: &mut self.rule_sets,
             said: &mut self.said,
+            cores: self.cores,
         };
         let mut moves = Moves::default();
         for (name, pod) in pods {
             let old = program.endpoints.get(name);
             let new = pod.map(|(pod, numbers)| {
-                let [ingress, egress] = numbers.map(|(number, stand)| last.sets.gate(number, stand, pod, making));
-                Endpoint::of(snapshot, pod, ingress, egress)
+                Endpoint::of(snapshot, pod, numbers.map(|(number, stand)| last.sets.gate(number, stand, pod, making)))
             });
             if old != new.as_ref() {
                 moves.add(name, old, new);
@@ -260,6 +262,7 @@ impl Compiler {
             }
         }
         follow.values().for_each(|followers| moves.add_all(followers));
+        last.sets.fill_new(making);
         for id in moves.unused(&mut last.users) {
             last.sets.forget(id);
             patch.rule_sets.insert(id, None);
@@ -272,14 +275,15 @@ impl Compiler {
 impl Last {
     /// What an endpoint shares with others by direction, and how far that goes; nothing where a policy speaks of it that
     /// spoke of no one.
-    fn selected_of(&mut self, snapshot: &Snapshot, pod: &Pod) -> Option<[(usize, Stand); 2]> {
+    fn selected_of(&mut self, snapshot: &Snapshot, pod: &Pod) -> Option<[(u32, Stand); 2]> {
         let key = self.selecting.key(pod);
         if let Some(known) = self.selected.get(&key) {
             return Some(*known);
         }
         let mut of = |direction| {
             let half = half(snapshot, pod, direction);
-            Some((self.sets.shared_of_live(direction, &half, &self.live)?, half.stand))
+            let stand = Stand::of(snapshot, pod, direction);
+            Some((self.sets.shared_of_live(direction, &half, &self.live)?, stand))
         };
         let found = [of(Direction::Ingress)?, of(Direction::Egress)?];
         self.selected.insert(key, found);

@@ -150,7 +150,7 @@ pub(crate) fn moves_named_hosts(last: &Last, program: &Program, snapshot: &Snaps
 
 /// The number of the term for an address that some pod has learnt.
 fn term(address: IpAddr, numbers: &mut Numbers<Term>) -> TermId {
-    numbers.of(Term::Hosts(HostsOf::Address(address)))
+    numbers.of(&Term::Hosts(HostsOf::Address(address)))
 }
 
 /// The patterns that rules name, in order.

@@ -23,20 +23,25 @@ struct Slot {
 /// Kept back: 0 and the last number mean something else wherever these numbers go.
 const RESERVED: [u32; 2] = [0, u32::MAX];
 
-impl<K: Eq + Hash> Numbers<K> {
+impl<K: Eq + Hash + Clone> Numbers<K> {
     pub(crate) fn new() -> Self {
         Self { known: HashMap::default(), next: 1, wrapped: false }
     }
 
     /// The number of a meaning, which counts as in use from now on.
-    pub(crate) fn of(&mut self, meaning: K) -> u32 {
-        if let Some(slot) = self.known.get_mut(&meaning) {
+    pub(crate) fn of(&mut self, meaning: &K) -> u32 {
+        if let Some(slot) = self.known.get_mut(meaning) {
             slot.in_use = true;
             return slot.number;
         }
         let number = self.draw();
-        self.known.insert(meaning, Slot { number, in_use: true });
+        self.known.insert(meaning.clone(), Slot { number, in_use: true });
         number
+    }
+
+    /// Makes room for so many in all: a table that grows is made anew twice as large, over and over.
+    pub(crate) fn expect(&mut self, count: usize) {
+        self.known.reserve(count.saturating_sub(self.known.len()));
     }
 
     /// Every meaning with its number.
@@ -69,19 +74,19 @@ mod tests {
     #[test]
     fn a_number_lives_as_long_as_its_meaning_and_is_not_given_twice() {
         let mut numbers = Numbers::new();
-        let (a, b) = (numbers.of("a"), numbers.of("b"));
+        let (a, b) = (numbers.of(&"a"), numbers.of(&"b"));
         numbers.forget_unused();
-        assert_eq!(numbers.of("a"), a);
+        assert_eq!(numbers.of(&"a"), a);
         numbers.forget_unused();
-        let again = numbers.of("b");
-        assert!(again != a && again != b && numbers.of("a") == a);
+        let again = numbers.of(&"b");
+        assert!(again != a && again != b && numbers.of(&"a") == a);
     }
 
     #[test]
     fn after_the_last_number_only_free_ones_are_given() {
         let mut numbers = Numbers::new();
-        let a = numbers.of("a");
+        let a = numbers.of(&"a");
         numbers.next = u32::MAX - 1;
-        assert_eq!((a, numbers.of("b"), numbers.of("c")), (1, u32::MAX - 1, 2));
+        assert_eq!((a, numbers.of(&"b"), numbers.of(&"c")), (1, u32::MAX - 1, 2));
     }
 }

@@ -3,7 +3,7 @@
 use crate::cilium::group_blocks;
 use crate::numbers::Numbers;
 use crate::rules::Peers;
-use crate::terms::{HostsOf, Scope, Term, Terms};
+use crate::terms::{HostsOf, PodsOf, Scope, Term, Terms};
 use lictor_cluster::Snapshot;
 use lictor_manifest::{CiliumNetworkPolicy, CiliumPeer, EndpointSelector, Entity, TierPeer};
 use lictor_model::{Cidr, DomainPattern, Selector};
@@ -45,7 +45,7 @@ pub(crate) fn add_cilium(
             Entity::WorldIpv4 => peers.terms.push(add(Term::Outside(Cidr::ALL_IPV4))),
             Entity::WorldIpv6 => peers.terms.push(add(Term::Outside(Cidr::ALL_IPV6))),
             Entity::Cluster => {
-                let everyone = Term::Pods { scope: Scope::Any, pods: Selector::default(), accounts: Vec::new() };
+                let everyone = Term::pods(Scope::Any, Selector::default());
                 peers.terms.extend([everyone, Term::Nodes(Selector::default())].map(add));
                 peers.terms.push(terms.add_hosts(HostsOf::ApiServer, snapshot, numbers));
             }
@@ -56,7 +56,7 @@ pub(crate) fn add_cilium(
             Entity::All | Entity::None => {}
         },
         CiliumPeer::Service(_) | CiliumPeer::Services(..) => {
-            let of = HostsOf::Services(Arc::clone(&policy.meta.name.namespace), peer.clone());
+            let of = HostsOf::Services(Arc::clone(&policy.meta.name.namespace), Arc::new(peer.clone()));
             peers.terms.push(terms.add_hosts(of, snapshot, numbers));
         }
         CiliumPeer::Domain(pattern) => add_domain(pattern, snapshot, peers, (terms, numbers)),
@@ -70,7 +70,7 @@ fn pods(policy: &CiliumNetworkPolicy, selector: &EndpointSelector) -> Term {
         None if policy.is_clusterwide() => Scope::Any,
         None => Scope::Own(Arc::clone(&policy.meta.name.namespace)),
     };
-    Term::Pods { scope, pods: selector.pods.clone(), accounts: selector.accounts.clone() }
+    Term::Pods(Arc::new(PodsOf { scope, pods: selector.pods.clone(), accounts: selector.accounts.clone() }))
 }
 
 /// Names: what everyone knows of them is one term, what an endpoint has learnt is added where its rule set is made.

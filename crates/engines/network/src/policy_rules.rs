@@ -1,7 +1,8 @@
 //! The rules of one policy in one direction, which many endpoints share.
 
 use crate::rules::Rule;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use foldhash::quality::FixedState;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -22,9 +23,7 @@ impl Hash for PolicyRules {
 impl FromIterator<Rule> for PolicyRules {
     fn from_iter<I: IntoIterator<Item = Rule>>(rules: I) -> Self {
         let rules: Arc<[Rule]> = rules.into_iter().collect();
-        let mut hasher = DefaultHasher::new();
-        rules.hash(&mut hasher);
-        Self { hash: hasher.finish(), rules }
+        Self { hash: FixedState::default().hash_one(&rules), rules }
     }
 }
 

@@ -250,10 +250,14 @@ impl Gate {
 }
 
 impl Endpoint {
-    pub(crate) fn of(snapshot: &Snapshot, pod: &Pod, ingress: Arc<Gate>, egress: Arc<Gate>) -> Self {
-        let own_node = snapshot.nodes.get(&pod.node).map(|node| &node.addresses[..]).unwrap_or_default();
-        let (addresses, own_node) = (pod.addresses[..].into(), own_node.into());
-        Self { addresses, own_node, enrolled: pod.enrolled, ingress, egress }
+    pub(crate) fn of(snapshot: &Snapshot, pod: &Pod, gates: [Arc<Gate>; 2]) -> Self {
+        let own_node = snapshot.nodes.get(&pod.node).map(|node| node.addresses[..].into()).unwrap_or_default();
+        Self::on(own_node, pod, gates)
+    }
+
+    /// The same, where its node's addresses are known already: pods of one node share them.
+    pub(crate) fn on(own_node: Arc<[IpAddr]>, pod: &Pod, [ingress, egress]: [Arc<Gate>; 2]) -> Self {
+        Self { addresses: pod.addresses[..].into(), own_node, enrolled: pod.enrolled, ingress, egress }
     }
 
     /// The rule sets that its gates ask.

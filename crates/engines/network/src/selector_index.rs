@@ -43,6 +43,17 @@ impl<T: Copy> SelectorIndex<T> {
         }
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.others.is_empty()
+    }
+
+    /// Forgets all of them, and keeps the room.
+    pub(crate) fn clear(&mut self) {
+        self.by_label.clear();
+        self.others.clear();
+    }
+
     /// Every thing whose selector can match these labels, and some whose does not.
     pub(crate) fn candidates<'a>(&'a self, labels: &'a Labels) -> impl Iterator<Item = T> + 'a {
         let asked = self.by_label.iter().filter_map(|(key, of_key)| of_key.get(labels.get(key)?));

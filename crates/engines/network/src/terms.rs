@@ -24,14 +24,7 @@ pub(crate) type TermId = u32;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Term {
     /// Pods by namespace and label.
-    Pods {
-        /// The namespaces.
-        scope: Scope,
-        /// The pods in them.
-        pods: Selector,
-        /// What must hold for the name of their service account.
-        accounts: Vec<Operator>,
-    },
+    Pods(Arc<PodsOf>),
     /// Addresses.
     Block(IpBlock),
     /// Addresses that are no pod's and no node's.
@@ -40,6 +33,17 @@ pub(crate) enum Term {
     Nodes(Selector),
     /// Addresses that stand somewhere else under a name.
     Hosts(HostsOf),
+}
+
+/// Which pods a term speaks of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PodsOf {
+    /// The namespaces.
+    pub(crate) scope: Scope,
+    /// The pods in them.
+    pub(crate) pods: Selector,
+    /// What must hold for the name of their service account.
+    pub(crate) accounts: Vec<Operator>,
 }
 
 /// The namespaces that a term speaks of.
@@ -54,27 +58,28 @@ pub(crate) enum Scope {
 }
 
 impl Term {
+    /// Pods whatever their service account is.
+    pub(crate) fn pods(scope: Scope, pods: Selector) -> Self {
+        Self::Pods(Arc::new(PodsOf { scope, pods, accounts: Vec::new() }))
+    }
+
     pub(crate) fn of(policy: &NetworkPolicy, peer: &PeerTerm) -> Self {
         match peer {
             PeerTerm::Block(block) => Self::Block(block.clone()),
-            PeerTerm::Pods { namespaces, pods } => Self::Pods {
-                scope: match namespaces {
-                    None => Scope::Own(policy.meta.name.namespace.clone()),
+            PeerTerm::Pods { namespaces, pods } => {
+                let scope = match namespaces {
+                    None => Scope::Own(Arc::clone(&policy.meta.name.namespace)),
                     Some(selector) => Scope::Selected(selector.clone()),
-                },
-                pods: pods.clone().unwrap_or_default(),
-                accounts: Vec::new(),
-            },
+                };
+                Self::pods(scope, pods.clone().unwrap_or_default())
+            }
         }
     }
 
     /// The term of a cluster-wide policy's peer; nothing for a form that matches nothing.
     pub(crate) fn of_tier(peer: &TierPeer) -> Option<Self> {
         Some(match peer {
-            TierPeer::Pods(pods) => {
-                let scope = Scope::Selected(pods.namespaces.clone());
-                Self::Pods { scope, pods: pods.pods.clone(), accounts: Vec::new() }
-            }
+            TierPeer::Pods(pods) => Self::pods(Scope::Selected(pods.namespaces.clone()), pods.pods.clone()),
             TierPeer::Nodes(selector) => Self::Nodes(selector.clone()),
             TierPeer::Network(block) => Self::Block(IpBlock { cidr: *block, except: Vec::new() }),
             TierPeer::Domain(_) | TierPeer::Unknown => return None,
@@ -94,7 +99,7 @@ struct Met {
 /// The terms of live policies, ready to be asked which of them an address or a pod meets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Terms {
-    pods: BTreeMap<TermId, (Scope, Selector, Vec<Operator>)>,
+    pods: HashMap<TermId, Arc<PodsOf>>,
     blocks: BTreeMap<TermId, IpBlock>,
     outside: BTreeMap<TermId, Cidr>,
     nodes: BTreeMap<TermId, Selector>,
@@ -113,10 +118,10 @@ pub(crate) struct Terms {
 impl Terms {
     /// Takes a term in; its number.
     pub(crate) fn add(&mut self, term: Term, numbers: &mut Numbers<Term>) -> TermId {
-        let id = numbers.of(term.clone());
+        let id = numbers.of(&term);
         match term {
-            Term::Pods { scope, pods, accounts } => {
-                self.pods.entry(id).or_insert((scope, pods, accounts));
+            Term::Pods(of) => {
+                self.pods.entry(id).or_insert(of);
             }
             Term::Block(block) => {
                 self.blocks.entry(id).or_insert(block);
@@ -134,13 +139,25 @@ impl Terms {
         id
     }
 
+    /// How many there are of pods.
+    pub(crate) fn len(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// Makes room for so many pods' terms.
+    pub(crate) fn expect(&mut self, count: usize) {
+        self.pods.reserve(count);
+    }
+
     /// Makes the look-ups, once all terms are in.
     pub(crate) fn index(&mut self, snapshot: &Snapshot) {
         let mut own: HashMap<&Arc<str>, Vec<TermId>> = HashMap::default();
+        own.reserve(snapshot.namespaces.len().min(self.pods.len()));
+        self.by_namespace.reserve(own.capacity());
         let mut selected: HashMap<&Selector, Vec<TermId>> = HashMap::default();
         let mut any: Vec<TermId> = Vec::new();
-        for (id, (scope, ..)) in &self.pods {
-            match scope {
+        for (id, of) in &self.pods {
+            match &of.scope {
                 Scope::Any => any.push(*id),
                 Scope::Own(namespace) => own.entry(namespace).or_default().push(*id),
                 Scope::Selected(selector) => selected.entry(selector).or_default().push(*id),
@@ -150,11 +167,13 @@ impl Terms {
             let selecting = selected.iter().filter(|(selector, _)| selector.matches(&state.labels));
             let mut within = SelectorIndex::default();
             for id in selecting.flat_map(|(_, ids)| ids).chain(own.get(name).into_iter().flatten()).chain(&any) {
-                if let Some((_, pods, _)) = self.pods.get(id) {
-                    within.insert(pods, *id);
+                if let Some(of) = self.pods.get(id) {
+                    within.insert(&of.pods, *id);
                 }
             }
-            self.by_namespace.insert(Arc::clone(name), within);
+            if !within.is_empty() {
+                self.by_namespace.insert(Arc::clone(name), within);
+            }
         }
         for (id, hosts) in &self.hosts {
             for address in &hosts.addresses {
@@ -215,9 +234,7 @@ impl Terms {
         let (namespace, labels) = (&pod.name.namespace, &pod.labels);
         let candidates = self.by_namespace.get(namespace).into_iter().flat_map(|index| index.candidates(labels));
         let holds = |accounts: &[Operator]| accounts.iter().all(|operator| operator.holds(Some(&pod.service_account)));
-        let meets = |id: &TermId| {
-            self.pods.get(id).is_some_and(|(_, selector, accounts)| selector.matches(labels) && holds(accounts))
-        };
+        let meets = |id: &TermId| self.pods.get(id).is_some_and(|of| of.pods.matches(labels) && holds(&of.accounts));
         let mut met: Vec<TermId> = candidates.filter(meets).collect();
         met.sort_unstable();
         met
@@ -237,8 +254,13 @@ impl Terms {
     /// blocks if these count; ascending.
     pub(crate) fn met(&self, by_label: &[TermId], address: IpAddr, in_blocks: bool) -> Vec<TermId> {
         let blocks = self.of_address(address).filter(|_| in_blocks).into_iter().flat_map(|met| met.iter());
-        let all: BTreeSet<TermId> = blocks.chain(self.of_host(address)).chain(by_label).copied().collect();
-        all.into_iter().collect()
+        let mut all: Vec<TermId> = by_label.to_vec();
+        all.extend(blocks.chain(self.of_host(address)));
+        if all.len() > by_label.len() {
+            all.sort_unstable();
+            all.dedup();
+        }
+        all
     }
 
     /// The block terms that the address of a pod or node meets, ascending.

@@ -14,6 +14,7 @@ use random::{Cluster, cluster, rule};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// Ports where rules of [`random`] begin, end or do not reach, on every kind of protocol.
@@ -204,6 +205,25 @@ proptest! {
                 assert!(Arc::ptr_eq(set, &again.rule_sets[id]), "a table that did not change was made again");
             }
             before = Some(again);
+        }
+    }
+
+    #[test]
+    fn the_program_is_the_same_on_however_many_threads(
+        first in cluster(),
+        changes in prop::collection::vec((0_usize..7, 0_usize..8, cluster()), 0..3),
+    ) {
+        let mut compilers = [1, 2, 3, 7].map(|threads| {
+            Compiler::on_threads(NonZeroUsize::new(threads).expect("one at least"))
+        });
+        for cluster in successive(first, changes) {
+            let snapshot = cluster.snapshot();
+            let [one, others @ ..] = compilers.each_mut().map(|compiler| compiler.compile(&snapshot));
+            for other in others {
+                assert_eq!((&one.endpoints, &one.addresses), (&other.endpoints, &other.addresses));
+                assert_eq!((&one.rule_sets, &one.prefixes), (&other.rule_sets, &other.prefixes));
+                assert_eq!((&one.said, &one.rules), (&other.said, &other.rules));
+            }
         }
     }
 

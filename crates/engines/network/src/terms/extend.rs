@@ -42,12 +42,12 @@ impl Terms {
         for (id, selector) in others.nodes {
             extended.nodes |= self.nodes.insert(id, selector).is_none();
         }
-        for (id, (scope, pods, accounts)) in others.pods {
+        for (id, of) in others.pods {
             if self.pods.contains_key(&id) {
                 continue;
             }
             let all = || snapshot.namespaces.iter();
-            let namespaces: Vec<&Arc<str>> = match &scope {
+            let namespaces: Vec<&Arc<str>> = match &of.scope {
                 Scope::Any => all().map(|(name, _)| name).collect(),
                 Scope::Own(own) => snapshot.namespaces.get_key_value(own).map(|(name, _)| name).into_iter().collect(),
                 Scope::Selected(selector) => {
@@ -55,11 +55,11 @@ impl Terms {
                 }
             };
             for namespace in namespaces {
-                self.by_namespace.entry(Arc::clone(namespace)).or_default().insert(&pods, id);
-                let meeting = snapshot.pods_in(namespace).filter(|pod| !pod.host_network && pods.matches(&pod.labels));
-                extended.pods.extend(meeting);
+                self.by_namespace.entry(Arc::clone(namespace)).or_default().insert(&of.pods, id);
+                let meets = |pod: &&Arc<Pod>| !pod.host_network && of.pods.matches(&pod.labels);
+                extended.pods.extend(snapshot.pods_in(namespace).filter(meets));
             }
-            self.pods.insert(id, (scope, pods, accounts));
+            self.pods.insert(id, of);
         }
         extended
     }

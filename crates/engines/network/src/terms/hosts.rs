@@ -16,7 +16,7 @@ pub(crate) enum HostsOf {
     /// The API server.
     ApiServer,
     /// The backends of a Service, or of those with labels, as a namespace sees them.
-    Services(Arc<str>, CiliumPeer),
+    Services(Arc<str>, Arc<CiliumPeer>),
     /// What everyone knows that DNS gave for names; never a pod's or a node's.
     Domain(DomainPattern),
     /// This address, which some pod has learnt; never a pod's or a node's.
@@ -53,7 +53,7 @@ impl HostsOf {
 impl Terms {
     /// Takes in a term for single addresses; its number.
     pub(crate) fn add_hosts(&mut self, of: HostsOf, snapshot: &Snapshot, numbers: &mut Numbers<Term>) -> TermId {
-        let id = numbers.of(Term::Hosts(of.clone()));
+        let id = numbers.of(&Term::Hosts(of.clone()));
         self.hosts.entry(id).or_insert_with(|| Hosts { addresses: of.addresses(snapshot), of });
         id
     }
