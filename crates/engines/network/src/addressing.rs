@@ -78,18 +78,23 @@ impl<'a> Placed<'a> {
             addresses: Vec::with_capacity(piece.endpoints.len()),
         };
         let mut seen = Seen::default();
-        for (pod, group) in &piece.endpoints {
-            let ports = ports(pod, names);
-            for address in &pod.addresses {
-                let block = terms.of_address(*address).filter(|_| in_blocks);
-                let hosts = terms.of_host(*address);
-                let key = (*group, block.map(Arc::as_ptr), hosts, ports.clone());
-                let meaning = *seen.entry(key).or_insert_with(|| {
-                    let terms = terms.met(&by_label[*group as usize], *address, in_blocks).into();
-                    placed.meanings.push(Meaning { terms, ports: ports.as_slice().into() });
-                    placed.meanings.len() - 1
-                });
-                placed.addresses.push((pod, *address, meaning));
+        let namespace = |group: u32| &piece.groups[group as usize].pod.name.namespace;
+        for of_namespace in piece.endpoints.chunk_by(|(_, one), (_, next)| namespace(*one) == namespace(*next)) {
+            // Nothing of another namespace is of the same group.
+            seen.clear();
+            for (pod, group) in of_namespace {
+                let ports = ports(pod, names);
+                for address in &pod.addresses {
+                    let block = terms.of_address(*address).filter(|_| in_blocks);
+                    let hosts = terms.of_host(*address);
+                    let key = (*group, block.map(Arc::as_ptr), hosts, ports.clone());
+                    let meaning = *seen.entry(key).or_insert_with(|| {
+                        let terms = terms.met(&by_label[*group as usize], *address, in_blocks).into();
+                        placed.meanings.push(Meaning { terms, ports: ports.as_slice().into() });
+                        placed.meanings.len() - 1
+                    });
+                    placed.addresses.push((pod, *address, meaning));
+                }
             }
         }
         placed

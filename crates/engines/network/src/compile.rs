@@ -7,19 +7,19 @@ use crate::cores::Cores;
 use crate::edits::Subjects;
 use crate::flat::SaidNumbers;
 use crate::gates::{Making, RuleSetMeaning, Sets, place};
-use crate::groups::{Groups, Selecting, side};
+use crate::groups::{Groups, Piece, Selecting, side};
 use crate::learnt::Learnt;
 use crate::matching::rules;
 use crate::numbers::Numbers;
 use crate::peers::{add_cilium, add_tier};
 use crate::policy_rules::PolicyRules;
-use crate::program::{Endpoint, Program, RuleId, RuleSetId, SaidId, Stand};
+use crate::program::{Endpoint, Gate, Program, RuleId, RuleSetId, SaidId, Stand};
 use crate::rule_ids::RuleIds;
 use crate::rules::{Part, Peers, Port, PortName, Rule};
 use crate::terms::{Term, Terms};
 use crate::tiers::tier_rules;
 use foldhash::HashMap;
-use lictor_cluster::{Policies, Snapshot};
+use lictor_cluster::{Pod, Policies, Snapshot};
 use lictor_manifest::{
     ClusterNetworkPolicy, NetworkPolicy, NetworkRule, PortMatch, PortTerm, Tier, TierAction, TierPort, TierRule,
 };
@@ -68,7 +68,7 @@ pub(crate) struct Last {
     /// What says which policies and Stances select a pod.
     pub(crate) selecting: Selecting,
     /// By that: what endpoints share with others by direction, as a number of [`Sets::shared`], and how far it goes.
-    pub(crate) selected: HashMap<Box<[u8]>, [(u32, Stand); 2]>,
+    pub(crate) selected: HashMap<Arc<[u8]>, [(u32, Stand); 2]>,
     /// How many patches were made since all was compiled.
     pub(crate) patches: usize,
     /// How many addresses all pods have forgotten since then.
@@ -353,18 +353,23 @@ fn endpoints(
     sets: &mut Sets,
     making: &mut Making<'_>,
 ) -> BTreeMap<Name, Endpoint> {
-    let mut of_nodes: HashMap<&str, Arc<[IpAddr]>> = HashMap::default();
-    let mut endpoints = Vec::with_capacity(snapshot.pods.len());
-    for piece in &groups.pieces {
-        for (pod, group) in &piece.endpoints {
-            let selected = piece.groups[*group as usize].selected;
-            let numbers = piece.selected[selected as usize].sides;
-            let gates = numbers.map(|(number, stand)| sets.gate(number, stand, pod, making));
-            let node = of_nodes.entry(&pod.node).or_insert_with(|| {
-                snapshot.nodes.get(&pod.node).map(|node| node.addresses[..].into()).unwrap_or_default()
-            });
-            endpoints.push((pod.name.clone(), Endpoint::on(Arc::clone(node), pod, gates)));
-        }
-    }
-    endpoints.into_iter().collect()
+    // Numbers are given to rule sets in the order of endpoints; the rest is made in pieces.
+    let mut with_gates = |Piece { endpoints, groups, selected }: &Piece<'_>| -> Vec<[Arc<Gate>; 2]> {
+        let gates = endpoints.iter().map(|(pod, group)| {
+            let numbers = selected[groups[*group as usize].selected as usize].sides;
+            numbers.map(|(number, stand)| sets.gate(number, stand, pod, making))
+        });
+        gates.collect()
+    };
+    let gates: Vec<_> = groups.pieces.iter().map(|piece| (piece, with_gates(piece))).collect();
+    let own_nodes: HashMap<&str, Arc<[IpAddr]>> =
+        snapshot.nodes.iter().map(|(name, node)| (&**name, node.addresses[..].into())).collect();
+    let made = making.cores.each(&gates, |(piece, gates)| {
+        let endpoint = |((pod, _), gates): (&(&Arc<Pod>, u32), &[Arc<Gate>; 2])| {
+            let own_node = own_nodes.get(&*pod.node).cloned().unwrap_or_default();
+            (pod.name.clone(), Endpoint::on(own_node, pod, gates.clone()))
+        };
+        piece.endpoints.iter().zip(gates).map(endpoint).collect::<Vec<_>>()
+    });
+    made.into_iter().flatten().collect()
 }

@@ -75,25 +75,22 @@ pub(crate) struct Making<'a> {
 
 /// The policies that speak of an endpoint in a direction, by where they are in memory: the direction, then the places of
 /// each family behind a 0.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Speaking(Box<[usize]>);
+pub(crate) type Speaking = Box<[usize]>;
 
 /// Where a policy is in memory. What keeps the number keeps the policy alive.
 pub(crate) fn place<T>(policy: &T) -> usize {
     std::ptr::from_ref(policy).addr()
 }
 
-impl Speaking {
-    pub(crate) fn of(direction: Direction, half: &Side<'_>) -> Self {
-        let mut all = Vec::with_capacity(3 + half.policies.len() + half.tiered.len() + half.cilium.len());
-        all.push(side(direction));
-        all.extend(half.policies.iter().map(|policy| place(*policy)));
-        all.push(0);
-        all.extend(half.tiered.iter().map(|policy| place(*policy)));
-        all.push(0);
-        all.extend(half.cilium.iter().map(|spec| spec.place()));
-        Self(all.into())
-    }
+/// Writes what speaks of an endpoint as [`Speaking`] has it.
+pub(crate) fn speak(direction: Direction, half: &Side<'_>, into: &mut Vec<usize>) {
+    into.clear();
+    into.push(side(direction));
+    into.extend(half.policies.iter().map(|policy| place(*policy)));
+    into.push(0);
+    into.extend(half.tiered.iter().map(|policy| place(*policy)));
+    into.push(0);
+    into.extend(half.cilium.iter().map(|spec| spec.place()));
 }
 
 /// The rule sets of a compilation, with what they were made of: what endpoints share of which the same policies speak.
@@ -195,7 +192,9 @@ impl Sets {
 
     /// The number of what endpoints share of which these policies speak. Their rules are among the live ones.
     fn shared(&mut self, direction: Direction, half: &Side<'_>, live: &[LiveRules; 2]) -> u32 {
-        *self.by_key.entry(Speaking::of(direction, half)).or_insert_with(|| {
+        let mut speaking = Vec::new();
+        speak(direction, half, &mut speaking);
+        *self.by_key.entry(speaking.into()).or_insert_with(|| {
             let made = Shared::of(half, direction, &live[side(direction)]);
             self.weight += made.weight();
             self.shared.push(made);

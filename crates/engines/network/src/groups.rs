@@ -2,7 +2,7 @@
 
 use crate::cilium::Spec;
 use crate::cores::Cores;
-use crate::gates::Speaking;
+use crate::gates::{Speaking, speak};
 use crate::matching::rules;
 use crate::program::Stand;
 use crate::selector_index::SelectorIndex;
@@ -52,12 +52,13 @@ pub(crate) struct Group<'a> {
 /// What the groups share that the same policies select.
 pub(crate) struct Selected {
     /// What [`Selecting::key`] says of each pod in them.
-    pub(crate) key: Box<[u8]>,
+    pub(crate) key: Arc<[u8]>,
     /// By direction: which of [`Groups::sides`] selects them, and how far that goes.
     pub(crate) sides: [(u32, Stand); 2],
 }
 
 /// One direction.
+#[derive(Clone, Default)]
 pub(crate) struct Side<'a> {
     pub(crate) policies: Vec<&'a NetworkPolicy>,
     /// The cluster-wide policies that speak of it, in the order in which they are asked.
@@ -75,7 +76,7 @@ pub(crate) struct Selecting {
 
 impl Selecting {
     /// Pods with one key are selected by the same.
-    pub(crate) fn key(&self, pod: &Pod) -> Box<[u8]> {
+    pub(crate) fn key(&self, pod: &Pod) -> Arc<[u8]> {
         let mut key = Vec::new();
         project(pod, |label| self.keys.contains(label), self.accounts, &mut key);
         key.into()
@@ -110,7 +111,7 @@ impl<'a> Groups<'a> {
         let mut sides = Sides::default();
         let mut join = |made: Made<'a>| {
             let Made { mut piece, sides: own } = made;
-            let places: Vec<u32> = own.into_listed().map(|own| sides.place(own)).collect();
+            let places: Vec<u32> = own.into_listed().map(|own| sides.take_in(own)).collect();
             for (place, _) in piece.selected.iter_mut().flat_map(|selected| &mut selected.sides) {
                 *place = places[*place as usize];
             }
@@ -164,7 +165,19 @@ struct Sides<'a> {
 
 impl<'a> Sides<'a> {
     /// The place of one, which is taken in if it is not there yet.
-    fn place(&mut self, (speaking, direction, half): (Speaking, Direction, Side<'a>)) -> u32 {
+    fn place(&mut self, speaking: &[usize], direction: Direction, half: &Side<'a>) -> u32 {
+        if let Some(place) = self.places.get(speaking) {
+            return *place;
+        }
+        let place = ordinal(self.listed.len());
+        self.places.insert(speaking.into(), place);
+        // Those that are kept take no more room than they need.
+        self.listed.push((direction, half.clone()));
+        place
+    }
+
+    /// The same for one of others.
+    fn take_in(&mut self, (speaking, direction, half): (Speaking, Direction, Side<'a>)) -> u32 {
         *self.places.entry(speaking).or_insert_with(|| {
             self.listed.push((direction, half));
             ordinal(self.listed.len() - 1)
@@ -198,8 +211,9 @@ impl<'a> Made<'a> {
         made.piece.endpoints.reserve_exact(pods.len());
         let Some(first) = pods.first() else { return made };
         let mut policies = Policies::from(snapshot, &first.name.namespace);
-        let mut groups: HashMap<Box<[u8]>, u32> = HashMap::default();
-        let mut selected: HashMap<Box<[u8]>, u32> = HashMap::default();
+        let mut groups: HashMap<Arc<[u8]>, u32> = HashMap::default();
+        let mut selected: HashMap<Arc<[u8]>, u32> = HashMap::default();
+        let same_keys = keys.all.len() == keys.selecting.len();
         let mut key = Vec::new();
         for of_namespace in pods.chunk_by(|pod, next| pod.name.namespace == next.name.namespace) {
             policies.enter(&of_namespace[0].name.namespace);
@@ -210,17 +224,16 @@ impl<'a> Made<'a> {
                 project(pod, |label| keys.all.contains(label), keys.accounts, &mut key);
                 let group = groups.get(&*key).copied().unwrap_or_else(|| {
                     let group = ordinal(made.piece.groups.len());
-                    groups.insert(key.as_slice().into(), group);
-                    project(pod, |label| keys.selecting.contains(label), keys.accounts, &mut key);
-                    let selected = selected.get(&*key).copied().unwrap_or_else(|| {
-                        let place = ordinal(made.piece.selected.len());
-                        selected.insert(key.as_slice().into(), place);
-                        let sides = policies.sides(snapshot, pod).map(|(direction, half)| {
-                            let stand = Stand::of(snapshot, pod, direction);
-                            (made.sides.place((Speaking::of(direction, &half), direction, half)), stand)
-                        });
-                        made.piece.selected.push(Selected { key: key.as_slice().into(), sides });
-                        place
+                    let mut kept: Arc<[u8]> = key.as_slice().into();
+                    groups.insert(Arc::clone(&kept), group);
+                    if !same_keys {
+                        project(pod, |label| keys.selecting.contains(label), keys.accounts, &mut key);
+                        kept = key.as_slice().into();
+                    }
+                    let selected = *selected.entry(kept).or_insert_with_key(|key| {
+                        let sides = policies.sides(snapshot, pod, &mut made.sides);
+                        made.piece.selected.push(Selected { key: Arc::clone(key), sides });
+                        ordinal(made.piece.selected.len() - 1)
                     });
                     made.piece.groups.push(Group { pod, selected });
                     group
@@ -240,6 +253,10 @@ struct Policies<'a> {
     clusterwide: SelectorIndex<(usize, Spec<'a>)>,
     later_network: Later<'a, NetworkPolicy>,
     later_cilium: Later<'a, CiliumNetworkPolicy>,
+    /// What selects the pod that was asked for last, so that few lists are made.
+    own: Vec<(usize, &'a NetworkPolicy)>,
+    half: Side<'a>,
+    speaking: Vec<usize>,
 }
 
 /// The policies of namespaces that were not entered yet.
@@ -266,6 +283,9 @@ impl<'a> Policies<'a> {
             clusterwide,
             later_network: snapshot.policies.network.range(first.clone()..).peekable(),
             later_cilium: snapshot.policies.cilium.range(first..).peekable(),
+            own: Vec::new(),
+            half: Side::default(),
+            speaking: Vec::new(),
         }
     }
 
@@ -281,24 +301,27 @@ impl<'a> Policies<'a> {
         }
     }
 
-    /// What speaks of a pod of the namespace by direction.
-    fn sides(&self, snapshot: &'a Snapshot, pod: &Pod) -> [(Direction, Side<'a>); 2] {
-        let mut own: Vec<_> = self.network.candidates(&pod.labels).collect();
-        own.retain(|(_, policy)| policy.pod_selector.matches(&pod.labels));
-        own.sort_unstable_by_key(|(place, _)| *place);
-        let mut clusterwide: Vec<_> = self.clusterwide.candidates(&pod.labels).collect();
-        clusterwide.sort_unstable_by_key(|(place, _)| *place);
-        let mut cilium: Vec<_> = self.cilium.candidates(&pod.labels).collect();
-        cilium.sort_unstable_by_key(|(place, _)| *place);
+    /// What speaks of a pod of the namespace by direction, by its place, and how far that goes.
+    fn sides(&mut self, snapshot: &'a Snapshot, pod: &Pod, sides: &mut Sides<'a>) -> [(u32, Stand); 2] {
+        self.own.clear();
+        self.own.extend(self.network.candidates(&pod.labels));
+        self.own.retain(|(_, policy)| policy.pod_selector.matches(&pod.labels));
+        self.own.sort_unstable_by_key(|(place, _)| *place);
+        let mut specs: Vec<_> = self.clusterwide.candidates(&pod.labels).collect();
+        specs.sort_unstable_by_key(|(place, _)| *place);
+        let of_cluster = specs.len();
+        specs.extend(self.cilium.candidates(&pod.labels));
+        specs[of_cluster..].sort_unstable_by_key(|(place, _)| *place);
         Direction::BOTH.map(|direction| {
-            let isolating = own.iter().map(|(_, policy)| *policy).filter(|policy| rules(policy, direction).is_some());
-            let specs = clusterwide.iter().chain(&cilium).map(|(_, spec)| *spec);
-            let side = Side {
-                policies: isolating.collect(),
-                cilium: specs.filter(|spec| spec.speaks(snapshot, pod, direction)).collect(),
-                tiered: speaking(snapshot, pod, direction).collect(),
-            };
-            (direction, side)
+            let Side { policies, tiered, cilium } = &mut self.half;
+            policies.clear();
+            policies.extend(self.own.iter().map(|(_, policy)| *policy).filter(|own| rules(own, direction).is_some()));
+            tiered.clear();
+            tiered.extend(speaking(snapshot, pod, direction));
+            cilium.clear();
+            cilium.extend(specs.iter().map(|(_, spec)| *spec).filter(|spec| spec.speaks(snapshot, pod, direction)));
+            speak(direction, &self.half, &mut self.speaking);
+            (sides.place(&self.speaking, direction, &self.half), Stand::of(snapshot, pod, direction))
         })
     }
 }
