@@ -21,14 +21,15 @@ pub struct Difference {
     pub cluster_policies: BTreeSet<(PolicyKind, Name)>,
     /// Pods that have learnt or forgotten what some name means.
     pub names: BTreeSet<Name>,
+    /// Namespaces that came, went or have other labels.
+    pub namespaces: BTreeSet<Arc<str>>,
 }
 
 impl Difference {
-    /// What differs; nothing when more than pods, policies and what pods have learnt does.
+    /// What differs; nothing when more than namespaces, pods, policies and what pods have learnt does.
     pub fn between(before: &Snapshot, after: &Snapshot) -> Option<Self> {
         let (old, new) = (&before.policies, &after.policies);
-        let same = before.namespaces == after.namespaces
-            && before.nodes == after.nodes
+        let same = before.nodes == after.nodes
             && before.cidr_excludes_pods == after.cidr_excludes_pods
             && before.resolvers == after.resolvers
             && before.names.shared() == after.names.shared()
@@ -41,6 +42,7 @@ impl Difference {
             cilium_policies: changed(&old.cilium, &new.cilium, Arc::ptr_eq),
             cluster_policies: changed(&tiered(old), &tiered(new), |old, new| Arc::ptr_eq(old, new)),
             names: before.names.differing(&after.names),
+            namespaces: changed(&before.namespaces, &after.namespaces, |old, new| old.labels == new.labels),
         })
     }
 

@@ -7,9 +7,11 @@ use crate::difference::Difference;
 use crate::gates::place;
 use crate::groups::side;
 use crate::learnt::domains;
+use crate::matching::rules;
 use crate::policy_rules::PolicyRules;
 use crate::program::{Endpoint, Program};
 use crate::terms::{Extended, Terms};
+use crate::tiers::tier_rules;
 use lictor_cluster::{Pod, Policies, Snapshot};
 use lictor_manifest::{CiliumNetworkPolicy, ClusterNetworkPolicy, NetworkPolicy};
 use lictor_model::{Direction, Name};
@@ -61,12 +63,13 @@ impl Compiler {
         let mut terms = Terms::default();
         let names = last.names.len();
         self.replace(last, &mut edits, snapshot, &mut terms);
+        last.terms.follow_namespaces(&difference.namespaces, snapshot);
         edits.extended = last.terms.extend(terms, snapshot, difference.moved(program, snapshot));
         if last.names.len() > names {
             let has_any = |pod: &&Arc<Pod>| !pod.host_network && !pod.ports.is_empty();
             edits.extended.pods.extend(snapshot.pods.values().filter(has_any));
         }
-        if !edits.old.is_empty() || !edits.new.is_empty() {
+        if !edits.old.is_empty() || !edits.new.is_empty() || !difference.namespaces.is_empty() {
             last.selected.clear();
         }
         for subjects in edits.old.iter().chain(&edits.new) {
@@ -146,6 +149,15 @@ impl Subjects {
         }
     }
 
+    /// Whether it says anything in a direction, of whomever.
+    fn speak(&self, direction: Direction) -> bool {
+        match self {
+            Self::Network(policy) => rules(policy, direction).is_some(),
+            Self::Tiered(policy) => !tier_rules(policy, direction).is_empty(),
+            Self::Cilium(..) => true,
+        }
+    }
+
     /// Whether it may speak of pods of a namespace.
     fn may_be_in(&self, namespace: &Arc<str>) -> bool {
         self.namespace().is_none_or(|own| own == namespace)
@@ -197,6 +209,11 @@ fn order(known: &Name, pod: &Name) -> Ordering {
 }
 
 impl Edits<'_> {
+    /// Whether one of them says or said anything in a direction.
+    pub(crate) fn speak(&self, direction: Direction) -> bool {
+        self.old.iter().chain(&self.new).any(|subjects| subjects.speak(direction))
+    }
+
     /// The endpoints that one of them selects or selected and that the program knows, each once, with which of them
     /// select it now.
     pub(crate) fn selected<'b>(

@@ -3,7 +3,7 @@
 use crate::cilium;
 use crate::compile::LiveRules;
 use crate::gates::{Making, Sets};
-use crate::groups::Side;
+use crate::groups::{Side, side};
 use crate::judge::isolating;
 use crate::program::{Endpoint, Gate, RuleSetId};
 use crate::tiers::speaking;
@@ -27,32 +27,55 @@ pub(crate) enum Following {
     Same,
     /// They share these.
     All([Arc<Gate>; 2]),
-    /// Each has its own, of what is shared under these numbers.
-    ByPod([u32; 2]),
+    /// Each has its own, of what is shared under these numbers; nothing where they keep theirs.
+    ByPod([Option<u32>; 2]),
 }
 
 impl Followers {
-    /// Those like this endpoint, none counted; nothing where a policy speaks of it that spoke of no one.
+    /// Those like this endpoint, none counted, in the directions that are spoken of; nothing where a policy speaks of it that
+    /// spoke of no one.
     pub(crate) fn of(
         snapshot: &Snapshot,
         pod: &Pod,
         known: &Endpoint,
+        spoken_of: [bool; 2],
         live: &[LiveRules; 2],
         (sets, making): (&mut Sets, &mut Making<'_>),
     ) -> Option<Self> {
-        let mut number = |direction| sets.shared_of_live(direction, &half(snapshot, pod, direction), live);
-        let numbers @ [ingress, egress] = [number(Direction::Ingress)?, number(Direction::Egress)?];
+        let mut numbers = [None; 2];
+        for direction in Direction::BOTH {
+            if spoken_of[side(direction)] {
+                let half = half(snapshot, pod, direction);
+                numbers[side(direction)] = Some(sets.shared_of_live(direction, &half, live)?);
+            }
+        }
         let old = [Arc::clone(&known.ingress), Arc::clone(&known.egress)];
-        let following = if numbers.iter().any(|number| sets.reads_pod(*number)) {
+        let following = if numbers.iter().flatten().any(|number| sets.reads_pod(*number)) {
             Following::ByPod(numbers)
         } else {
-            let new = [
-                sets.gate(ingress, known.ingress.stand(), pod, making),
-                sets.gate(egress, known.egress.stand(), pod, making),
-            ];
+            let new = sets.gates(&old, numbers, pod, making);
             if new == old { Following::Same } else { Following::All(new) }
         };
         Some(Self { following, old, count: 0 })
+    }
+}
+
+impl Sets {
+    /// These gates, but for those of the directions that another number is given for.
+    pub(crate) fn gates(
+        &mut self,
+        old: &[Arc<Gate>; 2],
+        numbers: [Option<u32>; 2],
+        pod: &Pod,
+        making: &mut Making<'_>,
+    ) -> [Arc<Gate>; 2] {
+        Direction::BOTH.map(|direction| {
+            let known = &old[side(direction)];
+            match numbers[side(direction)] {
+                Some(number) => self.gate(number, known.stand(), pod, making),
+                None => Arc::clone(known),
+            }
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use crate::edits::Edits;
 use crate::follow::{Followers, Following, Moves, half};
 use crate::gates::Making;
 use crate::learnt::moves_named_hosts;
+use crate::namespaces;
 use crate::patch::Patch;
 use crate::program::{Address, Endpoint, Program, RuleSetId, SaidId, Stand};
 use crate::terms::TermId;
@@ -77,9 +78,10 @@ impl Compiler {
         last.patches += 1;
         let many = last.patches > PATCHES || last.sets.weight > 2 * last.weight.max(LEFT_OVER);
         let many = many || last.forgotten > FORGOTTEN;
-        if many {
+        if many || namespaces::weigh_much(&difference.namespaces, snapshot) {
             return None;
         }
+        let difference = &last.with_called_for(snapshot, difference);
         if moves_named_hosts(last, program, snapshot, difference) {
             return None;
         }
@@ -90,6 +92,9 @@ impl Compiler {
             names.extend(snapshot.names.learnt().map(|(pod, _)| pod.clone()));
         }
         let mut moved: BTreeMap<&Name, &Arc<Pod>> = edits.extended.pods.iter().map(|pod| (&pod.name, *pod)).collect();
+        let in_namespaces = difference.namespaces.iter().flat_map(|namespace| snapshot.pods_in(namespace));
+        let in_namespaces: Vec<&Arc<Pod>> = in_namespaces.filter(|pod| !pod.host_network).collect();
+        moved.extend(in_namespaces.iter().map(|pod| (&pod.name, *pod)));
         for name in &difference.pods {
             let pod = snapshot.pods.get_key_value(name).filter(|(_, pod)| !pod.host_network);
             moved.extend(pod);
@@ -111,6 +116,7 @@ impl Compiler {
         let outgrown = self.classify(last, program, snapshot, &moved, noted, &mut patch);
         let asks = |endpoint: &Endpoint| endpoint.asked().any(|id| outgrown.contains(&id));
         let mut pods: BTreeSet<&Name> = difference.pods.iter().chain(&names).collect();
+        pods.extend(in_namespaces.iter().map(|pod| &pod.name));
         if !outgrown.is_empty() {
             pods.extend(program.endpoints.iter().filter(|(_, endpoint)| asks(endpoint)).map(|(name, _)| name));
         }
@@ -233,7 +239,10 @@ impl Compiler {
         }
         // Endpoints that shared what speaks of them still do, if the changed policies select both or neither.
         let mut follow: HashMap<_, Followers> = HashMap::default();
-        for (pod, known, selecting) in edits.selected(snapshot, program) {
+        let spoken_of = Direction::BOTH.map(|direction| edits.speak(direction));
+        let selected = edits.selected(snapshot, program);
+        moves.endpoints.reserve(selected.len());
+        for (pod, known, selecting) in selected {
             if changed.contains(&pod.name) {
                 continue;
             }
@@ -241,7 +250,7 @@ impl Compiler {
             let followers = match follow.entry(key) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
-                    new.insert(Followers::of(snapshot, pod, known, &last.live, (&mut last.sets, making))?)
+                    new.insert(Followers::of(snapshot, pod, known, spoken_of, &last.live, (&mut last.sets, making))?)
                 }
             };
             match &followers.following {
@@ -250,11 +259,9 @@ impl Compiler {
                     followers.count += 1;
                     moves.add_one_of_all(&pod.name, known.with(gates.clone()));
                 }
-                Following::ByPod([ingress, egress]) => {
-                    let new = known.with([
-                        last.sets.gate(*ingress, known.ingress.stand(), pod, making),
-                        last.sets.gate(*egress, known.egress.stand(), pod, making),
-                    ]);
+                Following::ByPod(numbers) => {
+                    let old = [Arc::clone(&known.ingress), Arc::clone(&known.egress)];
+                    let new = known.with(last.sets.gates(&old, *numbers, pod, making));
                     if new != *known {
                         moves.add(&pod.name, Some(known), Some(new));
                     }

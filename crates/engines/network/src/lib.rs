@@ -29,6 +29,7 @@ mod incremental;
 mod judge;
 mod learnt;
 mod matching;
+mod namespaces;
 mod numbers;
 mod patch;
 mod peers;

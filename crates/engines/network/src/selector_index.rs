@@ -48,6 +48,12 @@ impl<T: Copy> SelectorIndex<T> {
         self.others.is_empty()
     }
 
+    /// Every thing.
+    pub(crate) fn all(&self) -> impl Iterator<Item = T> {
+        let asking = self.by_label.values().flat_map(HashMap::values).flatten();
+        self.others.iter().chain(asking).copied()
+    }
+
     /// Forgets all of them, and keeps the room.
     pub(crate) fn clear(&mut self) {
         self.by_label.clear();

@@ -2,6 +2,7 @@
 
 mod extend;
 mod hosts;
+mod namespaces;
 
 pub(crate) use extend::Extended;
 pub(crate) use hosts::HostsOf;
@@ -100,6 +101,8 @@ struct Met {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Terms {
     pods: HashMap<TermId, Arc<PodsOf>>,
+    /// Those of them that speak of namespaces by their labels.
+    by_labels: BTreeSet<TermId>,
     blocks: BTreeMap<TermId, IpBlock>,
     outside: BTreeMap<TermId, Cidr>,
     nodes: BTreeMap<TermId, Selector>,
@@ -121,6 +124,9 @@ impl Terms {
         let id = numbers.of(&term);
         match term {
             Term::Pods(of) => {
+                if matches!(of.scope, Scope::Selected(_)) {
+                    self.by_labels.insert(id);
+                }
                 self.pods.entry(id).or_insert(of);
             }
             Term::Block(block) => {

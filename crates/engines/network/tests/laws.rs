@@ -256,7 +256,7 @@ proptest! {
     }
 }
 
-/// Clusters of which each differs from the one before it in one pod, one policy or what pods have heard.
+/// Clusters of which each differs from the one before it in one namespace, one pod, one policy or what pods have heard.
 fn in_small_steps(first: Cluster, changes: Vec<(usize, usize, Cluster)>) -> Vec<Cluster> {
     let mut steps = vec![first];
     for (part, at, other) in changes {
@@ -281,6 +281,7 @@ fn in_small_steps(first: Cluster, changes: Vec<(usize, usize, Cluster)>) -> Vec<
             8 => edit(&mut next.cilium, &other.cilium, at),
             9 => edit(&mut next.tiered, &other.tiered, at),
             10 => next.behind = other.behind,
+            11 => next.namespaces[at % 3] = other.namespaces[at % 3].clone(),
             _ if !next.policies.is_empty() && !other.policies.is_empty() => {
                 let meta = next.policies[policy].meta.clone();
                 next.policies[policy] = NetworkPolicy { meta, ..other.policies[0].clone() };
@@ -333,7 +334,7 @@ impl Named for ClusterNetworkPolicy {
 fn what_follows_a_program_in_parts_is_what_all_of_it_compiles_to() {
     let config = ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = TestRunner::new(config);
-    let changes = prop::collection::vec((0_usize..16, 0_usize..8, cluster()), 1..8);
+    let changes = prop::collection::vec((0_usize..17, 0_usize..8, cluster()), 1..8);
     let (patches, wholes, of_others) = (Cell::new(0), Cell::new(0), Cell::new(0));
     let outcome = runner.run(&(cluster(), changes, any::<bool>()), |(first, changes, cilium)| {
         let first = if cilium { first } else { Cluster { cilium: Vec::new(), ..first } };
@@ -348,8 +349,8 @@ fn what_follows_a_program_in_parts_is_what_all_of_it_compiles_to() {
                 }
                 Some((old, before)) => {
                     let snapshot = following(&old, snapshot);
-                    let difference =
-                        Difference::between(&old, &snapshot).expect("pods, policies and names alone differ");
+                    let difference = Difference::between(&old, &snapshot)
+                        .expect("namespaces, pods, policies and names alone differ");
                     let program = match compiler.change(&before, &snapshot, &difference) {
                         Change::Whole(program) => {
                             wholes.set(wholes.get() + 1);

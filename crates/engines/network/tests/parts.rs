@@ -109,8 +109,8 @@ fn is_followed(steps: &[(&str, String)]) {
         let program = match &last {
             None => compiler.compile(&snapshot),
             Some((before, program)) => {
-                let difference =
-                    Difference::between(before, &snapshot).expect("pods, policies and Services alone differ");
+                let difference = Difference::between(before, &snapshot)
+                    .expect("namespaces, pods, policies and Services alone differ");
                 let Change::Patch(patch) = compiler.change(program, &snapshot, &difference) else {
                     panic!("all is compiled again: {step}")
                 };
@@ -186,5 +186,54 @@ fn a_pod_may_take_the_address_of_one_that_goes() {
         ("one has it", with("a", "x")),
         ("another has it", with("a", "z")),
         ("of another namespace", with("b", "z")),
+    ]);
+}
+
+/// A namespace beside the two that all tests have, with a pod.
+fn team(namespace: &str, team: &str, ip: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}, labels: {{team: {team}}}}}\n{}",
+        pod(namespace, "x", "app: x", ip)
+    )
+}
+
+/// Policies of each family that speak of namespaces by their labels, as peers and as subjects.
+const OF_TEAMS: &str = "
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: green}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {namespaces: {matchLabels: {team: green}}}
+  ingress:
+  - {action: Deny, from: [{namespaces: {matchLabels: {team: red}}}]}
+---
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: blue}
+spec:
+  endpointSelector: {matchLabels: {'k8s:io.cilium.k8s.namespace.labels.team': blue}}
+  ingress:
+  - fromEndpoints: [{matchLabels: {'k8s:io.cilium.k8s.namespace.labels.team': green}}]
+";
+
+#[test]
+fn labels_of_namespaces_are_followed() {
+    let own = egress("p", "{to: [{namespaceSelector: {matchLabels: {team: green}}}, {podSelector: {}}]}");
+    let with = |more: &[String]| format!("{OF_TEAMS}{own}{}", more.concat());
+    let c = |color: &str| team("c", color, "10.244.3.1");
+    let d = |color: &str| team("d", color, "10.244.4.1");
+    is_followed(&[
+        ("no team is spoken of", with(&[c("grey")])),
+        ("it is a peer, and the subject of a policy that spoke of no one", with(&[c("green")])),
+        ("it is a peer of that one", with(&[c("red")])),
+        ("it is the subject of another family", with(&[c("blue")])),
+        ("a namespace comes", with(&[c("blue"), d("green")])),
+        ("two change at once", with(&[c("green"), d("red")])),
+        ("one goes", with(&[d("red")])),
+        ("another comes", with(&[c("red"), d("green")])),
+        ("none is spoken of again", with(&[c("grey"), d("grey")])),
     ]);
 }

@@ -59,6 +59,9 @@ impl Terms {
                 let meets = |pod: &&Arc<Pod>| !pod.host_network && of.pods.matches(&pod.labels);
                 extended.pods.extend(snapshot.pods_in(namespace).filter(meets));
             }
+            if matches!(of.scope, Scope::Selected(_)) {
+                self.by_labels.insert(id);
+            }
             self.pods.insert(id, of);
         }
         extended
