@@ -5,6 +5,7 @@
 //!
 //! Source: OPA, `ast/compile.go` (recursion, conflicts of rules) and `ast/check.go` (functions and their arguments).
 
+use crate::builtins;
 use crate::module::Refusal;
 use crate::walk;
 use regorus::unstable::{BUILTINS, Expr, Module, Rule, RuleHead, Span};
@@ -16,6 +17,7 @@ type Functions = BTreeMap<String, BTreeSet<usize>>;
 /// The first thing that is wrong with a set of modules, each of which the interpreter has parsed.
 pub(crate) fn check(modules: &[&Module]) -> Result<(), Refusal> {
     let functions = functions(modules);
+    keywords(modules)?;
     defaults(modules)?;
     calls(modules, &functions)?;
     circles(modules, &functions)
@@ -44,6 +46,25 @@ fn functions(modules: &[&Module]) -> Functions {
     functions
 }
 
+/// The keywords that the interpreter has, of those that have to be imported.
+const KEYWORDS: [&str; 4] = ["contains", "every", "if", "in"];
+
+/// A keyword that is imported is known: without it, the same text says something else.
+fn keywords(modules: &[&Module]) -> Result<(), Refusal> {
+    for (at, module) in modules.iter().enumerate() {
+        for import in &module.imports {
+            let name = path(&import.refr).unwrap_or_default();
+            if let Some(keyword) = name.strip_prefix("future.keywords.")
+                && !KEYWORDS.contains(&keyword)
+            {
+                let message = format!("expected one of the keywords {}, found {keyword}", KEYWORDS.join(", "));
+                return Err(refusal(at, start(&import.refr), message));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A rule has one default at most.
 fn defaults(modules: &[&Module]) -> Result<(), Refusal> {
     let mut seen = BTreeSet::new();
@@ -61,13 +82,20 @@ fn defaults(modules: &[&Module]) -> Result<(), Refusal> {
 /// Every function that is called is there and takes as many arguments, or one more for its result.
 fn calls(modules: &[&Module], functions: &Functions) -> Result<(), Refusal> {
     for (at, module) in modules.iter().enumerate() {
-        let mut wrong = None;
+        let (mut wrong, mut called) = (None, BTreeSet::new());
         walk::module(module, &mut |expression| {
-            let Expr::Call { fcn, params, .. } = expression else { return };
+            let message = match expression {
+                Expr::Call { fcn, params, .. } => {
+                    called.insert(std::ptr::from_ref::<Expr>(fcn));
+                    call(module, fcn, params.len(), functions).map(|message| (&**fcn, message))
+                }
+                other if called.contains(&std::ptr::from_ref(other)) => None,
+                other => mention(other).map(|message| (other, message)),
+            };
             if wrong.is_none()
-                && let Some(message) = call(module, fcn, params.len(), functions)
+                && let Some((place, message)) = message
             {
-                wrong = Some(refusal(at, start(fcn), message));
+                wrong = Some(refusal(at, start(place), message));
             }
         });
         wrong.map_or(Ok(()), Err)?;
@@ -82,16 +110,41 @@ fn call(module: &Module, function: &Expr, given: usize, functions: &Functions) -
     }
     let wanted: BTreeSet<usize> = match callee(module, &name, functions) {
         Some((_, arguments)) => arguments.clone(),
+        // Whatever `walk` gives is lost in the interpreter where it is a value: no rule would find anything.
+        None if name == "walk" && given != 2 => {
+            return Some(format!("expected walk(x, [path, value]), found {given} arguments of walk"));
+        }
         None => match BUILTINS.get(&*name) {
             // The interpreter itself counts those that take any number.
             Some((_, 0)) => return None,
             Some((_, arguments)) => BTreeSet::from([usize::from(*arguments)]),
-            None => return Some(format!("expected a function that there is, found {name}")),
+            None => match builtins::arguments(&name) {
+                Some(arguments) if given == arguments => return None,
+                // The interpreter gives no place for the result of these.
+                Some(1) => {
+                    return Some(format!("expected {name} with 1 argument and its result assigned, found {given}"));
+                }
+                Some(wanted) => {
+                    return Some(format!(
+                        "expected {name} with {wanted} arguments and its result assigned, found {given}"
+                    ));
+                }
+                None => return Some(format!("expected a function that there is, found {name}")),
+            },
         },
     };
     let fits = wanted.iter().any(|wanted| given == *wanted || given == wanted + 1);
     let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
     (!fits).then(|| format!("expected {} arguments of {name}, found {given}", wanted.join(" or ")))
+}
+
+/// A function that the interpreter has not is called, and nothing else: it cannot be put in another one's place, nor another
+/// one in its.
+fn mention(expression: &Expr) -> Option<String> {
+    let Expr::RefDot { .. } = expression else { return None };
+    let name =
+        path(expression).filter(|name| builtins::arguments(name).is_some() && !BUILTINS.contains_key(&**name))?;
+    Some(format!("expected a call of {name}"))
 }
 
 /// The function of the modules that a name means in one of them.

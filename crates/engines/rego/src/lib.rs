@@ -13,6 +13,7 @@
 //! **Not here.** No message of Envoy's is known: whoever asks brings the input as JSON.
 
 mod answer;
+mod builtins;
 mod check;
 mod limits;
 mod module;

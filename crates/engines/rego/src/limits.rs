@@ -3,10 +3,19 @@
 
 use crate::module::Refusal;
 use crate::walk;
+use regorus::PolicyLengthConfig;
 use regorus::unstable::Module;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 /// Bytes of one text.
 const MAX_TEXT: usize = 256 * 1024;
+
+/// What the interpreter would hold a text to besides: a set of keys may stand in one line.
+pub(crate) const LENGTH: PolicyLengthConfig = PolicyLengthConfig {
+    max_col: NonZeroU32::new(MAX_TEXT as u32 + 1).expect("not zero"),
+    max_file_bytes: NonZeroUsize::new(MAX_TEXT).expect("not zero"),
+    max_lines: NonZeroUsize::new(MAX_TEXT + 1).expect("not zero"),
+};
 
 /// How deep `[` and `{` may stand in each other.
 const MAX_BRACKETS: u32 = 16;

@@ -1,5 +1,6 @@
 //! The compiled policies of one namespace, and asking them.
 
+use crate::builtins;
 use crate::check;
 use crate::limits;
 use crate::module::{Module, Refusal};
@@ -70,6 +71,8 @@ impl Policy {
         // A builtin that fails is undefined, as in OPA; `print` goes nowhere.
         engine.set_strict_builtin_errors(false);
         engine.set_gather_prints(true);
+        engine.set_policy_length_config(limits::LENGTH);
+        builtins::add(&mut engine);
         for (at, module) in modules.iter().enumerate() {
             engine.set_rego_v0(module.v0);
             // The interpreter's messages name a module by its number.

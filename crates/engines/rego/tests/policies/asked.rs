@@ -1,6 +1,6 @@
 //! Policies asked.
 
-use crate::{config, config_with, program};
+use crate::{cases, config, config_with, program, text};
 use lictor_rego::{AskError, Program};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -10,54 +10,54 @@ fn asked(rego: &str, input: Value) -> Result<Value, AskError> {
     program.policy("shop").expect("a policy").ask(input)
 }
 
+/// What each case has: a value, none, or an evaluation that fails. `cargo xtask interop opa` compares it with OPA.
 #[test]
 fn a_rule_has_the_value_that_opa_gives_it() {
-    for (rego, input, expected) in [
-        ("default allow := false\nallow if input.x == 1\n", json!({"x": 1}), json!(true)),
-        ("default allow := false\nallow if input.x == 1\n", json!({"x": 2}), json!(false)),
-        // Another rule is not evaluated, so its failure counts for nothing.
-        ("allow if true\nother if 1 / 0 == 1\n", json!({}), json!(true)),
-        // A builtin that fails is undefined.
-        ("default allow := false\nallow if to_number(\"x\") == 1\n", json!({}), json!(false)),
-        ("default allow := false\nallow if 1 == input.y.z\n", json!({}), json!(false)),
-        // An object of parts, as the plugin's documentation writes it.
-        (
-            "allow[\"allowed\"] := true\nallow[\"headers\"] := {\"x\": input.x}\nallow[\"body\"] := \"no\" if input.y\n",
-            json!({"x": "1"}),
-            json!({"allowed": true, "headers": {"x": "1"}}),
-        ),
-        (
-            "allow := {\"allowed\": count(input.xs) > 1, \"n\": 2.5}\n",
-            json!({"xs": [1, 2]}),
-            json!({"allowed": true, "n": 2.5}),
-        ),
-        ("allow contains x if some x in input.xs\n", json!({"xs": [2, 1, 2]}), json!([1, 2])),
-    ] {
-        assert_eq!(asked(rego, input), Ok(expected), "{rego}");
+    for case in cases(include_str!("values.json"), 50).into_iter().chain(cases(include_str!("tokens.json"), 130)) {
+        let told = match asked(text(&case, "rego"), case.get("input").cloned().unwrap_or_else(|| json!({}))) {
+            Ok(value) => ("value", value),
+            Err(AskError::Undefined(_)) => ("undefined", json!(true)),
+            Err(error) => ("failed", json!(error.to_string())),
+        };
+        match (told, &case["failed"]) {
+            (("failed", message), Value::String(begin)) => {
+                assert!(message.as_str().unwrap().starts_with(begin), "{case}\n{message}");
+            }
+            ((kind, told), _) => assert_eq!(numbers_alike(&told), numbers_alike(&case[kind]), "{case}\n{kind}"),
+        }
+    }
+}
+
+/// Numbers as they compare: 1 is 1.0.
+fn numbers_alike(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => json!(number.as_f64()),
+        Value::Array(items) => items.iter().map(numbers_alike).collect(),
+        Value::Object(members) => members.iter().map(|(name, member)| (name.clone(), numbers_alike(member))).collect(),
+        other => other.clone(),
     }
 }
 
 #[test]
-fn what_has_no_value_is_an_error_that_says_why() {
-    let undefined = || Err(AskError::Undefined("data.envoy.authz.allow".to_owned()));
-    for rego in ["allow if input.x == 1\n", "allow := x if x := 1 / 0\n", "allow[\"allowed\"] := true if input.x\n"] {
-        let told = asked(rego, json!({}));
-        if rego.contains('[') {
-            assert_eq!(told, Ok(json!({})), "an object of parts is empty, and says nothing");
-        } else {
-            assert_eq!(told, undefined(), "{rego}");
-        }
+fn a_failure_says_where() {
+    let failed = asked("allow := true\nallow := false\n", json!({})).unwrap_err().to_string();
+    assert_eq!(failed, "rule conflicts with rule at 0:2:1, at line 3 of ConfigMap shop/checks data[authz.rego]");
+}
+
+/// One call of a function would take the memory of the whole process.
+#[test]
+fn what_would_not_fit_fails() {
+    for (call, message) in [
+        ("numbers.range(1, 1000000000000)", "expected a range of at most 65536 numbers"),
+        ("numbers.range(0, 65536)", "expected a range of at most 65536 numbers"),
+        ("numbers.range_step(1, 1000000000000, 7)", "expected a range of at most 65536 numbers"),
+        ("numbers.range(0, 1e50)", "expected numbers of at most 127 bits in a range"),
+        ("bits.lsh(1, 1000000000)", "expected a shift by at most 4096 bits"),
+    ] {
+        let told = asked(&format!("allow if not {call}\n"), json!({})).unwrap_err().to_string();
+        assert!(told.starts_with(message), "{call}: {told}");
     }
-    let failure = |rego: &str| match asked(rego, json!({})) {
-        Err(error @ AskError::Failed { .. }) => error.to_string(),
-        other => panic!("{rego}{other:?}"),
-    };
-    assert_eq!(
-        failure("allow := true\nallow := false\n"),
-        "rule conflicts with rule at 0:2:1, at line 3 of ConfigMap shop/checks data[authz.rego]"
-    );
-    assert!(failure("allow if b\nb if allow\n").starts_with("recursion detected when evaluating rule"));
-    assert!(failure("f(x) if b\nb if f(1)\nallow if b\n").starts_with("recursion detected when evaluating rule"));
+    assert_eq!(asked("allow := count(numbers.range(1, 65536))\n", json!({})), Ok(json!(65536)));
 }
 
 #[test]

@@ -7,7 +7,19 @@ mod refused;
 
 use lictor_manifest::{Finding, Object, Stored, read};
 use lictor_rego::Program;
+use serde_json::Value;
 use std::sync::Arc;
+
+/// The cases of a file, of which there are not fewer than there were.
+fn cases(file: &str, least: usize) -> Vec<Value> {
+    let cases: Vec<Value> = serde_json::from_str(file).unwrap();
+    assert!(cases.len() >= least, "{} cases", cases.len());
+    cases
+}
+
+fn text<'c>(case: &'c Value, name: &str) -> &'c str {
+    case[name].as_str().unwrap_or_else(|| panic!("{case} has no {name}"))
+}
 
 /// The ConfigMaps of a manifest, and what compiling them comes to.
 fn program(manifest: &str) -> Result<Program, Vec<Finding>> {

@@ -1,6 +1,6 @@
 //! What does not compile, with its place.
 
-use crate::{config, config_with, program};
+use crate::{cases, config, config_with, program, text};
 
 const PACKAGE: &str = "package envoy.authz\n";
 
@@ -10,86 +10,16 @@ fn refusal(manifest: &str) -> String {
     findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// Each with what OPA 1.x says of it where it refuses it (`opa check`), as lictor says it.
+/// Each with what OPA says of it, which `cargo xtask interop opa` compares.
 #[test]
 fn a_text_that_does_not_compile_is_refused_at_its_line() {
-    for (rego, place, message) in [
-        // rego_parse_error
-        ("allow if {\n  input.x ==\n}\n", "13:5", "expecting expression"),
-        ("allow { input.x == 1 }\n", "11:11", "`if` keyword is required before rule body"),
-        ("allow[x] { x := 1 }\n", "11:14", "`if` keyword is required before rule body"),
-        // rego_unsafe_var_error
-        ("allow if x > 1\n", "11:14", "use of undefined variable `x` is unsafe"),
-        ("allow if not nosuch\n", "11:18", "use of undefined variable `nosuch` is unsafe"),
-        // rego_type_error: undefined function
-        ("allow if foo(1)\n", "11:14", "expected a function that there is, found foo"),
-        ("allow if not foo(1)\n", "11:18", "expected a function that there is, found foo"),
-        (
-            "allow if { some x in [1 | http.send({})]; x }\n",
-            "11:31",
-            "expected a function that there is, found http.send",
-        ),
-        ("allow if io.jwt.decode(\"x\")\n", "11:14", "expected a function that there is, found io.jwt.decode"),
-        ("allow if data.lib.f(1)\n", "11:14", "expected a function that there is, found data.lib.f"),
-        (
-            "x := {y: z | y := 1; z := nosuch(y)}\nallow if x\n",
-            "11:31",
-            "expected a function that there is, found nosuch",
-        ),
-        // rego_type_error: arity mismatch
-        ("allow if not startswith(input.path)\n", "11:18", "expected 2 arguments of startswith, found 1"),
-        ("allow if startswith(\"a\", \"b\", c, d)\n", "11:14", "expected 2 arguments of startswith, found 4"),
-        ("f(x) if x\nallow if not f(1, 2, 3)\n", "12:18", "expected 1 arguments of f, found 3"),
-        // rego_type_error: multiple default rules
-        ("default allow := false\ndefault allow := true\n", "12:5", "expected one default of allow, found another"),
-        // rego_recursion_error
-        (
-            "f(x) if f(x)\nallow if f(1)\n",
-            "11:5",
-            "expected no recursion, found that data.envoy.authz.f comes to itself",
-        ),
-        (
-            "f(x) if g(x)\ng(x) if { y := [1 | f(x)]; y }\nallow if f(1)\n",
-            "11:5",
-            "expected no recursion, found that data.envoy.authz.f comes to itself",
-        ),
-        // Nothing to ask: the plugin answers each request with an error.
-        (
-            "allowed if true\n",
-            "10:5",
-            "expected a rule data.envoy.authz.allow, as lictor.dev/rego-path says, found none",
-        ),
-    ] {
+    for case in cases(include_str!("refused.json"), 25) {
+        let (place, message) = (text(&case, "place"), text(&case, "message"));
         let expected = format!("error LIC1311: policies.yaml:{place}: `data[authz.rego]`: {message}");
-        assert_eq!(refusal(&config(&format!("{PACKAGE}{rego}"))), expected, "{rego}");
+        assert_eq!(refusal(&config(&format!("{PACKAGE}{}", text(&case, "rego")))), expected, "{case}");
     }
     let empty = refusal(&config("# nothing\n"));
     assert!(empty.contains("policies.yaml:11:") && empty.contains("expecting `package`"), "{empty}");
-}
-
-#[test]
-fn what_compiles_is_not_refused() {
-    for rego in [
-        "allow if startswith(input.path, \"/\")\n",
-        "allow if { startswith(input.path, \"/\", out); out }\n",
-        "allow if { walk(input, [path, value]); path == [\"a\"]; value == 1 }\n",
-        "allow if { x := set(); count(x) == 0 }\n",
-        "allow if { some i, x in [1, 2]; i < x }\n",
-        "allow if { every x in [1, 2] { x > 0 } }\n",
-        "allow if { print(\"a\", 1, input); time.now_ns() > 0 }\n",
-        "default f(_) := false\nf(x) if x == 1\nallow if f(1)\n",
-        "f(x) := y if { x > 0; y := g(x) }\ng(x) := x\nallow if f(1) == 1\n",
-        "fact(x) := 1 if x < 2\nallow if fact(1) == 1 with input as {}\n",
-        "mock(_) := true\nallow if startswith(1, 2) with startswith as true\n",
-        "result.allowed := true\nallow := result\n",
-        "allow[\"allowed\"] := true\nallow[\"headers\"] := {}\n",
-        "allow contains 1\n",
-        "a if b\nb if c\nc := 1\nallow if a\n",
-    ] {
-        if let Err(findings) = program(&config(&format!("{PACKAGE}{rego}"))) {
-            panic!("{rego}{findings:?}");
-        }
-    }
 }
 
 #[test]
