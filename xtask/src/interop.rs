@@ -1,4 +1,4 @@
-//! Other people's programs against lictor: clients of the Workload API, and Envoy, in the pods of a lab.
+//! Other people's programs against lictor: clients of the Workload API and Envoy in the pods of a lab, and OPA beside the engine.
 //!
 //! A peer comes from a public package registry, at the version that its recipe pins, or it is named with the reason why
 //! there is none. Every peer runs against a lab of its own; each check asserts what it says of real output.
@@ -7,11 +7,13 @@ mod beside_spire;
 mod build;
 mod checks;
 mod client;
+mod deviations;
 mod envoy;
 mod federation;
 mod ghostunnel;
 mod go_spiffe;
 mod lab;
+mod opa;
 mod rust_clients;
 mod spire;
 mod spire_server;
@@ -30,14 +32,32 @@ struct Peer {
     run: fn(&Programs, &mut Checks) -> Result<()>,
 }
 
-const PEERS: [Peer; 6] =
-    [go_spiffe::PEER, spire::PEER, ghostunnel::PEER, rust_clients::PEER, beside_spire::PEER, envoy::PEER];
+impl Peer {
+    /// Whether it runs in the pods of a lab; OPA is asked what lictor's engine is asked.
+    fn runs_in_a_lab(&self) -> bool {
+        self.name != opa::PEER.name
+    }
+}
+
+const PEERS: [Peer; 7] = [
+    go_spiffe::PEER,
+    spire::PEER,
+    ghostunnel::PEER,
+    rust_clients::PEER,
+    beside_spire::PEER,
+    envoy::PEER,
+    opa::PEER,
+];
 
 /// What a user would look for here and no registry has; each with the reason.
-const NOT_AVAILABLE: [(&str, &str); 3] = [
+const NOT_AVAILABLE: [(&str, &str); 4] = [
     ("SPIRE after 1.10", "the Go registry has no complete set of modules for 1.11 to 1.15"),
     ("spiffe-helper", "no version of it is on the Go registry; go-spiffe and ghostunnel stand in for it"),
     ("spire-agent api fetch bundle", "SPIRE 1.10 has no such command; what it prints of bundles is checked instead"),
+    (
+        "opa-envoy-plugin",
+        "no version of it is on the Go registry; its input document is made by the libraries that it uses",
+    ),
 ];
 
 const USAGE: &str = "usage: cargo xtask interop [--cached] [PEER...]
@@ -58,14 +78,16 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         let known: Vec<&str> = PEERS.iter().map(|peer| peer.name).collect();
         bail!("{USAGE}\n{unknown}: no such peer; there are {}", known.join(", "));
     }
-    if !is_root() {
+    if !is_root() && PEERS.iter().any(|peer| peer.runs_in_a_lab() && (names.is_empty() || names.contains(&peer.name))) {
         eprintln!("not root: the lab runs by sudo (namespaces, eBPF and cgroups need it); the builds do not");
     }
     let mut chosen = PEERS.iter().filter(|peer| names.is_empty() || names.contains(&peer.name));
     let outcomes = if cached && chosen.clone().all(|peer| peer.recipe.cached().is_none()) {
         chosen.map(not_built).collect()
     } else {
-        run_command(&mut cargo(&["build", "--locked", "-p", "lictor"]))?;
+        if chosen.clone().any(Peer::runs_in_a_lab) {
+            run_command(&mut cargo(&["build", "--locked", "-p", "lictor"]))?;
+        }
         chosen.try_fold(Vec::new(), |mut outcomes, peer| {
             outcomes.push(run_peer(peer, cached)?);
             anyhow::Ok(outcomes)

@@ -54,11 +54,14 @@ fn keywords(modules: &[&Module]) -> Result<(), Refusal> {
     for (at, module) in modules.iter().enumerate() {
         for import in &module.imports {
             let name = path(&import.refr).unwrap_or_default();
+            let refused = |message| Err(refusal(at, start(&import.refr), message));
             if let Some(keyword) = name.strip_prefix("future.keywords.")
                 && !KEYWORDS.contains(&keyword)
             {
-                let message = format!("expected one of the keywords {}, found {keyword}", KEYWORDS.join(", "));
-                return Err(refusal(at, start(&import.refr), message));
+                return refused(format!("expected one of the keywords {}, found {keyword}", KEYWORDS.join(", ")));
+            }
+            if name.starts_with("rego.") && name != "rego.v1" {
+                return refused(format!("expected the language rego.v1, found {name}"));
             }
         }
     }

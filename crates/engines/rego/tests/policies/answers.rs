@@ -17,6 +17,14 @@ fn a_value_says_what_it_says_to_the_plugin() {
     assert!(cases.len() >= 40, "{} cases", cases.len());
 }
 
+/// `cargo xtask interop opa` compares the list with what Envoy's API and Go know.
+#[test]
+fn a_denial_has_the_statuses_that_envoy_and_go_know() {
+    let known: Vec<u16> = serde_json::from_str(include_str!("statuses.json")).unwrap();
+    let taken = |status: &u16| Answer::read(&json!({"allowed": false, "http_status": status})).is_ok();
+    assert_eq!((0..1000).filter(taken).collect::<Vec<_>>(), known);
+}
+
 /// What an answer has that is not nothing.
 fn told(answer: &Answer) -> Value {
     let Answer {
