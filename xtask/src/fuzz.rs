@@ -15,7 +15,10 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
                         -Ccodegen-units=1";
 
 /// Where a target begins, beside what earlier runs found.
-const SEEDS: [(&str, &[&str]); 1] = [("manifest_read", &["examples", "crates/base/manifest/testdata"])];
+const SEEDS: [(&str, &[&str]); 2] = [
+    ("manifest_read", &["examples", "crates/base/manifest/testdata"]),
+    ("rego_policy", &["fuzz/seeds/rego_policy"]),
+];
 
 /// Checks that the targets fit the code, without building libFuzzer (it is C++).
 pub(crate) fn check() -> Result<()> {
@@ -35,6 +38,7 @@ pub(crate) fn fuzz(args: &[&str]) -> Result<()> {
     let fuzz = root().join("fuzz");
     let target_directory = target_directory()?.join("fuzz");
     run(cargo(&["build", "--locked", "--release", "--target", TARGET, "--manifest-path", "fuzz/Cargo.toml"])
+        .args(names.iter().flat_map(|name| ["--bin", name]))
         .env("CARGO_TARGET_DIR", &target_directory)
         .env("RUSTFLAGS", COVERAGE))?;
     let mut targets: Vec<String> = fs::read_dir(fuzz.join("fuzz_targets"))?
