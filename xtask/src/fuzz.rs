@@ -15,10 +15,8 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
                         -Ccodegen-units=1";
 
 /// Where a target begins, beside what earlier runs found.
-const SEEDS: [(&str, &[&str]); 2] = [
-    ("manifest_read", &["examples", "crates/base/manifest/testdata"]),
-    ("rego_policy", &["fuzz/seeds/rego_policy"]),
-];
+const SEEDS: [(&str, &[&str]); 2] =
+    [("manifest_read", &["examples", "crates/base/manifest/testdata"]), ("rego_policy", &["fuzz/seeds/rego_policy"])];
 
 /// Checks that the targets fit the code, without building libFuzzer (it is C++).
 pub(crate) fn check() -> Result<()> {

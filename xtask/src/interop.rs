@@ -39,15 +39,8 @@ impl Peer {
     }
 }
 
-const PEERS: [Peer; 7] = [
-    go_spiffe::PEER,
-    spire::PEER,
-    ghostunnel::PEER,
-    rust_clients::PEER,
-    beside_spire::PEER,
-    envoy::PEER,
-    opa::PEER,
-];
+const PEERS: [Peer; 7] =
+    [go_spiffe::PEER, spire::PEER, ghostunnel::PEER, rust_clients::PEER, beside_spire::PEER, envoy::PEER, opa::PEER];
 
 /// What a user would look for here and no registry has; each with the reason.
 const NOT_AVAILABLE: [(&str, &str); 4] = [
