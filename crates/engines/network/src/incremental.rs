@@ -81,7 +81,8 @@ impl Compiler {
         if many || namespaces::weigh_much(&difference.namespaces, snapshot) {
             return None;
         }
-        let difference = &last.with_called_for(snapshot, difference);
+        let called_for = last.with_called_for(snapshot, difference);
+        let difference = &*called_for;
         if moves_named_hosts(last, program, snapshot, difference) {
             return None;
         }

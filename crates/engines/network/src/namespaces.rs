@@ -9,6 +9,7 @@ use crate::tiers::tier_rules;
 use lictor_cluster::{Pod, Snapshot};
 use lictor_manifest::ClusterNetworkPolicy;
 use lictor_model::{Direction, Name};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -29,13 +30,13 @@ pub(crate) fn weigh_much(namespaces: &BTreeSet<Arc<str>>, snapshot: &Snapshot) -
 impl Last {
     /// The difference, with the policies that spoke of no one and come to speak of pods because the labels of their namespace
     /// changed: what these say is to be taken in as if they were new.
-    pub(crate) fn with_called_for(&self, snapshot: &Snapshot, difference: &Difference) -> Difference {
-        let mut with = difference.clone();
+    pub(crate) fn with_called_for<'a>(&self, snapshot: &Snapshot, difference: &'a Difference) -> Cow<'a, Difference> {
         let in_namespaces = difference.namespaces.iter().flat_map(|namespace| snapshot.pods_in(namespace));
         let pods: Vec<&Arc<Pod>> = in_namespaces.filter(|pod| !pod.host_network).collect();
         if pods.is_empty() {
-            return with;
+            return Cow::Borrowed(difference);
         }
+        let mut with = difference.clone();
         let tiered =
             snapshot.policies.cluster_network.iter().filter(|policy| {
                 self.is_not_live(policy) && pods.iter().any(|pod| snapshot.selects(&policy.subject, pod))
@@ -45,7 +46,7 @@ impl Last {
             spec.spec.subject.namespaces.is_some() && pods.iter().any(|pod| self.comes_to_speak(snapshot, *spec, pod))
         });
         with.cilium_policies.extend(cilium.map(|spec| spec.policy.meta.name.clone()));
-        with
+        Cow::Owned(with)
     }
 
     fn is_not_live(&self, policy: &ClusterNetworkPolicy) -> bool {
