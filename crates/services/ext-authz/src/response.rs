@@ -53,7 +53,7 @@ pub(crate) fn unreadable(why: String, decision: u64) -> CheckResponse {
 
 /// Nobody that may ask.
 pub(crate) fn stranger() -> CheckResponse {
-    let status = rpc::Status { code: Code::PermissionDenied as i32, message: "no pod of this node asks".to_owned() };
+    let status = rpc::Status { code: Code::PermissionDenied as i32, message: "no pod of this node asks".to_owned(), ..rpc::Status::default() };
     let http_response = Some(denial(FORBIDDEN, Vec::new(), String::new()));
     CheckResponse { status: Some(status), http_response, dynamic_metadata: None }
 }
@@ -68,7 +68,7 @@ fn response(
     let mut metadata = metadata.unwrap_or_default();
     metadata.insert("decision_id".to_owned(), Value::String(decision.to_string()));
     CheckResponse {
-        status: Some(rpc::Status { code: code as i32, message }),
+        status: Some(rpc::Status { code: code as i32, message, ..rpc::Status::default() }),
         http_response,
         dynamic_metadata: Some(to_struct(&metadata)),
     }

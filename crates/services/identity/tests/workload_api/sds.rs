@@ -215,7 +215,7 @@ async fn rotation_is_pushed_and_answers_are_not_answered() {
     let leaf = |response: &DiscoveryResponse| certificate(&opened(&response.resources[0]), &node.bundle()).1;
     assert_ne!(leaf(&first), leaf(&second));
     // A rejection names what is in force, and why: it is not answered until there is something else to say.
-    let error = Some(rpc::Status { code: 13, message: "no such key".into() });
+    let error = Some(rpc::Status { code: 13, message: "no such key".into(), ..rpc::Status::default() });
     let mut rejection = ack(&second, &["default"]);
     (rejection.version_info, rejection.error_detail) = (first.version_info.clone(), error);
     process.ask(&rejection);
