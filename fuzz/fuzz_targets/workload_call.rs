@@ -104,7 +104,7 @@ async fn serve() -> Channel {
     keyring.set_tokens(Arc::clone(authority.tokens()));
     keyring.insert(authority.issue(&id, now, time::Duration::HOUR).expect("an SVID"));
     let (ids, cgroups) = (vec![id.into()], vec![cgroup.into()]);
-    let pod = Registration { pod: Name::new("a", "p"), ids, federates_with: BTreeSet::new(), cgroups };
+    let pod = Registration { pod: Name::new("a", "p"), uid: None, ids, federates_with: BTreeSet::new(), cgroups };
     registry.add(pod).expect("a pod");
     let socket = std::env::temp_dir().join(format!("lictor-fuzz-{}.sock", std::process::id()));
     let listener = workload_api::bind(&socket).expect("a socket");

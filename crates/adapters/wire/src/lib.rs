@@ -104,7 +104,8 @@ mod tests {
         let why = ErrorInfo { reason: "R".into(), domain: "d".into(), metadata: [("k".into(), "v".into())].into() };
         let expected = [0x0a, 1, b'R', 0x12, 1, b'd', 0x1a, 6, 0x0a, 1, b'k', 0x12, 1, b'v'];
         assert_eq!(why.encode_to_vec(), expected);
-        let status = Status { code: 5, message: "m".into(), details: vec![Any { type_url: "t".into(), value: vec![9] }] };
+        let status =
+            Status { code: 5, message: "m".into(), details: vec![Any { type_url: "t".into(), value: vec![9] }] };
         assert_eq!(status.encode_to_vec(), [0x08, 5, 0x12, 1, b'm', 0x1a, 6, 0x0a, 1, b't', 0x12, 1, 9]);
     }
 }

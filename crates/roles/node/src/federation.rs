@@ -125,6 +125,7 @@ fn certificate(
             let pod = Name::new("lictor", "bundle-endpoint");
             registry.add(Registration {
                 pod,
+                uid: None,
                 ids: vec![id.clone().into()],
                 federates_with: BTreeSet::new(),
                 cgroups: Vec::new(),

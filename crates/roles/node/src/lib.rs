@@ -175,6 +175,7 @@ impl Node {
         let PodPlace { pod, namespace, link, cgroups } = place;
         let registration = Registration {
             pod: pod.name.clone(),
+            uid: Some(Arc::clone(&pod.uid)),
             ids: identities::of(pod),
             federates_with: pod.federates_with(),
             cgroups,

@@ -53,7 +53,11 @@ pub(crate) fn unreadable(why: String, decision: u64) -> CheckResponse {
 
 /// Nobody that may ask.
 pub(crate) fn stranger() -> CheckResponse {
-    let status = rpc::Status { code: Code::PermissionDenied as i32, message: "no pod of this node asks".to_owned(), ..rpc::Status::default() };
+    let status = rpc::Status {
+        code: Code::PermissionDenied as i32,
+        message: "no pod of this node asks".to_owned(),
+        ..rpc::Status::default()
+    };
     let http_response = Some(denial(FORBIDDEN, Vec::new(), String::new()));
     CheckResponse { status: Some(status), http_response, dynamic_metadata: None }
 }

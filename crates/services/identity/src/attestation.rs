@@ -95,6 +95,22 @@ impl Attestor {
         Ok(Caller { process, cgroup })
     }
 
+    /// The process that has this number, as it is now, if it had started at `known` since boot. What is found out about it
+    /// afterwards is about this process, whoever gets its number.
+    ///
+    /// # Errors
+    /// No such process runs, or its cgroup is not visible.
+    pub(crate) fn process(&self, pid: u32, known: Duration) -> Result<Caller, AttestError> {
+        let process = Process::of_number(pid, known)?;
+        let cgroup = process.cgroup()?;
+        Ok(Caller { process, cgroup })
+    }
+
+    /// Whether a pod runs here: one of the cgroups that it was registered with is still there.
+    pub(crate) fn runs(&self, pod: &Pod) -> bool {
+        pod.is_registered() && pod.cgroups().iter().any(|place| self.check_number(&place.cgroup).is_ok())
+    }
+
     /// The pod that `caller` belonged to when it connected, if it still runs and still belongs to it.
     ///
     /// # Errors

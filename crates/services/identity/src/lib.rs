@@ -3,9 +3,9 @@
 //! **Purpose.** A [`Registry`] knows the pods of this node by their cgroups. The [`Issuer`] keeps a fresh SVID in the
 //! keyring for each of their identities; the [`Ca`] has the trust domain's authorities, one after the other, and replaces
 //! what a tainted one signed. [`certificates`] keeps the Secrets that Certificates name. [`workload_api`] hands a process the SVID
-//! of the pod that it belongs to, as the kernel tells it, and pushes the next one when it comes. [`federation`] exchanges
-//! bundles with other trust domains. A [`Source`] takes the place of issuer and authorities where an existing SPIRE gives
-//! the identities.
+//! of the pod that it belongs to, as the kernel tells it, and pushes the next one when it comes; [`broker_api`] hands a broker those
+//! of the workloads that it refers to. [`federation`] exchanges bundles with other trust domains. A [`Source`] takes the place of
+//! issuer and authorities where an existing SPIRE gives the identities.
 //!
 //! ```text
 //!  Registry ---identities---> Issuer ---SVIDs---> lictor_pki::Keyring ---> the proxy
@@ -19,6 +19,7 @@
 //!   its socket and its cgroup in the unified hierarchy as *this* process sees it; never its mounts.
 //! - The shallowest registered cgroup counts, and only if it is still the one that was registered.
 //! - A connection belongs to one cgroup of one pod for good; a caller that dies, moves to another or loses its pod gets nothing.
+//! - Nobody is a broker but whom the node's list names, and none gets what the workload itself would not.
 //! - What another trust domain's endpoint says is believed about that trust domain only.
 //! - What else a process has to be is asked at each call, and what cannot be found out does not hold.
 //! - An SVID is in the keyring only as long as a pod of this node needs it.
@@ -26,6 +27,7 @@
 //! **Not here.** No certificate is made or read here (`lictor-pki`), no policy is known, no pod is started.
 
 mod attestation;
+pub mod broker_api;
 mod ca;
 pub mod certificates;
 mod cgroup;

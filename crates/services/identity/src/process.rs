@@ -10,6 +10,7 @@ use nix::time::{ClockId, clock_gettime};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A process, held by its pidfd.
@@ -36,6 +37,14 @@ pub enum ProcessError {
     Ended {
         /// The number that it had.
         pid: u32,
+    },
+    /// The kernel hands out no pidfd of it.
+    #[error("expected a pidfd of process {pid}: {errno}")]
+    Open {
+        /// Its number.
+        pid: u32,
+        /// What went wrong.
+        errno: Errno,
     },
     /// It is in no cgroup of the unified hierarchy.
     #[error("expected process {pid} in a cgroup of the unified hierarchy, it is in none")]
@@ -81,14 +90,30 @@ impl Process {
         let peer = getsockopt(socket, PeerCredentials).map_err(ProcessError::Peer)?;
         let pid = u32::try_from(peer.pid()).ok().filter(|pid| *pid > 0);
         let pid = pid.ok_or(ProcessError::Foreign { seen: peer.pid().into() })?;
-        let pidfd = pidfd_open(pid).map_err(|_| ProcessError::Ended { pid })?;
-        let process = Self::of_pidfd(pidfd)?;
-        let started = process.started()?;
+        let process = Self::of_number(pid, accepted)?;
         let own = Credentials::of(&process)?;
-        if started > accepted || (own.uid, own.gid) != (peer.uid(), peer.gid()) {
+        if (own.uid, own.gid) != (peer.uid(), peer.gid()) {
             return Err(ProcessError::Ended { pid });
         }
         Ok(process)
+    }
+
+    /// The process that has this number in our pid namespace, if it runs and had started at `known` since boot: one that has
+    /// taken the number over after that is another one than was meant.
+    ///
+    /// # Errors
+    /// No process has the number, it is a thread's, its process has ended or is a later one, or the kernel hands out no pidfd.
+    pub(crate) fn of_number(pid: u32, known: Duration) -> Result<Self, ProcessError> {
+        let pidfd = pidfd_open(pid).map_err(|errno| match errno {
+            // EINVAL and ENOENT: the number of a thread that does not lead its process.
+            Errno::ESRCH | Errno::EINVAL | Errno::ENOENT => ProcessError::Ended { pid },
+            errno => ProcessError::Open { pid, errno },
+        })?;
+        let process = match Self::of_pidfd(pidfd) {
+            Err(ProcessError::Foreign { seen }) if seen < 0 => return Err(ProcessError::Ended { pid }),
+            found => found?,
+        };
+        if process.started()? > known { Err(ProcessError::Ended { pid }) } else { Ok(process) }
     }
 
     fn of_pidfd(pidfd: OwnedFd) -> Result<Self, ProcessError> {
@@ -154,6 +179,22 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Whether it numbers processes as we do: whether its pid namespace, which it never leaves, is our own.
+    ///
+    /// # Errors
+    /// It has ended, or the kernel does not tell.
+    pub(crate) fn numbers_as_we_do(&self) -> Result<bool, ProcessError> {
+        let own = namespace("/proc/self/ns/pid")?;
+        Ok(self.told(|folder| namespace(&format!("{folder}/ns/pid")))? == own)
+    }
+}
+
+/// A namespace, by the name that no other has at the same time (namespaces(7)).
+fn namespace(path: &str) -> Result<PathBuf, ProcessError> {
+    fs::read_link(path).map_err(|error| ProcessError::Read { path: path.to_owned(), error })
+}
+
 impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
@@ -174,7 +215,7 @@ fn started_at(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis(ticks.checked_mul(10)?))
 }
 
-fn since_boot() -> Result<Duration, ProcessError> {
+pub(crate) fn since_boot() -> Result<Duration, ProcessError> {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).map_err(ProcessError::Peer)
 }
 
@@ -227,6 +268,27 @@ mod tests {
         let refused = Process::of_peer_by_number(&server, before);
         assert!(matches!(refused, Err(ProcessError::Ended { .. })), "{refused:?}");
         drop(client);
+    }
+
+    #[test]
+    fn a_number_stands_for_the_process_that_had_it_when_it_was_named() {
+        let now = since_boot().expect("a clock");
+        let own = Process::of_number(std::process::id(), now).expect("this process");
+        assert_eq!((own.pid(), own.numbers_as_we_do().expect("a namespace")), (std::process::id(), true));
+        let before = own.started().expect("a start") - Duration::from_millis(10);
+        let ended = |pid: u32, known| matches!(Process::of_number(pid, known), Err(ProcessError::Ended { .. }));
+        assert!(ended(std::process::id(), before), "it was another one's when it was named");
+        let thread = std::thread::spawn(|| nix::unistd::gettid().as_raw().cast_unsigned()).join().expect("a thread");
+        assert!(ended(thread, now), "a thread is no process");
+        let mut child = std::process::Command::new("true").spawn().expect("a process");
+        let pid = child.id();
+        while std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+            std::thread::yield_now();
+        }
+        let later = since_boot().expect("a clock");
+        assert!(ended(pid, later), "a zombie has ended");
+        child.wait().expect("its end");
+        assert!(ended(pid, later) && ended(u32::MAX, later));
     }
 
     #[test]

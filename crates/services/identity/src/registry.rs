@@ -14,6 +14,8 @@ use tokio::sync::watch;
 pub struct Registration {
     /// The pod.
     pub pod: Name,
+    /// The uid that Kubernetes gave it; nothing for what is no object of Kubernetes.
+    pub uid: Option<Arc<str>>,
     /// The identities that its processes get, the default one first; without one they get nothing. An identity may be for
     /// some of the processes only.
     pub ids: Vec<Identity>,
@@ -41,6 +43,7 @@ impl From<Cgroup> for Place {
 /// A pod that is, or was, registered.
 pub struct Pod {
     name: Name,
+    uid: Option<Arc<str>>,
     ids: Vec<Identity>,
     federates_with: watch::Sender<BTreeSet<TrustDomain>>,
     cgroups: Vec<Place>,
@@ -85,6 +88,8 @@ struct Index {
     pods: HashMap<Name, Entry>,
     paths: BTreeMap<String, Arc<Pod>>,
     ids: HashMap<u64, Arc<Pod>>,
+    /// Those that have a uid; several only where manifests give it to several.
+    uids: HashMap<Arc<str>, BTreeSet<Name>>,
     needs: Needs,
 }
 
@@ -106,8 +111,9 @@ impl Registry {
     /// A cgroup overlaps with another pod's; then nothing has changed.
     pub fn add(&self, registration: Registration) -> Result<Arc<Pod>, Conflict> {
         let (sender, presence) = watch::channel(());
-        let Registration { pod: name, ids, federates_with, cgroups } = registration;
-        let pod = Arc::new(Pod { name, ids, federates_with: watch::Sender::new(federates_with), cgroups, presence });
+        let Registration { pod: name, uid, ids, federates_with, cgroups } = registration;
+        let pod =
+            Arc::new(Pod { name, uid, ids, federates_with: watch::Sender::new(federates_with), cgroups, presence });
         {
             let mut index = self.0.index.write().unwrap_or_else(PoisonError::into_inner);
             for place in &pod.cgroups {
@@ -145,6 +151,13 @@ impl Registry {
     /// A pod by its name.
     pub fn pod(&self, name: &Name) -> Option<Arc<Pod>> {
         self.read().pods.get(name).map(|entry| Arc::clone(&entry.pod))
+    }
+
+    /// The one pod that has this uid; nothing where two have it, since neither is meant then.
+    pub fn pod_of_uid(&self, uid: &str) -> Option<Arc<Pod>> {
+        let index = self.read();
+        let named = index.uids.get(uid).filter(|named| named.len() == 1)?;
+        index.pods.get(named.first()?).map(|entry| Arc::clone(&entry.pod))
     }
 
     /// The pod that has the cgroup of this number itself, not one below it.
@@ -231,6 +244,9 @@ impl Index {
             self.paths.insert(cgroup.path.as_str().to_owned(), Arc::clone(&pod));
             self.ids.insert(cgroup.id, Arc::clone(&pod));
         }
+        if let Some(uid) = &pod.uid {
+            self.uids.entry(Arc::clone(uid)).or_default().insert(pod.name.clone());
+        }
         pod.ids.iter().for_each(|identity| self.needs.add(identity));
         self.pods.insert(pod.name.clone(), Entry { pod, _presence: presence });
     }
@@ -241,6 +257,14 @@ impl Index {
             self.paths.remove(cgroup.path.as_str());
             self.ids.remove(&cgroup.id);
         }
+        if let Some(uid) = &pod.uid
+            && let Some(named) = self.uids.get_mut(uid)
+        {
+            named.remove(name);
+            if named.is_empty() {
+                self.uids.remove(uid);
+            }
+        }
         pod.ids.iter().for_each(|identity| self.needs.remove(identity));
         true
     }
@@ -250,6 +274,11 @@ impl Pod {
     /// Its name.
     pub fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// The uid that Kubernetes gave it, if it is an object of Kubernetes.
+    pub fn uid(&self) -> Option<&str> {
+        self.uid.as_deref()
     }
 
     /// The identities that its processes get, the default one first; which of them a process gets, its
@@ -305,6 +334,7 @@ mod tests {
         let cgroup = |&(path, id): &(&str, u64)| Cgroup { path: path.parse().expect("a path"), id }.into();
         Registration {
             pod: Name::parse(name, "shop"),
+            uid: None,
             ids: vec![id(account).into()],
             federates_with: BTreeSet::new(),
             cgroups: cgroups.iter().map(cgroup).collect(),
@@ -366,6 +396,27 @@ mod tests {
         assert!(registry.remove(second.name()) && changes.has_changed().expect("a registry"));
         assert!(!second.is_registered() && registry.is_empty());
         assert!(registry.pod_of_path(&path("/lab/a")).is_none());
+    }
+
+    #[test]
+    fn a_uid_finds_the_one_pod_that_has_it() {
+        let registry = Registry::new();
+        let with = |name: &str, uid: &str| {
+            let plain = pod(name, name, &[(&format!("/lab/{name}"), 0)]);
+            registry.add(Registration { uid: Some(uid.into()), ..plain }).expect("a place");
+        };
+        let of = |uid: &str| registry.pod_of_uid(uid).map(|pod| pod.name().name.to_string());
+        with("a", "1");
+        with("b", "2");
+        assert_eq!((of("1").as_deref(), of("2").as_deref(), of("3")), (Some("a"), Some("b"), None));
+        with("c", "2");
+        assert_eq!(of("2"), None, "two have it");
+        registry.remove(&Name::new("shop", "b"));
+        assert_eq!(of("2").as_deref(), Some("c"));
+        with("a", "4");
+        assert_eq!((of("1"), of("4").as_deref()), (None, Some("a")), "the pod that had it is another one now");
+        registry.remove(&Name::new("shop", "a"));
+        assert_eq!(of("4"), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::attestation::Caller;
 use crate::credentials::Credentials;
-use crate::needs::Identity;
+use crate::needs::{Identity, Processes};
 use crate::process::{Process, ProcessError};
 use crate::program::{self, Digests};
 use crate::registry::{Place, Pod};
@@ -11,7 +11,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-/// The process at the other end of a connection, as it was at one moment: its pod, its container, and what it may prove.
+/// A process at one moment: its pod, its container, and what it may prove; or a pod as a whole.
 #[derive(Debug, Clone)]
 pub struct Workload {
     /// Its pod.
@@ -41,6 +41,18 @@ impl Workload {
             candidates
         };
         Self { pod, container, identities: distinct(entitled) }
+    }
+
+    /// A pod as a whole: what every process of it is entitled to, and nothing that depends on the process.
+    pub(crate) fn of_pod(pod: Arc<Pod>) -> Self {
+        let whole = |identity: &&Identity| identity.processes == Processes::default();
+        let entitled = pod.identities().iter().filter(whole).cloned().collect();
+        Self { pod, container: None, identities: distinct(entitled) }
+    }
+
+    /// Whether the other one is of the same pod and entitled to the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.pod, &other.pod) && self.identities == other.identities
     }
 }
 

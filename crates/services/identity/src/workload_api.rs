@@ -7,13 +7,13 @@
 //! Source: SPIFFE Workload API, sections 4 and 5; SPIFFE Workload Endpoint, sections 3 to 7.
 
 mod callers;
-mod connection;
-mod feed;
+pub(crate) mod connection;
+pub(crate) mod feed;
 mod health;
-mod jwt;
+pub(crate) mod jwt;
 mod sds;
-mod service;
-mod states;
+pub(crate) mod service;
+pub(crate) mod states;
 
 use crate::attestation::Attestor;
 use callers::Callers;
@@ -65,9 +65,14 @@ pub enum ServeError {
 /// # Errors
 /// The folder or the socket cannot be made, or something that is no socket is in its place.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    bind_with(path, 0o755, 0o777)
+}
+
+/// The same with these modes of a folder that is made and of the socket.
+pub(crate) fn bind_with(path: &Path, folder_mode: u32, mode: u32) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
         fs::create_dir_all(folder)?;
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(folder_mode))?;
     }
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => fs::remove_file(path)?,
@@ -79,7 +84,7 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
         Err(error) => return Err(error),
     }
     let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }
 

@@ -170,6 +170,7 @@ impl Node {
         let cgroups = vec![self.pods.get(at).context("a pod")?.clone().into()];
         self.registry.add(Registration {
             pod: Name::new("bench", format!("pod{at}")),
+            uid: None,
             ids: vec![id.into()],
             federates_with: BTreeSet::new(),
             cgroups,

@@ -54,6 +54,7 @@ impl World {
         let cgroup = Cgroup { path: format!("/{pod}").parse().expect("a path"), id: 0 };
         let pod = Registration {
             pod: Name::new("shop", pod),
+            uid: None,
             ids: vec![id(account).into()],
             federates_with: BTreeSet::new(),
             cgroups: vec![cgroup.into()],
@@ -244,6 +245,7 @@ async fn a_pod_that_is_added_has_its_svid_at_once() {
         let cgroup = Cgroup { path: format!("/{account}").parse().expect("a path"), id: 0 };
         let pod = Registration {
             pod: Name::new("shop", account),
+            uid: None,
             ids: vec![id(account).into()],
             federates_with: BTreeSet::new(),
             cgroups: vec![cgroup.into()],

@@ -2,14 +2,55 @@
 
 use super::connection::Peer;
 use super::feed::Feed;
-use super::states::{FIRST, Recipient, denied, stopping};
+use super::states::{self, FIRST, Right, stopping};
 use crate::attestation::Attestor;
 use crate::registry::Pod;
 use crate::workload::Workload;
 use lictor_pki::Keyring;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tonic::{Extensions, Status};
+
+/// A caller who is told of every change.
+pub(super) type Recipient = states::Recipient<Presence>;
+
+/// The right of a caller: its process is there, in its pod.
+pub(super) struct Presence {
+    peer: Peer,
+    attestor: Arc<Attestor>,
+}
+
+/// The one answer to whoever has no right to an identity, whatever the reason; the log has the reason.
+pub(super) fn denied() -> Status {
+    Status::permission_denied("no identity issued")
+}
+
+impl Right for Presence {
+    fn stands(&self, workload: &Workload) -> Result<(), Status> {
+        if workload.pod.is_registered() { Ok(()) } else { Err(denied()) }
+    }
+
+    async fn judge(&self, workload: &Workload) -> Result<(), Status> {
+        let caller = self.peer.caller().ok_or_else(denied)?;
+        match self.attestor.workload(caller, Duration::ZERO).await {
+            Ok(now) if now.is_same(workload) => Ok(()),
+            Ok(_) => Err(denied()),
+            Err(error) => {
+                tracing::info!(%error, "a caller of the Workload API has lost its right");
+                Err(denied())
+            }
+        }
+    }
+
+    async fn end(&self, workload: &Workload) -> Status {
+        tokio::select! {
+            () = workload.pod.removed() => {}
+            () = self.peer.ended() => {}
+        }
+        denied()
+    }
+}
 
 pub(super) struct Callers {
     attestor: Arc<Attestor>,
@@ -74,9 +115,8 @@ impl Callers {
             federates_with: workload.pod.federates_with(),
             keyring: self.keyring.clone(),
             stopped: self.stopped.clone(),
-            attestor: Arc::clone(&self.attestor),
+            right: Presence { peer, attestor: Arc::clone(&self.attestor) },
             workload,
-            peer,
         }
     }
 }

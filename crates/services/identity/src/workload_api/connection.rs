@@ -17,13 +17,14 @@ pub(super) struct Accepted {
     peer: Peer,
 }
 
-/// The caller of a connection, as every request of it sees it; `None` if nothing is known about it.
+/// A process whose end is noticed: the caller of a connection, as every request of it sees it, or one that a request refers
+/// to; `None` if nothing is known about it.
 #[derive(Debug, Clone)]
-pub(super) struct Peer(Option<Arc<AsyncFd<Watched>>>);
+pub(crate) struct Peer(Option<Arc<AsyncFd<Watched>>>);
 
 /// A caller whose end the runtime notices: its pidfd becomes readable then.
 #[derive(Debug)]
-pub(super) struct Watched(Arc<Caller>);
+pub(crate) struct Watched(Arc<Caller>);
 
 impl AsRawFd for Watched {
     fn as_raw_fd(&self) -> RawFd {
@@ -46,26 +47,26 @@ impl Accepted {
 
 impl Peer {
     #[allow(unsafe_code)]
-    fn watch(caller: Caller) -> Self {
+    pub(crate) fn watch(caller: Caller) -> Self {
         // SAFETY: the pidfd is an `OwnedFd` inside the caller, which the `AsyncFd` shares and nothing can change: it
         // stays open and the same at least until the `AsyncFd` is dropped. (It is unsafe for types that could close it before.)
         let watched = unsafe { AsyncFd::register_with_interest(Watched(Arc::new(caller)), Interest::READABLE) };
         match watched {
             Ok(watched) => Self(Some(Arc::new(watched))),
             Err(error) => {
-                tracing::error!(%error, "a caller of the Workload API cannot be watched");
+                tracing::error!(%error, "a process cannot be watched");
                 Self(None)
             }
         }
     }
 
     /// The process, if the kernel named it.
-    pub(super) fn caller(&self) -> Option<&Arc<Caller>> {
+    pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
         self.0.as_ref().map(|watched| &watched.get_ref().0)
     }
 
     /// Waits until the process has ended; an unknown one has ended before.
-    pub(super) async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         if let Some(watched) = &self.0 {
             // An error would mean that nobody watches any more, which ends the stream just as well.
             drop(watched.readable().await);

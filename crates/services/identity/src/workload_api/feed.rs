@@ -6,17 +6,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-pub(super) struct Feed {
+pub(crate) struct Feed {
     streams: Streams,
     _subscription: Subscription,
 }
 
 /// What tells a stream that one of its identities, or a bundle, has changed.
-pub(super) struct Updates(Vec<watch::Receiver<()>>);
+pub(crate) struct Updates(Vec<watch::Receiver<()>>);
 
 impl Updates {
     /// Everything so far is known.
-    pub(super) fn mark_unchanged(&mut self) {
+    pub(crate) fn mark_unchanged(&mut self) {
         self.0.iter_mut().for_each(watch::Receiver::mark_unchanged);
     }
 
@@ -24,7 +24,7 @@ impl Updates {
     ///
     /// # Errors
     /// Nobody will tell of any more.
-    pub(super) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+    pub(crate) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
         let changes: Vec<_> = self.0.iter_mut().map(|one| Box::pin(one.changed())).collect();
         match changes.is_empty() {
             true => std::future::pending().await,
@@ -37,7 +37,7 @@ impl Updates {
 struct Streams(Arc<Mutex<HashMap<SpiffeId, watch::Sender<()>>>>);
 
 impl Feed {
-    pub(super) fn of(keyring: &Keyring) -> Self {
+    pub(crate) fn of(keyring: &Keyring) -> Self {
         let streams = Streams::default();
         let subscription = keyring.subscribe({
             let streams = streams.clone();
@@ -47,7 +47,7 @@ impl Feed {
     }
 
     /// Told of every later change that concerns one of `ids`; bundles concern everyone.
-    pub(super) fn subscribe<'i>(&self, ids: impl Iterator<Item = &'i SpiffeId>) -> Updates {
+    pub(crate) fn subscribe<'i>(&self, ids: impl Iterator<Item = &'i SpiffeId>) -> Updates {
         let mut streams = self.streams.lock();
         let mut one = |id: &SpiffeId| streams.entry(id.clone()).or_insert_with(|| watch::Sender::new(())).subscribe();
         Updates(ids.map(&mut one).collect())

@@ -1,6 +1,7 @@
 //! The messages of the JWT-SVID profile (SPIFFE Workload API, section 6).
 
-use super::states::{State, denied};
+use super::callers::denied;
+use super::states::State;
 use crate::needs::Identity;
 use lictor_model::SpiffeId;
 use lictor_pki::{BundleSet, TokenAuthority, unix_time};
@@ -21,7 +22,7 @@ const LIFETIME: Duration = Duration::minutes(5);
 ///
 /// # Errors
 /// `InvalidArgument` without an audience or for what is no SPIFFE ID, `PermissionDenied` for another one's.
-pub(super) fn svids(
+pub(crate) fn svids(
     request: &JwtsvidRequest,
     own: &[Identity],
     tokens: &TokenAuthority,
@@ -49,7 +50,7 @@ pub(super) fn svids(
 }
 
 /// The keys that tokens are verified with, and no others (section 6.2.2).
-pub(super) fn bundles_message(state: &State) -> Option<JwtBundlesResponse> {
+pub(crate) fn bundles_message(state: &State) -> Option<JwtBundlesResponse> {
     let bundles = state.bundles().map(|(trust_domain, bundle)| (trust_domain, bundle.jwt_jwks().into_bytes()));
     Some(JwtBundlesResponse { bundles: bundles.collect() })
 }

@@ -10,8 +10,8 @@ mod delta;
 mod secrets;
 mod stream;
 
-use super::callers::Callers;
-use super::states::{FIRST, Recipient, denied};
+use super::callers::{Callers, Recipient};
+use super::states::FIRST;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use lictor_wire::envoy::service::discovery::v3::{
@@ -128,12 +128,11 @@ trait Responses: Send {
             loop {
                 let (to, _) = self.ends();
                 to.updates.mark_unchanged();
-                if !to.workload.pod.is_registered() {
-                    return Err(denied());
-                }
+                to.stands()?;
                 if let Some(news) = self.news()? {
                     let (to, _) = self.ends();
-                    return if to.is_entitled().await { Ok(Some(news)) } else { Err(denied()) };
+                    to.judge().await?;
+                    return Ok(Some(news));
                 }
                 let limit = self.limit();
                 let (to, requests) = self.ends();

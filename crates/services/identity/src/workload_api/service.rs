@@ -102,11 +102,11 @@ fn check_header<T>(request: &Request<T>) -> Result<(), Status> {
 }
 
 /// Nobody signs tokens here: tokens are switched off, as section 1 of the Workload API allows an operator to do.
-fn no_tokens() -> Status {
+pub(crate) fn no_tokens() -> Status {
     Status::unimplemented("JWT-SVIDs are not issued here")
 }
 
-fn svid_message(state: &State) -> Option<X509svidResponse> {
+pub(crate) fn svid_message(state: &State) -> Option<X509svidResponse> {
     let svid = |(svid, hint): &(Arc<Svid>, Arc<str>)| X509svid {
         spiffe_id: svid.id.to_string(),
         x509_svid: svid.chain.iter().flat_map(|der| der.iter().copied()).collect(),
@@ -120,7 +120,7 @@ fn svid_message(state: &State) -> Option<X509svidResponse> {
     Some(X509svidResponse { svids, federated_bundles, ..X509svidResponse::default() })
 }
 
-fn bundles_message(state: &State) -> Option<X509BundlesResponse> {
+pub(crate) fn bundles_message(state: &State) -> Option<X509BundlesResponse> {
     let bundles = state.bundles().map(|(name, bundle)| (name, bundle.concatenated_der())).collect();
     Some(X509BundlesResponse { bundles, ..X509BundlesResponse::default() })
 }

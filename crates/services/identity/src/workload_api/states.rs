@@ -1,8 +1,6 @@
-//! A stream of complete states for one caller.
+//! A stream of complete states of one workload.
 
-use super::connection::Peer;
 use super::feed::Updates;
-use crate::attestation::Attestor;
 use crate::needs::Identity;
 use crate::workload::Workload;
 use futures::Stream;
@@ -16,25 +14,25 @@ use tokio::time::Instant;
 use tonic::Status;
 
 /// How long a caller waits for its pod to be registered, and then for the first SVID.
-pub(super) const FIRST: Duration = Duration::from_secs(5);
+pub(crate) const FIRST: Duration = Duration::from_secs(5);
 
-/// Everything that a caller may know at one moment.
+/// Everything that may be known of a workload at one moment.
 #[derive(Clone)]
-pub(super) struct State {
-    /// One for each identity of the caller, in their order, with its hint; missing until all of them are issued.
-    pub(super) svids: Option<Vec<(Arc<Svid>, Arc<str>)>>,
-    /// The own trust domain's, and those of the foreign ones that the caller's pod federates with.
-    pub(super) bundles: BundleSet,
+pub(crate) struct State {
+    /// One for each identity of the workload, in their order, with its hint; missing until all of them are issued.
+    pub(crate) svids: Option<Vec<(Arc<Svid>, Arc<str>)>>,
+    /// The own trust domain's, and those of the foreign ones that the workload's pod federates with.
+    pub(crate) bundles: BundleSet,
 }
 
 impl State {
     /// Every bundle under its name; the own one as well.
-    pub(super) fn bundles(&self) -> impl Iterator<Item = (String, &Bundle)> {
+    pub(crate) fn bundles(&self) -> impl Iterator<Item = (String, &Bundle)> {
         std::iter::once(self.bundles.own()).chain(self.bundles.foreign()).map(named)
     }
 
     /// The foreign bundles under their names.
-    pub(super) fn foreign(&self) -> impl Iterator<Item = (String, &Bundle)> {
+    pub(crate) fn foreign(&self) -> impl Iterator<Item = (String, &Bundle)> {
         self.bundles.foreign().map(named)
     }
 }
@@ -44,36 +42,53 @@ fn named(bundle: &Bundle) -> (String, &Bundle) {
     (format!("spiffe://{}", bundle.trust_domain()), bundle)
 }
 
-/// Who gets the states, and what ends them.
-pub(super) struct Recipient {
-    pub(super) workload: Workload,
-    pub(super) peer: Peer,
-    pub(super) attestor: Arc<Attestor>,
-    pub(super) keyring: Keyring,
-    /// Told when an SVID of the caller or a bundle changes.
-    pub(super) updates: Updates,
+/// What the right to a workload's states stands on.
+pub(crate) trait Right: Send + Sync + 'static {
+    /// Whether it stands, as far as that is known without a look at a process.
+    ///
+    /// # Errors
+    /// How it has ended.
+    fn stands(&self, workload: &Workload) -> Result<(), Status>;
+
+    /// Judges it anew: the workload may have become another user or program, or have been moved out of its pod.
+    ///
+    /// # Errors
+    /// How it has ended.
+    fn judge(&self, workload: &Workload) -> impl Future<Output = Result<(), Status>> + Send;
+
+    /// Waits for its end, and says how it came.
+    fn end(&self, workload: &Workload) -> impl Future<Output = Status> + Send;
+}
+
+/// Whose states these are, and what ends them.
+pub(crate) struct Recipient<R> {
+    pub(crate) workload: Workload,
+    pub(crate) right: R,
+    pub(crate) keyring: Keyring,
+    /// Told when an SVID of the workload or a bundle changes.
+    pub(crate) updates: Updates,
     /// The foreign trust domains that the pod federates with.
-    pub(super) federates_with: watch::Receiver<BTreeSet<TrustDomain>>,
+    pub(crate) federates_with: watch::Receiver<BTreeSet<TrustDomain>>,
     /// Closed when the server stops.
-    pub(super) stopped: watch::Receiver<()>,
+    pub(crate) stopped: watch::Receiver<()>,
 }
 
 /// What a stream goes through.
-struct Sending<M> {
-    to: Recipient,
-    /// What the caller is told in a state; nothing while what it asks for is missing.
+struct Sending<R, M> {
+    to: Recipient<R>,
+    /// What is told in a state; nothing while what is asked for is missing.
     message: fn(&State) -> Option<M>,
     /// The last one that was sent. A message is built again to compare it, so that no key is kept twice.
     last: Option<State>,
     since: Instant,
-    /// Whether the caller has been judged since the last wait.
+    /// Whether the right has been judged since the last wait.
     judged: bool,
     over: bool,
 }
 
-/// The caller's states as messages: the first as soon as there is one, then each that differs from the one before.
-pub(super) fn states<M: PartialEq + Send + 'static>(
-    to: Recipient,
+/// The states as messages: the first as soon as there is one, then each that differs from the one before.
+pub(crate) fn states<R: Right, M: PartialEq + Send + 'static>(
+    to: Recipient<R>,
     message: fn(&State) -> Option<M>,
 ) -> impl Stream<Item = Result<M, Status>> + Send + 'static {
     let sending = Sending { to, message, last: None, since: Instant::now(), judged: true, over: false };
@@ -87,29 +102,22 @@ pub(super) fn states<M: PartialEq + Send + 'static>(
     })
 }
 
-/// The one answer to whoever has no right to an identity, whatever the reason; the log has the reason.
-pub(super) fn denied() -> Status {
-    Status::permission_denied("no identity issued")
-}
-
 /// The answer while the server goes away.
-pub(super) fn stopping() -> Status {
-    Status::unavailable("the Workload API is stopping")
+pub(crate) fn stopping() -> Status {
+    Status::unavailable("the server is stopping")
 }
 
-impl<M: PartialEq> Sending<M> {
+impl<R: Right, M: PartialEq> Sending<R, M> {
     async fn next(&mut self) -> Result<M, Status> {
         loop {
             self.to.updates.mark_unchanged();
-            if !self.to.workload.pod.is_registered() {
-                return Err(denied());
-            }
+            self.to.stands()?;
             let state = self.to.state();
             if let Some(message) = (self.message)(&state)
                 && self.last.as_ref().and_then(self.message).as_ref() != Some(&message)
             {
-                if !self.judged && !self.to.is_entitled().await {
-                    return Err(denied());
+                if !self.judged {
+                    self.to.judge().await?;
                 }
                 self.last = Some(state);
                 return Ok(message);
@@ -126,22 +134,19 @@ impl<M: PartialEq> Sending<M> {
     }
 }
 
-impl Recipient {
-    /// Whether the process is still what it was when it asked, and entitled to the same: it may have become another user or
-    /// program, or have been moved out of its pod.
-    pub(super) async fn is_entitled(&self) -> bool {
-        let Some(caller) = self.peer.caller() else { return false };
-        match self.attestor.workload(caller, Duration::ZERO).await {
-            Ok(now) => Arc::ptr_eq(&now.pod, &self.workload.pod) && now.identities == self.workload.identities,
-            Err(error) => {
-                tracing::info!(%error, "a caller of the Workload API has lost its right");
-                false
-            }
-        }
+impl<R: Right> Recipient<R> {
+    /// See [`Right::stands`].
+    pub(crate) fn stands(&self) -> Result<(), Status> {
+        self.right.stands(&self.workload)
     }
 
-    /// Everything that the caller may know now.
-    pub(super) fn state(&mut self) -> State {
+    /// See [`Right::judge`].
+    pub(crate) async fn judge(&self) -> Result<(), Status> {
+        self.right.judge(&self.workload).await
+    }
+
+    /// Everything that may be known of the workload now.
+    pub(crate) fn state(&mut self) -> State {
         let issued = |identity: &Identity| Some((self.keyring.svid(&identity.id)?.0, Arc::clone(&identity.hint)));
         State {
             svids: self.workload.identities.iter().map(issued).collect(),
@@ -150,17 +155,14 @@ impl Recipient {
     }
 
     /// Returns when there may be something new, or why there will never be: at `limit` at the latest, if there is one.
-    pub(super) async fn wait(&mut self, limit: Option<Instant>) -> Result<(), Status> {
+    pub(crate) async fn wait(&mut self, limit: Option<Instant>) -> Result<(), Status> {
         tokio::select! {
             biased;
             // Never an error: the pod has the sender.
             Ok(()) = self.federates_with.changed() => Ok(()),
-            () = self.workload.pod.removed() => Err(denied()),
-            () = self.peer.ended() => Err(denied()),
-            _ = self.stopped.changed() => Err(Status::unavailable("the Workload API is stopping")),
-            changed = self.updates.changed() => {
-                changed.map_err(|_| Status::unavailable("the Workload API is stopping"))
-            }
+            end = self.right.end(&self.workload) => Err(end),
+            _ = self.stopped.changed() => Err(stopping()),
+            changed = self.updates.changed() => changed.map_err(|_| stopping()),
             () = tokio::time::sleep_until(limit.unwrap_or_else(Instant::now)), if limit.is_some() => {
                 Err(Status::unavailable("no SVID has been issued yet"))
             }

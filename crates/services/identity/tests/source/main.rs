@@ -40,7 +40,13 @@ impl Node {
         let pod = Name::new("shop", id.rsplit('/').next().unwrap());
         let id: SpiffeId = id.parse().unwrap();
         self.registry
-            .add(Registration { pod, ids: vec![id.into()], federates_with: BTreeSet::new(), cgroups: Vec::new() })
+            .add(Registration {
+                pod,
+                uid: None,
+                ids: vec![id.into()],
+                federates_with: BTreeSet::new(),
+                cgroups: Vec::new(),
+            })
             .unwrap();
     }
 

@@ -80,6 +80,7 @@ impl Node {
         self.registry
             .add(Registration {
                 pod,
+                uid: None,
                 ids: vec![id.into()],
                 federates_with: BTreeSet::new(),
                 cgroups: vec![cgroup.clone().into()],
@@ -100,6 +101,7 @@ impl Node {
         self.registry
             .add(Registration {
                 pod: Name::new("shop", name),
+                uid: None,
                 ids,
                 federates_with: BTreeSet::new(),
                 cgroups: cgroups_of,
@@ -114,6 +116,7 @@ impl Node {
         self.registry
             .add(Registration {
                 pod: Name::new("shop", name),
+                uid: None,
                 ids,
                 federates_with: BTreeSet::new(),
                 cgroups: vec![cgroup.clone().into()],

@@ -2,7 +2,8 @@
 
 use super::secrets::{Known, Resource, Validator, check_number, everything, look_up};
 use super::{Requests, Responses, SECRET_TYPE, check_type, note_rejection};
-use crate::workload_api::states::{FIRST, Recipient};
+use crate::workload_api::callers::Recipient;
+use crate::workload_api::states::FIRST;
 use lictor_wire::envoy::service::discovery::v3::{self as discovery, DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;

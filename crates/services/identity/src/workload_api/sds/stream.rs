@@ -2,7 +2,8 @@
 
 use super::secrets::{Names, Resource, Validator, find};
 use super::{Requests, Responses, SECRET_TYPE, check_type, note_rejection};
-use crate::workload_api::states::{FIRST, Recipient};
+use crate::workload_api::callers::Recipient;
+use crate::workload_api::states::FIRST;
 use lictor_wire::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use tokio::time::Instant;
 use tonic::Status;

@@ -1,0 +1,170 @@
+//! The methods of the Broker API: those of the Workload API, for somebody else.
+//!
+//! Source: SPIFFE Broker API, sections 5.2 and 6.2.
+
+use super::gate::Broker;
+use super::reference::Reference;
+use super::refusal::not_entitled;
+use super::right::Brokered;
+use crate::attestation::Attestor;
+use crate::workload::Workload;
+use crate::workload_api::feed::Feed;
+use crate::workload_api::states::{Recipient, State, states, stopping};
+use crate::workload_api::{jwt, service};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use lictor_pki::Keyring;
+use lictor_wire::broker::api_server::Api;
+use lictor_wire::broker::{
+    FetchJwtsvidRequest, FetchJwtsvidResponse, Jwtsvid, SubscribeToJwtBundlesRequest, SubscribeToJwtBundlesResponse,
+    SubscribeToX509BundlesRequest, SubscribeToX509BundlesResponse, SubscribeToX509svidRequest,
+    SubscribeToX509svidResponse, WorkloadReference, X509svid,
+};
+use lictor_wire::workload;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tonic::{Code, Extensions, Request, Response, Status};
+
+pub(super) struct BrokerApi {
+    attestor: Arc<Attestor>,
+    keyring: Keyring,
+    feed: Feed,
+    stopped: watch::Receiver<()>,
+}
+
+impl BrokerApi {
+    pub(super) fn new(attestor: Arc<Attestor>, keyring: Keyring, stopped: watch::Receiver<()>) -> Self {
+        let feed = Feed::of(&keyring);
+        Self { attestor, keyring, feed, stopped }
+    }
+
+    /// The workload that a request refers to, judged anew for each request.
+    async fn referenced(
+        &self,
+        method: &'static str,
+        extensions: &Extensions,
+        reference: Option<&WorkloadReference>,
+    ) -> Result<(Workload, Brokered), Status> {
+        let broker = extensions.get::<Broker>().cloned();
+        let broker = broker.ok_or_else(|| Status::unauthenticated("the caller has proven nothing"))?;
+        let id = broker.id.clone();
+        let read = Reference::read(reference).map_err(Status::from);
+        let about = read.as_ref().map_or_else(|_| "nothing".to_owned(), ToString::to_string);
+        let mut stopped = self.stopped.clone();
+        let found = async { Brokered::resolve(broker, &read?, &self.attestor).await };
+        let found = tokio::select! {
+            found = found => found,
+            _ = stopped.changed() => Err(stopping()),
+        };
+        match &found {
+            Ok((workload, _)) => {
+                tracing::info!(broker = %id, method, reference = about, pod = %workload.pod.name(), "a broker is given a workload's");
+            }
+            Err(status) => refused(&id, method, &about, status),
+        }
+        found
+    }
+
+    async fn states<M: PartialEq + Send + 'static>(
+        &self,
+        method: &'static str,
+        extensions: &Extensions,
+        reference: Option<&WorkloadReference>,
+        message: fn(&State) -> Option<M>,
+    ) -> Result<Response<BoxStream<'static, Result<M, Status>>>, Status> {
+        let (workload, right) = self.referenced(method, extensions, reference).await?;
+        let (id, about) = (right.broker().id.clone(), workload.pod.name().to_string());
+        let recipient = Recipient {
+            updates: self.feed.subscribe(workload.identities.iter().map(|identity| &identity.id)),
+            federates_with: workload.pod.federates_with(),
+            keyring: self.keyring.clone(),
+            stopped: self.stopped.clone(),
+            workload,
+            right,
+        };
+        let told = states(recipient, message).inspect(move |state| {
+            if let Err(status) = state {
+                refused(&id, method, &about, status);
+            }
+        });
+        Ok(Response::new(told.boxed()))
+    }
+}
+
+/// The line of the log for each thing that a broker does not get, or not any more.
+fn refused(broker: &lictor_model::SpiffeId, method: &str, reference: &str, status: &Status) {
+    let (code, why) = (status.code(), status.message());
+    tracing::info!(%broker, method, reference, ?code, why, "refused at the Broker API");
+}
+
+#[tonic::async_trait]
+impl Api for BrokerApi {
+    type SubscribeToX509SVIDStream = BoxStream<'static, Result<SubscribeToX509svidResponse, Status>>;
+    type SubscribeToX509BundlesStream = BoxStream<'static, Result<SubscribeToX509BundlesResponse, Status>>;
+    type SubscribeToJWTBundlesStream = BoxStream<'static, Result<SubscribeToJwtBundlesResponse, Status>>;
+
+    async fn subscribe_to_x509svid(
+        &self,
+        request: Request<SubscribeToX509svidRequest>,
+    ) -> Result<Response<Self::SubscribeToX509SVIDStream>, Status> {
+        let (_, extensions, SubscribeToX509svidRequest { reference }) = request.into_parts();
+        self.states("SubscribeToX509SVID", &extensions, reference.as_ref(), svid_message).await
+    }
+
+    async fn subscribe_to_x509_bundles(
+        &self,
+        request: Request<SubscribeToX509BundlesRequest>,
+    ) -> Result<Response<Self::SubscribeToX509BundlesStream>, Status> {
+        let (_, extensions, SubscribeToX509BundlesRequest { reference }) = request.into_parts();
+        self.states("SubscribeToX509Bundles", &extensions, reference.as_ref(), bundles_message).await
+    }
+
+    async fn fetch_jwtsvid(
+        &self,
+        request: Request<FetchJwtsvidRequest>,
+    ) -> Result<Response<FetchJwtsvidResponse>, Status> {
+        let (_, extensions, FetchJwtsvidRequest { reference, audience, spiffe_id }) = request.into_parts();
+        let (workload, right) = self.referenced("FetchJWTSVID", &extensions, reference.as_ref()).await?;
+        let tokens = self.keyring.tokens().ok_or_else(service::no_tokens)?;
+        let issuer = self.keyring.token_issuer();
+        let asked = workload::JwtsvidRequest { audience, spiffe_id };
+        let told = jwt::svids(&asked, &workload.identities, &tokens, issuer.as_deref());
+        let told = told.map_err(|status| if status.code() == Code::PermissionDenied { not_entitled() } else { status });
+        let told = told.inspect_err(|status| {
+            refused(&right.broker().id, "FetchJWTSVID", &workload.pod.name().to_string(), status);
+        })?;
+        Ok(Response::new(FetchJwtsvidResponse { svids: told.svids.into_iter().map(token).collect() }))
+    }
+
+    async fn subscribe_to_jwt_bundles(
+        &self,
+        request: Request<SubscribeToJwtBundlesRequest>,
+    ) -> Result<Response<Self::SubscribeToJWTBundlesStream>, Status> {
+        let (_, extensions, SubscribeToJwtBundlesRequest { reference }) = request.into_parts();
+        self.states("SubscribeToJWTBundles", &extensions, reference.as_ref(), jwt_bundles_message).await
+    }
+}
+
+fn svid_message(state: &State) -> Option<SubscribeToX509svidResponse> {
+    let workload::X509svidResponse { svids, crl, federated_bundles } = service::svid_message(state)?;
+    let svid = |svid| {
+        let workload::X509svid { spiffe_id, x509_svid, x509_svid_key, bundle, hint } = svid;
+        X509svid { spiffe_id, x509_svid, x509_svid_key, bundle, hint }
+    };
+    Some(SubscribeToX509svidResponse { svids: svids.into_iter().map(svid).collect(), crl, federated_bundles })
+}
+
+fn bundles_message(state: &State) -> Option<SubscribeToX509BundlesResponse> {
+    let workload::X509BundlesResponse { crl, bundles } = service::bundles_message(state)?;
+    Some(SubscribeToX509BundlesResponse { crl, bundles })
+}
+
+fn jwt_bundles_message(state: &State) -> Option<SubscribeToJwtBundlesResponse> {
+    let workload::JwtBundlesResponse { bundles } = jwt::bundles_message(state)?;
+    Some(SubscribeToJwtBundlesResponse { bundles })
+}
+
+fn token(told: workload::Jwtsvid) -> Jwtsvid {
+    let workload::Jwtsvid { spiffe_id, svid, hint } = told;
+    Jwtsvid { spiffe_id, svid, hint }
+}
