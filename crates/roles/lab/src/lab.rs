@@ -1,6 +1,7 @@
 //! A running lab.
 
 use crate::api;
+use crate::broker::BrokerApi;
 use crate::dns::{self, CLUSTER_DOMAIN, History, Upstreams, Zone};
 use crate::identity::Identity;
 use crate::journal::Journal;
@@ -39,6 +40,8 @@ pub struct Options {
     pub identity: Identity,
     /// With whom the trust domain is federated.
     pub federation: FederationOptions,
+    /// Who may ask for the identities of others, if anybody may.
+    pub broker_api: Option<BrokerApi>,
     /// Who answers names outside the cluster; this machine's own resolvers if nobody is named.
     pub resolvers: Vec<SocketAddr>,
     /// The program that becomes the pods' processes, and its arguments that make it one.
@@ -116,11 +119,13 @@ impl Lab {
         for node in &mut settings.nodes {
             node.addresses.extend([IpAddr::from(PROBE_V4), IpAddr::from(PROBE_V6)]);
         }
+        options.broker_api.as_ref().map(|api| api.check(&Path::new(STATE).join(&options.name))).transpose()?;
         let state = StateDir::claim(Path::new(STATE), &options.name)?;
         let cgroups = Cgroups::open(&options.name)?;
         let network = Network::new(&pool)?;
         let journal = Journal::start(&state.decisions()).context("the decision log cannot be written")?;
         let workload_api = lictor_identity::workload_api::bind(&state.workload_socket())?;
+        let broker_api = options.broker_api.as_ref().map(BrokerApi::bind).transpose()?;
         let stage =
             Stage { hidden: PathBuf::from(STATE), workload_socket: Some(state.workload_socket()), pods: state.pods() };
         let zygote = Zygote::start(&options.zygote.0, options.zygote.1.clone(), stage).await?;
@@ -137,6 +142,7 @@ impl Lab {
             snapshot: Arc::clone(&snapshot),
             issuance: options.identity.issuance(&options.cluster.trust_domain)?,
             workload_api,
+            broker_api,
             federation: options.federation.clone(),
             sink,
         })
@@ -152,6 +158,7 @@ impl Lab {
             zygote: Arc::new(zygote),
             tree: Tree::find()?,
             dns: options.cluster.dns().to_vec(),
+            broker_api: options.broker_api.clone(),
             domain: CLUSTER_DOMAIN.to_owned(),
         };
         let lab = Arc::new(Self {
@@ -359,6 +366,10 @@ impl Lab {
         let pods = std::mem::take(&mut *self.pods.lock().await);
         for live in pods.into_values() {
             self.workshop.end(live, &self.node).await?;
+        }
+        if let Some(BrokerApi { socket, .. }) = &self.options.broker_api {
+            // Whoever removed it before has done the same.
+            std::fs::remove_file(socket).ok();
         }
         Ok(self.workshop.state.sweep()?)
     }

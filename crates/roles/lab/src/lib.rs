@@ -11,6 +11,7 @@
 //! **Not here.** No policy is evaluated and no packet judged: that is the node's ([`lictor_node`]).
 
 pub mod api;
+mod broker;
 pub mod dns;
 mod identity;
 mod journal;
@@ -27,6 +28,7 @@ mod testing;
 mod up;
 
 pub use api::read_bundle;
+pub use broker::BrokerApi;
 pub use identity::{Authorities, Identity};
 pub use journal::Journal;
 pub use lab::{Change, Lab, Options};

@@ -1,5 +1,6 @@
 //! The pods of a lab: from a pod of the snapshot to a namespace, a cgroup and a process, and back.
 
+use crate::broker::BrokerApi;
 use crate::network::{Joined, Network};
 use crate::process::{
     Cgroups, Launch, Phase, Place, PodFiles, Restart, Running, StateDir, Supervised, Work, Zygote, command, supervise,
@@ -44,6 +45,8 @@ pub(crate) struct Workshop {
     pub(crate) dns: Vec<IpAddr>,
     /// The domain of the cluster's names.
     pub(crate) domain: String,
+    /// Where pods that are brokers ask for the identities of others.
+    pub(crate) broker_api: Option<BrokerApi>,
 }
 
 /// A pod that runs.
@@ -164,6 +167,10 @@ impl Workshop {
     pub(crate) fn environment(&self, pod: &Pod) -> Vec<(String, String)> {
         let hostname = pod.spec.hostname.as_deref().unwrap_or(&pod.name.name);
         let address = pod.addresses.first().map(ToString::to_string).unwrap_or_default();
+        let is_broker = |api: &&BrokerApi| pod.identities().any(|id| api.brokers.types_of(id).is_some());
+        let broker_api = self.broker_api.as_ref().filter(is_broker);
+        // SPIFFE Broker Endpoint, section 4.
+        let broker_api = broker_api.map(|api| ("SPIFFE_BROKER_SOCKET", format!("unix://{}", api.socket.display())));
         let pairs = [
             ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
             ("HOME", "/root".to_owned()),
@@ -173,7 +180,7 @@ impl Workshop {
             ("POD_IP", address),
             ("SPIFFE_ENDPOINT_SOCKET", format!("unix://{}", self.state.workload_socket().display())),
         ];
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        pairs.into_iter().chain(broker_api).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Where a pod's processes are: each in its container's cgroup; a stand-in, which plays every container, in the pod's.

@@ -11,6 +11,7 @@
 //!
 //! **Not here.** Where objects and pods come from: the lab and the cluster role each bring their own.
 
+mod brokers;
 mod external;
 mod federation;
 mod identities;
@@ -22,6 +23,7 @@ mod services;
 mod standing;
 mod trust;
 
+pub use brokers::{BrokerOptions, broker_endpoint_id};
 pub use federation::{EndpointOptions, EndpointProfile, FederationOptions, endpoint_id};
 pub use issuance::Issuance;
 pub use relations::{Relations, Unchangeable};
@@ -59,6 +61,8 @@ pub struct NodeOptions<'a> {
     pub issuance: Issuance,
     /// Where the Workload API is served.
     pub workload_api: UnixListener,
+    /// Where the Broker API is served, if it is.
+    pub broker_api: Option<BrokerOptions>,
     /// With whom the trust domain is federated.
     pub federation: FederationOptions,
     /// Where decisions go.
@@ -104,7 +108,7 @@ pub struct Node {
 impl Node {
     /// Starts every service with nothing but the first snapshot in force.
     pub async fn start(options: NodeOptions<'_>) -> Result<Self> {
-        let NodeOptions { namespace, cgroup, snapshot, issuance, workload_api, federation, sink } = options;
+        let NodeOptions { namespace, cgroup, snapshot, issuance, workload_api, broker_api, federation, sink } = options;
         federation.check(&issuance)?;
         let keyring = issuance.keyring().clone();
         let registry = Registry::new();
@@ -139,6 +143,9 @@ impl Node {
         let mut tasks = JoinSet::new();
         issuance.start(&registry, &mut tasks).await?;
         let relations = federation::start(federation, &issuance, &registry, &mut tasks).await?;
+        if let Some(options) = broker_api {
+            brokers::start(options, &attestor, &issuance, &mut tasks)?;
+        }
         let serving = lictor_identity::workload_api::serve(
             workload_api,
             attestor,

@@ -2,6 +2,7 @@
 
 mod audience;
 mod authority;
+mod broker;
 mod detach;
 mod federation;
 
@@ -50,6 +51,8 @@ pub(crate) struct Words {
     authority: AuthorityWords,
     #[command(flatten)]
     federation: federation::Words,
+    #[command(flatten)]
+    broker: broker::Words,
     /// Return once every pod has been started
     #[arg(short, long)]
     detach: bool,
@@ -103,6 +106,7 @@ impl Words {
             cluster,
             identity: self.authority.identity(self.svid_ttl)?,
             federation: self.federation.options(&self.trust_domain)?,
+            broker_api: self.broker.options(&self.trust_domain)?,
             resolvers: self.dns_upstream.clone(),
             zygote: (program, vec!["zygote".into()]),
         })

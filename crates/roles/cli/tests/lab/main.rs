@@ -3,6 +3,8 @@
 
 mod agent;
 mod authorities;
+mod broker;
+mod broker_client;
 mod capture;
 mod certificates;
 mod edits;
