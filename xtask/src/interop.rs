@@ -4,6 +4,7 @@
 //! there is none. Every peer runs against a lab of its own; each check asserts what it says of real output.
 
 mod beside_spire;
+mod broker;
 mod build;
 mod checks;
 mod client;

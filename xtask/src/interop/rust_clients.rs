@@ -3,7 +3,7 @@
 use super::build::{Programs, Recipe, cache};
 use super::checks::Checks;
 use super::lab::Lab;
-use super::{Peer, client, go_spiffe};
+use super::{Peer, broker, client, go_spiffe};
 use crate::cargo::run as run_command;
 use anyhow::{Context, Result};
 use std::path::Path;
@@ -20,6 +20,7 @@ fn run(programs: &Programs, checks: &mut Checks) -> Result<()> {
     let lab = Lab::up("interop-rust")?;
     let program = programs.path("rust-clients");
     client::check(&lab, &program, checks)?;
+    broker::check(&program, checks)?;
     let Some(go) = go_spiffe::PEER.recipe.cached() else {
         println!("  go-spiffe is not built: no check of the two libraries with each other");
         return Ok(());

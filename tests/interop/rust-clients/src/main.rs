@@ -1,8 +1,11 @@
-//! A client of the SPIFFE Workload API on the crates `spiffe` and `spiffe-rustls`, for `cargo xtask interop`.
+//! A client of the SPIFFE Workload API and of the Broker API on the crates `spiffe` and `spiffe-rustls`, for
+//! `cargo xtask interop`.
 //!
 //! It takes the words of the Go client beside it and prints the same: one JSON object a line on standard output; a
-//! refusal is the last line, `{"error": ...}`, and exit 1. The Workload API is at `SPIFFE_ENDPOINT_SOCKET`.
+//! refusal is the last line, `{"error": ...}`, and exit 1. The Workload API is at `SPIFFE_ENDPOINT_SOCKET`, the Broker API, of
+//! which the Go client has nothing, at `SPIFFE_BROKER_SOCKET`.
 
+mod broker;
 mod jwt;
 mod mtls;
 mod x509;
@@ -13,8 +16,10 @@ use std::time::Duration;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-const USAGE: &str = "usage: rust-clients fetch | x509 COUNT | jwt AUDIENCE | verify TOKEN AUDIENCE | validate TOKEN AUDIENCE |
-                    serve ADDRESS PEER-ID | dial ADDRESS PEER-ID COUNT";
+const USAGE: &str =
+    "usage: rust-clients fetch | x509 COUNT | jwt AUDIENCE | verify TOKEN AUDIENCE | validate TOKEN AUDIENCE |
+                    serve ADDRESS PEER-ID | dial ADDRESS PEER-ID COUNT |
+                    broker ENDPOINT-ID (x509 COUNT | bundles | jwt AUDIENCE) (pid:NUMBER | pod:NAMESPACE/NAME)";
 
 /// How long a form waits for what it is to see; serving ends by the caller.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,6 +49,9 @@ async fn run(words: &[&str]) -> Result<()> {
             ["verify", token, audience] => jwt::verify(token, audience).await,
             ["validate", token, audience] => jwt::validate(token, audience).await,
             ["dial", address, peer, count] => mtls::dial(address, peer, count.parse()?).await,
+            ["broker", endpoint, "x509", count, about] => broker::x509(endpoint, count.parse()?, about).await,
+            ["broker", endpoint, "bundles", about] => broker::bundles(endpoint, about).await,
+            ["broker", endpoint, "jwt", audience, about] => broker::jwt(endpoint, audience, about).await,
             _ => Err(USAGE.into()),
         }
     };
