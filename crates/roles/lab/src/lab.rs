@@ -125,7 +125,7 @@ impl Lab {
         let network = Network::new(&pool)?;
         let journal = Journal::start(&state.decisions()).context("the decision log cannot be written")?;
         let workload_api = lictor_identity::workload_api::bind(&state.workload_socket())?;
-        let broker_api = options.broker_api.as_ref().map(BrokerApi::bind).transpose()?;
+        let broker_api = options.broker_api.as_ref().map(|api| api.bind(state.broker_answers())).transpose()?;
         let stage =
             Stage { hidden: PathBuf::from(STATE), workload_socket: Some(state.workload_socket()), pods: state.pods() };
         let zygote = Zygote::start(&options.zygote.0, options.zygote.1.clone(), stage).await?;

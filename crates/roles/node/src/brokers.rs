@@ -2,7 +2,7 @@
 
 use crate::issuance::Issuance;
 use anyhow::{Result, bail};
-use lictor_identity::broker_api::{Brokers, Settings, serve};
+use lictor_identity::broker_api::{AnswerSink, Brokers, Settings, serve};
 use lictor_identity::{Attestor, Registration};
 use lictor_model::{Name, SpiffeId, TrustDomain};
 use std::collections::BTreeSet;
@@ -15,6 +15,8 @@ pub struct BrokerOptions {
     pub listener: UnixListener,
     /// Who may ask for the identities of others.
     pub brokers: Brokers,
+    /// Where it is told what brokers asked for and were answered.
+    pub sink: AnswerSink,
 }
 
 /// As whom a node proves itself to brokers, who are to accept no other: no workload of a namespace has this identity.
@@ -36,7 +38,7 @@ pub(crate) fn start(
             "{whom} gives the identities and none of an endpoint for brokers; beside it, the Broker API cannot be had"
         );
     }
-    let BrokerOptions { listener, brokers } = options;
+    let BrokerOptions { listener, brokers, sink } = options;
     let keyring = issuance.keyring();
     let endpoint = broker_endpoint_id(keyring.bundle().trust_domain())?;
     // Without a cgroup and a namespace: it is renewed like a pod's, and no process and no reference leads to it.
@@ -47,7 +49,7 @@ pub(crate) fn start(
         federates_with: BTreeSet::new(),
         cgroups: Vec::new(),
     })?;
-    let settings = Settings { attestor: attestor.clone(), keyring: keyring.clone(), endpoint, brokers };
+    let settings = Settings { attestor: attestor.clone(), keyring: keyring.clone(), endpoint, brokers, sink };
     tasks.spawn(async move {
         if let Err(error) = serve(listener, settings, std::future::pending()).await {
             tracing::error!(%error, "the Broker API is not served any more");

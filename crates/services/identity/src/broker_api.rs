@@ -8,6 +8,7 @@
 //!
 //! Source: SPIFFE Broker API (incubating) and SPIFFE Broker Endpoint.
 
+mod audit;
 mod brokers;
 mod connection;
 mod gate;
@@ -16,11 +17,13 @@ mod refusal;
 mod right;
 mod service;
 
+pub use audit::{Answer, AnswerSink};
 pub use brokers::{Brokers, InvalidBrokers, ReferenceType, ReferenceTypes};
 pub use reference::{InvalidReference, KubernetesObject, Reference};
 
 use crate::attestation::Attestor;
 use crate::workload_api::bind_with;
+use audit::Audit;
 use futures::StreamExt;
 use gate::Gate;
 use lictor_model::SpiffeId;
@@ -45,7 +48,6 @@ const MAX_REQUEST: usize = 64 * 1024;
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
 /// What an endpoint serves with.
-#[derive(Debug)]
 pub struct Settings {
     /// Who finds the processes and pods that requests refer to.
     pub attestor: Attestor,
@@ -55,6 +57,8 @@ pub struct Settings {
     pub endpoint: SpiffeId,
     /// Who may ask.
     pub brokers: Brokers,
+    /// Where it is told what brokers asked for and were answered.
+    pub sink: AnswerSink,
 }
 
 /// The Broker API could not go on.
@@ -89,11 +93,12 @@ pub async fn serve(
     settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Settings { attestor, keyring, endpoint, brokers } = settings;
+    let Settings { attestor, keyring, endpoint, brokers, sink } = settings;
+    let audit = Audit::new(sink);
     let (stop, stopped) = watch::channel(());
-    let gate = Gate::new(keyring.clone(), brokers);
-    let incoming = connection::incoming(listener, ConfigCache::new(keyring.clone()), endpoint);
-    let api = service::BrokerApi::new(Arc::new(attestor), keyring, stopped);
+    let gate = Gate::new(keyring.clone(), brokers, audit.clone());
+    let incoming = connection::incoming(listener, ConfigCache::new(keyring.clone()), endpoint, audit.clone());
+    let api = service::BrokerApi::new(Arc::new(attestor), keyring, stopped, audit);
     let described = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(lictor_wire::broker::DESCRIPTORS)

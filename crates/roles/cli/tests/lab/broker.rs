@@ -81,6 +81,17 @@ fn a_broker_gets_what_the_pods_have_that_it_refers_to_and_nobody_else_does() {
     let denied = ["PermissionDenied: the caller is no broker of this node"];
     assert_eq!(told_in(&lab, "brk/stranger", &stranger, &named, "brk/client 1"), denied);
 
+    // Who had whose key is on record.
+    let answers = fs::read_to_string(format!("/run/lictor/{}/brokers.jsonl", lab.0)).unwrap();
+    let answers: Vec<serde_json::Value> = answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = |caller: &str, code: &str, pod: &str| {
+        let is = |answer: &&serde_json::Value| (&answer["caller"], &answer["code"]) == (&caller.into(), &code.into());
+        answers.iter().filter(is).filter(|answer| answer["pod"].as_str().unwrap_or_default() == pod).count()
+    };
+    assert_eq!((told(PROXY, "Ok", "brk/client"), told(PROXY, "Ok", "brk/proxy")), (2, 1), "{answers:?}");
+    assert_eq!((told(PROXY, "NotFound", ""), told(PROXY, "InvalidArgument", "")), (2, 1), "{answers:?}");
+    assert_eq!(told("spiffe://cluster.local/ns/brk/sa/stranger", "PermissionDenied", ""), 1, "{answers:?}");
+
     // A stream goes on with what changes and ends with the pod.
     let mut watching = here(&socket, &proxy, "brk/client 9").spawn().unwrap();
     let mut told = BufReader::new(watching.stdout.take().unwrap()).lines().map_while(Result::ok);

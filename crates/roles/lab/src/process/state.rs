@@ -108,6 +108,11 @@ impl StateDir {
         self.path.join("decisions.jsonl")
     }
 
+    /// What brokers were answered, as JSON lines.
+    pub fn broker_answers(&self) -> PathBuf {
+        self.path.join("brokers.jsonl")
+    }
+
     /// The folder of the pods' folders.
     pub fn pods(&self) -> PathBuf {
         self.path.join("pods")

@@ -2,6 +2,7 @@
 //!
 //! Source: SPIFFE Broker Endpoint, sections 3.1 and 5: mutual TLS with X509-SVIDs, on the unix socket as well.
 
+use super::audit::{Asked, Audit};
 use crate::process::Process;
 use futures::{Stream, StreamExt};
 use lictor_model::SpiffeId;
@@ -16,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tonic::Status;
 use tonic::transport::server::Connected;
 
 /// Handshakes at a time; a client that is slow must not keep others out.
@@ -47,13 +49,17 @@ pub(super) fn incoming(
     listener: UnixListener,
     configs: ConfigCache,
     endpoint: SpiffeId,
+    audit: Audit,
 ) -> impl Stream<Item = io::Result<Secured>> + Send {
     let (configs, endpoint) = (Arc::new(configs), Arc::new(endpoint));
     let accepted = futures::stream::unfold(listener, |listener| async { Some((accept(&listener).await, listener)) });
     accepted
         .map(move |stream| {
-            let (configs, endpoint) = (Arc::clone(&configs), Arc::clone(&endpoint));
-            async move { secure(stream, &configs, &endpoint).await }
+            let (configs, endpoint, audit) = (Arc::clone(&configs), Arc::clone(&endpoint), audit.clone());
+            async move {
+                let secured = secure(stream, &configs, &endpoint).await;
+                secured.inspect_err(|status| audit.refused(&Asked::default(), status)).ok()
+            }
         })
         .buffer_unordered(HANDSHAKES)
         .filter_map(|secured| std::future::ready(secured.map(Ok)))
@@ -72,34 +78,26 @@ async fn accept(listener: &UnixListener) -> UnixStream {
     }
 }
 
-async fn secure(stream: UnixStream, configs: &ConfigCache, endpoint: &SpiffeId) -> Option<Secured> {
+/// The status is told to nobody but the log: without a handshake there is no gRPC yet.
+async fn secure(stream: UnixStream, configs: &ConfigCache, endpoint: &SpiffeId) -> Result<Secured, Status> {
     // Now, while the process that has connected is most likely still there.
     let numbers_as_we_do = Process::of_peer(&stream).and_then(|process| process.numbers_as_we_do());
-    let config = configs
-        .server(endpoint)
-        .inspect_err(|error| tracing::warn!(%error, "the Broker API cannot prove itself yet"))
-        .ok()?;
+    let config = configs.server(endpoint).map_err(|error| Status::unavailable(error.to_string()))?;
     let handshake = tokio::time::timeout(PATIENCE, TlsAcceptor::from(config).accept(stream)).await;
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::info!(%error, "refused at the Broker API: no handshake");
-            return None;
-        }
-        Err(_) => {
-            tracing::info!("refused at the Broker API: the handshake took too long");
-            return None;
-        }
+        Ok(Err(error)) => return Err(Status::unauthenticated(format!("no handshake: {error}"))),
+        Err(_) => return Err(Status::unauthenticated("the handshake took too long")),
     };
-    let chain = stream.get_ref().1.peer_certificates()?.iter().map(|certificate| certificate.clone().into_owned());
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let client = Client {
-        chain: chain.collect(),
+        chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
         numbers_as_we_do: numbers_as_we_do.unwrap_or_else(|error| {
             tracing::info!(%error, "a client of the Broker API may refer to no process");
             false
         }),
     };
-    Some(Secured { stream, client })
+    Ok(Secured { stream, client })
 }
 
 impl Connected for Secured {

@@ -2,10 +2,11 @@
 //!
 //! Source: SPIFFE Broker Endpoint, sections 3, 5 and 6.
 
+use super::audit::{Asked, Audit};
 use super::brokers::{Brokers, ReferenceTypes};
 use super::connection::Client;
 use lictor_model::SpiffeId;
-use lictor_pki::{CertificateFacts, Keyring, Usage, identity_of, unix_time, verify};
+use lictor_pki::{CertificateFacts, Keyring, PeerError, Usage, identity_of, unix_time, verify};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -23,6 +24,7 @@ const LOOK: Duration = Duration::from_secs(60);
 pub(super) struct Gate {
     keyring: Keyring,
     brokers: Arc<Brokers>,
+    audit: Audit,
 }
 
 /// The broker of a request.
@@ -35,30 +37,32 @@ pub(super) struct Broker {
 }
 
 impl Gate {
-    pub(super) fn new(keyring: Keyring, brokers: Brokers) -> Self {
-        Self { keyring, brokers: Arc::new(brokers) }
+    pub(super) fn new(keyring: Keyring, brokers: Brokers, audit: Audit) -> Self {
+        Self { keyring, brokers: Arc::new(brokers), audit }
     }
 
-    fn admit(&self, client: Client) -> Result<Broker, Status> {
+    /// The broker that a request is of; what is found out on the way stays in `asked`.
+    fn admit(&self, request: &Request<()>, asked: &mut Asked) -> Result<Broker, Status> {
+        let (name, value) = SECURITY_HEADER;
+        let seen: Vec<_> = request.metadata().get_all(name).iter().collect();
+        if seen.len() != 1 || seen.iter().any(|seen| *seen != value) {
+            return Err(Status::invalid_argument("security header missing from request"));
+        }
+        let client = request.extensions().get::<Client>().cloned();
+        let client = client.ok_or_else(|| Status::unauthenticated("the caller has proven nothing"))?;
         let id = identity(&client, &self.keyring)?;
-        let Some(types) = self.brokers.types_of(&id).cloned() else {
-            tracing::info!(%id, "refused at the Broker API: it is no broker of this node");
-            return Err(Status::permission_denied("the caller is no broker of this node"));
-        };
+        asked.caller = Some(id.clone());
+        let types = self.brokers.types_of(&id).cloned();
+        let types = types.ok_or_else(|| Status::permission_denied("the caller is no broker of this node"))?;
         Ok(Broker { id, client, types, keyring: self.keyring.clone() })
     }
 }
 
 impl Interceptor for Gate {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let (name, value) = SECURITY_HEADER;
-        let seen: Vec<_> = request.metadata().get_all(name).iter().collect();
-        if seen.len() != 1 || seen.iter().any(|seen| *seen != value) {
-            tracing::info!("refused at the Broker API: the security header is missing");
-            return Err(Status::invalid_argument("security header missing from request"));
-        }
-        let client = request.extensions().get::<Client>().cloned();
-        let broker = self.admit(client.ok_or_else(|| Status::unauthenticated("the caller has proven nothing"))?)?;
+        let mut asked = Asked::default();
+        let broker = self.admit(&request, &mut asked);
+        let broker = broker.inspect_err(|status| self.audit.refused(&asked, status))?;
         request.extensions_mut().insert(broker);
         Ok(request)
     }
@@ -92,13 +96,15 @@ impl Broker {
 
 /// The identity that a client's certificate proves now, judged by the bundle of its trust domain.
 fn identity(client: &Client, keyring: &Keyring) -> Result<SpiffeId, Status> {
-    let unknown = |error: &dyn std::fmt::Display| {
-        tracing::info!(%error, "refused at the Broker API: the client cannot be identified");
-        Status::unauthenticated("the caller's certificate proves nothing now")
-    };
-    let leaf = client.chain.first().ok_or_else(|| unknown(&"no certificate"))?;
-    let claimed = identity_of(leaf).map_err(|error| unknown(&error))?;
-    let bundle =
-        keyring.bundle_of(&claimed.trust_domain()).ok_or_else(|| unknown(&"a trust domain without a bundle"))?;
-    verify(&client.chain, &bundle, unix_time(OffsetDateTime::now_utc()), Usage::Client).map_err(|error| unknown(&error))
+    let leaf = client.chain.first().ok_or_else(|| unknown(PeerError::NoCertificate))?;
+    let claimed = identity_of(leaf).map_err(unknown)?;
+    let bundle = keyring.bundle_of(&claimed.trust_domain()).ok_or_else(|| unknown(PeerError::UnknownAuthority))?;
+    verify(&client.chain, &bundle, unix_time(OffsetDateTime::now_utc()), Usage::Client).map_err(unknown)
+}
+
+/// Why, the log says.
+fn unknown(error: PeerError) -> Status {
+    let mut status = Status::unauthenticated("the caller's certificate proves nothing now");
+    status.set_source(Arc::new(error));
+    status
 }

@@ -1,4 +1,4 @@
-//! Why a broker does not get what it asks for, as a status and as a line of the log.
+//! Why a broker does not get what it asks for.
 //!
 //! Source: SPIFFE Broker API, section 4.8; SPIFFE Broker Endpoint, section 6.
 
@@ -8,6 +8,7 @@ use crate::process::ProcessError;
 use lictor_wire::google::rpc;
 use prost::Message;
 use prost_types::Any;
+use std::sync::Arc;
 use tonic::{Code, Status};
 
 /// Whose reasons these are.
@@ -74,16 +75,18 @@ impl From<InvalidReference> for Status {
     }
 }
 
-/// A process that is there and in no pod is entitled to nothing.
-pub(super) fn of_attestation(error: &AttestError) -> Status {
-    match error {
+/// A process that is there and in no pod is entitled to nothing. The error itself is for the log.
+pub(super) fn of_attestation(error: AttestError) -> Status {
+    let mut status = match &error {
         AttestError::Process(ProcessError::Ended { .. }) => not_found(),
         AttestError::Process(ProcessError::Open { .. }) => unavailable(),
         AttestError::Process(_)
         | AttestError::NoPod { .. }
         | AttestError::Moved { .. }
         | AttestError::Replaced { .. } => not_entitled(),
-    }
+    };
+    status.set_source(Arc::new(error));
+    status
 }
 
 #[cfg(test)]

@@ -68,15 +68,11 @@ async fn process(broker: &Broker, pid: NonZeroU32, attestor: &Attestor) -> Resul
         return Err(Reason::Invalid.status("expected a reference to a process from the node's own pid namespace"));
     }
     let asked = since_boot().map_err(|_| unavailable())?;
-    let refused = |error| {
-        tracing::info!(%error, "a process that a broker refers to is no workload");
-        of_attestation(&error)
-    };
-    let watched = Peer::watch(attestor.process(pid.get(), asked).map_err(refused)?);
+    let watched = Peer::watch(attestor.process(pid.get(), asked).map_err(of_attestation)?);
     let caller = watched.caller().ok_or_else(unavailable)?;
     let workload = tokio::select! {
         biased;
-        workload = attestor.workload(caller, FIRST) => workload.map_err(refused)?,
+        workload = attestor.workload(caller, FIRST) => workload.map_err(of_attestation)?,
         () = watched.ended() => return Err(not_found()),
     };
     Ok((workload, Target::Process(watched)))
@@ -114,7 +110,7 @@ impl Right for Brokered {
                 match self.attestor.workload(caller, Duration::ZERO).await {
                     Ok(now) if now.is_same(workload) => Ok(()),
                     Ok(_) => Err(not_entitled()),
-                    Err(error) => Err(of_attestation(&error)),
+                    Err(error) => Err(of_attestation(error)),
                 }
             }
         }
@@ -145,10 +141,5 @@ impl Brokered {
             }
             _ => not_found(),
         }
-    }
-
-    /// Who asked.
-    pub(super) fn broker(&self) -> &Broker {
-        &self.broker
     }
 }

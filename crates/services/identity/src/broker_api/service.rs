@@ -2,6 +2,7 @@
 //!
 //! Source: SPIFFE Broker API, sections 5.2 and 6.2.
 
+use super::audit::{Asked, Audit};
 use super::gate::Broker;
 use super::reference::Reference;
 use super::refusal::not_entitled;
@@ -30,39 +31,47 @@ pub(super) struct BrokerApi {
     keyring: Keyring,
     feed: Feed,
     stopped: watch::Receiver<()>,
+    audit: Audit,
+}
+
+/// A workload that a broker may have the states of, and who asked how.
+struct Found {
+    workload: Workload,
+    right: Brokered,
+    asked: Asked,
 }
 
 impl BrokerApi {
-    pub(super) fn new(attestor: Arc<Attestor>, keyring: Keyring, stopped: watch::Receiver<()>) -> Self {
+    pub(super) fn new(attestor: Arc<Attestor>, keyring: Keyring, stopped: watch::Receiver<()>, audit: Audit) -> Self {
         let feed = Feed::of(&keyring);
-        Self { attestor, keyring, feed, stopped }
+        Self { attestor, keyring, feed, stopped, audit }
     }
 
     /// The workload that a request refers to, judged anew for each request.
-    async fn referenced(
+    async fn find(
         &self,
         method: &'static str,
         extensions: &Extensions,
         reference: Option<&WorkloadReference>,
-    ) -> Result<(Workload, Brokered), Status> {
+    ) -> Result<Found, Status> {
         let broker = extensions.get::<Broker>().cloned();
         let broker = broker.ok_or_else(|| Status::unauthenticated("the caller has proven nothing"))?;
-        let id = broker.id.clone();
-        let read = Reference::read(reference).map_err(Status::from);
-        let about = read.as_ref().map_or_else(|_| "nothing".to_owned(), ToString::to_string);
+        let read = Reference::read(reference);
+        let mut asked = Asked {
+            caller: Some(broker.id.clone()),
+            method: Some(method),
+            reference: read.as_ref().ok().map(ToString::to_string),
+            pod: None,
+        };
         let mut stopped = self.stopped.clone();
         let found = async { Brokered::resolve(broker, &read?, &self.attestor).await };
         let found = tokio::select! {
             found = found => found,
             _ = stopped.changed() => Err(stopping()),
         };
-        match &found {
-            Ok((workload, _)) => {
-                tracing::info!(broker = %id, method, reference = about, pod = %workload.pod.name(), "a broker is given a workload's");
-            }
-            Err(status) => refused(&id, method, &about, status),
-        }
-        found
+        let (workload, right) = found.inspect_err(|status| self.audit.refused(&asked, status))?;
+        asked.pod = Some(workload.pod.name().clone());
+        Ok(Found { workload, right, asked })
     }
 
     async fn states<M: PartialEq + Send + 'static>(
@@ -72,8 +81,8 @@ impl BrokerApi {
         reference: Option<&WorkloadReference>,
         message: fn(&State) -> Option<M>,
     ) -> Result<Response<BoxStream<'static, Result<M, Status>>>, Status> {
-        let (workload, right) = self.referenced(method, extensions, reference).await?;
-        let (id, about) = (right.broker().id.clone(), workload.pod.name().to_string());
+        let Found { workload, right, asked } = self.find(method, extensions, reference).await?;
+        self.audit.granted(&asked);
         let recipient = Recipient {
             updates: self.feed.subscribe(workload.identities.iter().map(|identity| &identity.id)),
             federates_with: workload.pod.federates_with(),
@@ -82,19 +91,22 @@ impl BrokerApi {
             workload,
             right,
         };
+        let audit = self.audit.clone();
         let told = states(recipient, message).inspect(move |state| {
             if let Err(status) = state {
-                refused(&id, method, &about, status);
+                audit.refused(&asked, status);
             }
         });
         Ok(Response::new(told.boxed()))
     }
-}
 
-/// The line of the log for each thing that a broker does not get, or not any more.
-fn refused(broker: &lictor_model::SpiffeId, method: &str, reference: &str, status: &Status) {
-    let (code, why) = (status.code(), status.message());
-    tracing::info!(%broker, method, reference, ?code, why, "refused at the Broker API");
+    fn tokens(&self, workload: &Workload, asked: workload::JwtsvidRequest) -> Result<FetchJwtsvidResponse, Status> {
+        let tokens = self.keyring.tokens().ok_or_else(service::no_tokens)?;
+        let issuer = self.keyring.token_issuer();
+        let told = jwt::svids(&asked, &workload.identities, &tokens, issuer.as_deref());
+        let told = told.map_err(|status| if status.code() == Code::PermissionDenied { not_entitled() } else { status });
+        Ok(FetchJwtsvidResponse { svids: told?.svids.into_iter().map(token).collect() })
+    }
 }
 
 #[tonic::async_trait]
@@ -124,16 +136,17 @@ impl Api for BrokerApi {
         request: Request<FetchJwtsvidRequest>,
     ) -> Result<Response<FetchJwtsvidResponse>, Status> {
         let (_, extensions, FetchJwtsvidRequest { reference, audience, spiffe_id }) = request.into_parts();
-        let (workload, right) = self.referenced("FetchJWTSVID", &extensions, reference.as_ref()).await?;
-        let tokens = self.keyring.tokens().ok_or_else(service::no_tokens)?;
-        let issuer = self.keyring.token_issuer();
-        let asked = workload::JwtsvidRequest { audience, spiffe_id };
-        let told = jwt::svids(&asked, &workload.identities, &tokens, issuer.as_deref());
-        let told = told.map_err(|status| if status.code() == Code::PermissionDenied { not_entitled() } else { status });
-        let told = told.inspect_err(|status| {
-            refused(&right.broker().id, "FetchJWTSVID", &workload.pod.name().to_string(), status);
-        })?;
-        Ok(Response::new(FetchJwtsvidResponse { svids: told.svids.into_iter().map(token).collect() }))
+        let Found { workload, asked, .. } = self.find("FetchJWTSVID", &extensions, reference.as_ref()).await?;
+        match self.tokens(&workload, workload::JwtsvidRequest { audience, spiffe_id }) {
+            Ok(tokens) => {
+                self.audit.granted(&asked);
+                Ok(Response::new(tokens))
+            }
+            Err(status) => {
+                self.audit.refused(&asked, &status);
+                Err(status)
+            }
+        }
     }
 
     async fn subscribe_to_jwt_bundles(

@@ -3,7 +3,7 @@
 use crate::node::{ENDPOINT, Node, PATIENCE};
 use hyper_util::rt::TokioIo;
 use lictor_pki::tls::{Peers, client_config, no_name};
-use lictor_pki::{Bundle, Keyring, Svid, tls};
+use lictor_pki::{Bundle, Keyring, Svid};
 use lictor_wire::broker::api_client::ApiClient;
 use lictor_wire::broker::{
     FetchJwtsvidRequest, FetchJwtsvidResponse, KubernetesObjectKey, KubernetesObjectReference, KubernetesObjectType,
@@ -196,9 +196,4 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 pub(crate) fn connector(mut config: rustls::ClientConfig) -> TlsConnector {
     config.alpn_protocols = vec![b"h2".to_vec()];
     TlsConnector::from(Arc::new(config))
-}
-
-/// Only so that a client without a certificate has the algorithms of one that has one.
-pub(crate) fn algorithms() -> Arc<rustls::crypto::CryptoProvider> {
-    tls::provider()
 }

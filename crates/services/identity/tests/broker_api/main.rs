@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod answers;
 mod client;
 mod namespaces;
 mod node;

@@ -1,7 +1,7 @@
 //! A node: cgroups, a registry, a keyring, the endpoint, and the processes of its pods.
 
 use crate::{BY_OBJECT, BY_PID, PROXY};
-use lictor_identity::broker_api::{self, Brokers, ReferenceType, ReferenceTypes, Settings};
+use lictor_identity::broker_api::{self, Answer, AnswerSink, Brokers, ReferenceType, ReferenceTypes, Settings};
 use lictor_identity::{Attestor, Cgroup, Identity, Place, Registration, Registry, Tree};
 use lictor_model::{Name, SpiffeId, TrustDomain};
 use lictor_pki::{Bundle, CertificateAuthority, Keyring, Svid};
@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
@@ -27,6 +28,7 @@ pub(crate) struct Node {
     authority: CertificateAuthority,
     pub(crate) registry: Registry,
     pub(crate) keyring: Keyring,
+    answers: Arc<Mutex<Vec<Answer>>>,
     server: Option<Server>,
 }
 
@@ -60,18 +62,29 @@ impl Node {
         let domain: TrustDomain = "td.example".parse().unwrap();
         let authority = CertificateAuthority::new(domain, now(), time::Duration::DAY).unwrap();
         let (registry, keyring) = (Registry::new(), Keyring::new(authority.bundle(1)));
-        keyring.set_tokens(std::sync::Arc::clone(authority.tokens()));
+        keyring.set_tokens(Arc::clone(authority.tokens()));
         let folder = tempfile::tempdir().unwrap();
         let listener = broker_api::bind(&folder.path().join("run/broker.sock")).unwrap();
         let made = format!("{base}/made").parse().unwrap();
         let attestor = Attestor::new(registry.clone()).unwrap().with_pods_below(made);
-        let settings = Settings { attestor, keyring: keyring.clone(), endpoint: ENDPOINT.parse().unwrap(), brokers };
+        let answers = Arc::<Mutex<Vec<Answer>>>::default();
+        let sink: AnswerSink = {
+            let answers = Arc::clone(&answers);
+            Arc::new(move |answer| answers.lock().unwrap().push(answer))
+        };
+        let endpoint = ENDPOINT.parse().unwrap();
+        let settings = Settings { attestor, keyring: keyring.clone(), endpoint, brokers, sink };
         let (stop, stopped) = oneshot::channel();
         let serving = broker_api::serve(listener, settings, async { drop(stopped.await) });
         let server = Some(Server { stop, serving: tokio::spawn(serving) });
-        let node = Self { tree, base, folder, authority, registry, keyring, server };
+        let node = Self { tree, base, folder, authority, registry, keyring, answers, server };
         node.renew(ENDPOINT);
         node
+    }
+
+    /// What was answered since the last call.
+    pub(crate) fn answers(&self) -> Vec<Answer> {
+        std::mem::take(&mut *self.answers.lock().unwrap())
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -223,6 +236,10 @@ impl Process {
     /// Ends it; its number stays taken by the zombie.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
+        let stat = format!("/proc/{}/stat", self.child.id());
+        while !fs::read_to_string(&stat).unwrap().contains(") Z ") {
+            std::thread::yield_now();
+        }
     }
 }
 
