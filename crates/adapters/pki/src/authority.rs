@@ -183,7 +183,11 @@ impl CertificateAuthority {
     /// # Errors
     /// The identity is not one that this authority may name, or the authority has expired.
     pub fn issue(&self, id: &SpiffeId, now: OffsetDateTime, lifetime: Duration) -> Result<Svid, IssueError> {
-        let params = self.leaf_params(id, now, lifetime)?;
+        self.sign_own_key(id, &self.leaf_params(id, now, lifetime)?)
+    }
+
+    /// Makes a P-256 key on this machine and signs it as the certificate of `id` that is described.
+    pub(crate) fn sign_own_key(&self, id: &SpiffeId, params: &CertificateParams) -> Result<Svid, IssueError> {
         let key = WipedKey::generate()?;
         let leaf = params.signed_by(&key, &self.issuer)?.der().clone();
         self.tally.note(params.not_after.unix_timestamp());

@@ -2,8 +2,9 @@
 
 use crate::authority::{CertificateAuthority, IssueError};
 use crate::leaf_key::LeafKey;
+use crate::subject::add_names;
 use lictor_model::SpiffeId;
-use rcgen::{DnType, KeyUsagePurpose, SanType};
+use rcgen::KeyUsagePurpose;
 use rustls_pki_types::CertificateDer;
 use time::{Duration, OffsetDateTime};
 
@@ -49,13 +50,7 @@ impl CertificateAuthority {
         lifetime: Duration,
     ) -> Result<Certified, IssueError> {
         let mut params = self.leaf_params(leaf.id, now, lifetime)?;
-        for name in &leaf.dns_names {
-            let ascii = (*name).try_into().map_err(|_| IssueError::Name { seen: (*name).to_owned() })?;
-            params.subject_alt_names.push(SanType::DnsName(ascii));
-        }
-        if !leaf.common_name.is_empty() {
-            params.distinguished_name.push(DnType::CommonName, leaf.common_name);
-        }
+        add_names(&mut params, leaf.common_name, leaf.dns_names.iter().copied())?;
         let usages = [
             (leaf.key_encipherment, KeyUsagePurpose::KeyEncipherment),
             (leaf.key_agreement, KeyUsagePurpose::KeyAgreement),

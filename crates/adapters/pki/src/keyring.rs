@@ -5,9 +5,10 @@ mod foreign;
 pub use foreign::{BundleSet, ForeignBundles, OwnTrustDomain};
 
 use crate::bundle::Bundle;
+use crate::subject::Subject;
 use crate::svid::Svid;
 use crate::tokens::TokenAuthority;
-use lictor_model::{SpiffeId, TrustDomain};
+use lictor_model::{DnsName, SpiffeId, TrustDomain};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,10 +22,10 @@ pub struct Keyring(Arc<Shared>);
 /// happened, so read the keyring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// An identity has another SVID.
-    Inserted(SpiffeId),
-    /// An identity has no SVID any more.
-    Removed(SpiffeId),
+    /// A subject has another SVID.
+    Inserted(Subject),
+    /// A subject has no SVID any more.
+    Removed(Subject),
     /// Other authorities are believed about the own trust domain.
     Bundle,
     /// Other authorities are believed about this foreign trust domain, or none any more.
@@ -48,7 +49,10 @@ struct Shared {
 }
 
 struct State {
+    /// The SVIDs of subjects without DNS names, which is what peers are shown on every connection.
     svids: HashMap<SpiffeId, (Arc<Svid>, u64)>,
+    /// Those of subjects with such names.
+    named: HashMap<Subject, (Arc<Svid>, u64)>,
     bundle: Arc<Bundle>,
     /// Replaced as a whole, so that whoever reads it has one state.
     foreign: Arc<ForeignBundles>,
@@ -62,6 +66,7 @@ impl Keyring {
         Self(Arc::new(Shared {
             state: RwLock::new(State {
                 svids: HashMap::new(),
+                named: HashMap::new(),
                 bundle: Arc::new(bundle),
                 foreign: Arc::default(),
                 tokens: None,
@@ -73,9 +78,18 @@ impl Keyring {
         }))
     }
 
-    /// The SVID of an identity, and the generation in which it came; a generation is never used twice.
+    /// The SVID of an identity that has no DNS names, and the generation in which it came; a generation is never used twice.
     pub fn svid(&self, id: &SpiffeId) -> Option<(Arc<Svid>, u64)> {
         self.read().svids.get(id).cloned()
+    }
+
+    /// The SVID of an identity with exactly these DNS names, and its generation.
+    pub fn svid_of(&self, subject: &Subject) -> Option<(Arc<Svid>, u64)> {
+        let state = self.read();
+        match subject.dns_names.is_empty() {
+            true => state.svids.get(&subject.id).cloned(),
+            false => state.named.get(subject).cloned(),
+        }
     }
 
     /// Whom to believe about the own trust domain now.
@@ -83,9 +97,16 @@ impl Keyring {
         Arc::clone(&self.read().bundle)
     }
 
-    /// The identities that have an SVID, in no order.
-    pub fn identities(&self) -> Vec<SpiffeId> {
-        self.read().svids.keys().cloned().collect()
+    /// The subjects that have an SVID, in no order.
+    pub fn subjects(&self) -> Vec<Subject> {
+        let state = self.read();
+        state.svids.keys().cloned().map(Subject::from).chain(state.named.keys().cloned()).collect()
+    }
+
+    /// Every SVID, in no order.
+    pub fn svids(&self) -> Vec<Arc<Svid>> {
+        let state = self.read();
+        state.svids.values().chain(state.named.values()).map(|(svid, _)| Arc::clone(svid)).collect()
     }
 
     /// Grows with every change of the keyring.
@@ -93,31 +114,48 @@ impl Keyring {
         self.0.generation.load(Ordering::Acquire)
     }
 
-    /// Puts an SVID in the place of the one that its identity had; returns its generation.
+    /// Puts an SVID in the place of the one that its identity had without DNS names; returns its generation.
     pub fn insert(&self, svid: Svid) -> u64 {
-        let id = svid.id.clone();
+        self.insert_named(svid, Arc::default())
+    }
+
+    /// Puts an SVID in the place of the one that its identity had with these DNS names; returns its generation.
+    pub fn insert_named(&self, svid: Svid, dns_names: Arc<[DnsName]>) -> u64 {
+        let subject = Subject { id: svid.id.clone(), dns_names };
         let generation = {
             let mut state = self.write();
             let generation = self.step();
-            state.svids.insert(id.clone(), (Arc::new(svid), generation));
+            let held = (Arc::new(svid), generation);
+            match subject.dns_names.is_empty() {
+                true => state.svids.insert(subject.id.clone(), held),
+                false => state.named.insert(subject.clone(), held),
+            };
             generation
         };
-        self.tell(&Change::Inserted(id));
+        self.tell(&Change::Inserted(subject));
         generation
     }
 
-    /// Drops the SVID of an identity; returns whether there was one.
+    /// Drops the SVID of an identity that has no DNS names; returns whether there was one.
     pub fn remove(&self, id: &SpiffeId) -> bool {
+        self.remove_of(&id.clone().into())
+    }
+
+    /// Drops the SVID of an identity with exactly these DNS names; returns whether there was one.
+    pub fn remove_of(&self, subject: &Subject) -> bool {
         let removed = {
             let mut state = self.write();
-            let removed = state.svids.remove(id).is_some();
+            let removed = match subject.dns_names.is_empty() {
+                true => state.svids.remove(&subject.id).is_some(),
+                false => state.named.remove(subject).is_some(),
+            };
             if removed {
                 self.step();
             }
             removed
         };
         if removed {
-            self.tell(&Change::Removed(id.clone()));
+            self.tell(&Change::Removed(subject.clone()));
         }
         removed
     }
@@ -219,8 +257,9 @@ impl fmt::Debug for Subscription {
 #[cfg(test)]
 mod tests {
     use super::{Change, Keyring};
-    use crate::CertificateAuthority;
+    use crate::{CertificateAuthority, Subject};
     use lictor_model::SpiffeId;
+    use std::collections::HashSet;
     use std::sync::{Arc, Mutex};
     use time::{Duration, OffsetDateTime};
 
@@ -248,11 +287,36 @@ mod tests {
         keyring.insert(svid());
         let told: Vec<_> = told.lock().expect("the list").clone();
         let expected = [
-            (Change::Inserted(id.clone()), 1),
-            (Change::Inserted(id.clone()), 2),
+            (Change::Inserted(id.clone().into()), 1),
+            (Change::Inserted(id.clone().into()), 2),
             (Change::Bundle, 3),
-            (Change::Removed(id.clone()), 4),
+            (Change::Removed(id.clone().into()), 4),
         ];
         assert_eq!(told, expected);
+    }
+    #[test]
+    fn svids_of_one_identity_are_told_apart_by_their_names_and_their_order() {
+        let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
+        let authority =
+            CertificateAuthority::new("td".parse().expect("a trust domain"), now, Duration::DAY).expect("a root");
+        let keyring = Keyring::new(authority.bundle(1));
+        let id: SpiffeId = "spiffe://td/a".parse().expect("an identity");
+        let subject = |names: &[&str]| {
+            let dns_names = names.iter().map(|name| name.parse().expect("a name")).collect();
+            Subject { id: id.clone(), dns_names }
+        };
+        let subjects = [subject(&[]), subject(&["a.test", "b.test"]), subject(&["b.test", "a.test"])];
+        let generation = |subject: &Subject| keyring.svid_of(subject).map(|(_, generation)| generation);
+        for (before, named) in subjects.iter().enumerate() {
+            assert_eq!((generation(named), keyring.svids().len()), (None, before));
+            let svid = authority.issue_to(named, now, Duration::HOUR).expect("an SVID");
+            let made = keyring.insert_named(svid, Arc::clone(&named.dns_names));
+            assert_eq!(generation(named), Some(made));
+        }
+        assert_eq!(keyring.svid(&id).map(|(_, generation)| generation), generation(&subjects[0]));
+        assert_eq!(keyring.subjects().into_iter().collect::<HashSet<_>>(), subjects.iter().cloned().collect());
+        assert!(keyring.remove_of(&subjects[1]) && !keyring.remove_of(&subjects[1]));
+        assert!(generation(&subjects[1]).is_none() && generation(&subjects[2]).is_some());
+        assert!(keyring.remove(&id) && keyring.svid(&id).is_none() && generation(&subjects[2]).is_some());
     }
 }

@@ -19,9 +19,9 @@ use journal::Journal;
 use lictor_model::{Name, SpiffeId, TrustDomain};
 use lictor_pki::{
     Authorities, AuthorityStatus, Event, InvalidAuthority, IssueError, Keyring, Keys, Kind, LifecycleError, State,
-    authority_key_id, serial_number,
+    Subject, Svid, authority_key_id, serial_number,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use time::{Duration, OffsetDateTime};
@@ -171,21 +171,25 @@ impl Ca {
         (self.0.clock)()
     }
 
-    /// Puts a new SVID of `id` into the keyring; returns its last second and the name of the authority that signed it.
+    /// Puts a new SVID of `subject` into the keyring; returns its last second and the name of the authority that signed it.
     ///
     /// # Errors
     /// The identity is none that the authority may name, or the authority has expired.
-    pub(crate) fn renew(&self, id: &SpiffeId, lifetime: Duration) -> Result<(OffsetDateTime, Arc<str>), IssueError> {
+    pub(crate) fn renew(
+        &self,
+        subject: &Subject,
+        lifetime: Duration,
+    ) -> Result<(OffsetDateTime, Arc<str>), IssueError> {
         let now = self.now();
         // Held until it is in the keyring: who is to be revoked is looked for there, after it signs no more.
         let authorities = self.read();
         let (signer, authority) = authorities.signer();
-        let svid = signer.issue(id, now, lifetime)?;
+        let svid = signer.issue_to(subject, now, lifetime)?;
         let serial = svid.chain.first().and_then(serial_number).unwrap_or_default();
         let (not_after, authority) = (svid.not_after, Arc::clone(authority));
-        self.0.keyring.insert(svid);
+        self.0.keyring.insert_named(svid, Arc::clone(&subject.dns_names));
         drop(authorities);
-        let issued = Issued { at: now, id: id.clone(), serial, authority: Arc::clone(&authority), not_after };
+        let issued = Issued { at: now, id: subject.id.clone(), serial, authority: Arc::clone(&authority), not_after };
         lock(&self.0.journal).push(issued);
         Ok((not_after, authority))
     }
@@ -338,12 +342,13 @@ impl Ca {
     /// The identities of the keyring and of Secrets, in order, and who signed their certificates.
     fn holders(&self) -> Vec<(SpiffeId, String)> {
         let now = self.now();
-        let holder = |id: SpiffeId| {
-            let (svid, _) = self.0.keyring.svid(&id)?;
+        let holder = |svid: Arc<Svid>| {
             let by = svid.chain.first().filter(|_| now <= svid.not_after).and_then(authority_key_id)?;
-            Some((id, by))
+            Some((svid.id.clone(), by))
         };
-        let mut holders: Vec<(SpiffeId, String)> = self.0.keyring.identities().into_iter().filter_map(holder).collect();
+        // One of an identity with DNS names stands by it no more than its other SVIDs do.
+        let svids: BTreeSet<_> = self.0.keyring.svids().into_iter().filter_map(holder).collect();
+        let mut holders: Vec<(SpiffeId, String)> = svids.into_iter().collect();
         holders.extend(self.certified(now));
         holders.sort();
         holders

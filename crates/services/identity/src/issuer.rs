@@ -1,8 +1,8 @@
-//! Keeps a fresh SVID in the keyring for every identity that runs here.
+//! Keeps a fresh SVID in the keyring for every subject that runs here.
 
 use crate::ca::Ca;
 use crate::registry::Registry;
-use lictor_model::SpiffeId;
+use lictor_pki::Subject;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -36,10 +36,10 @@ pub struct Issuer {
     changes: Option<watch::Receiver<()>>,
     /// The tainted authorities whose SVIDs are due already.
     tainted: Vec<Arc<str>>,
-    /// Each identity's next SVID.
-    due: BTreeMap<SpiffeId, Due>,
+    /// Each subject's next SVID.
+    due: BTreeMap<Subject, Due>,
     /// The same by time.
-    queue: BTreeSet<(OffsetDateTime, SpiffeId)>,
+    queue: BTreeSet<(OffsetDateTime, Subject)>,
 }
 
 struct Due {
@@ -67,15 +67,15 @@ impl Issuer {
         self.follow_registry(now);
         self.follow_taint(now);
         for _ in 0..BATCH {
-            let Some((_, id)) = self.queue.first().filter(|(at, _)| *at <= now).cloned() else { break };
-            let next = self.renew(&id, now);
-            self.put(id, next);
+            let Some((_, subject)) = self.queue.first().filter(|(at, _)| *at <= now).cloned() else { break };
+            let next = self.renew(&subject, now);
+            self.put(subject, next);
         }
         let next = self.queue.first().map_or(next_event, |(at, _)| next_event.min(*at));
         (next - now).clamp(Duration::ZERO, NAP)
     }
 
-    /// Has the SVIDs of new identities be due, and drops those that no pod needs any more.
+    /// Has the SVIDs of new subjects be due, and drops those that no pod needs any more.
     fn follow_registry(&mut self, now: OffsetDateTime) {
         match &mut self.changes {
             Some(changes) if !changes.has_changed().unwrap_or(true) => return,
@@ -83,19 +83,19 @@ impl Issuer {
             None => self.changes = Some(self.registry.changes()),
         }
         // Looked at after the change was noted: what comes meanwhile is noted again.
-        let wanted = self.registry.identities();
+        let wanted = self.registry.subjects();
         let (keyring, queue) = (self.ca.keyring(), &mut self.queue);
-        self.due.retain(|id, due| {
-            let needed = wanted.binary_search(id).is_ok();
+        self.due.retain(|subject, due| {
+            let needed = wanted.binary_search(subject).is_ok();
             if !needed {
-                keyring.remove(id);
-                queue.remove(&(due.at, id.clone()));
+                keyring.remove_of(subject);
+                queue.remove(&(due.at, subject.clone()));
             }
             needed
         });
-        for id in wanted {
-            if !self.due.contains_key(&id) {
-                self.put(id, Due { at: now, signer: None });
+        for subject in wanted {
+            if !self.due.contains_key(&subject) {
+                self.put(subject, Due { at: now, signer: None });
             }
         }
     }
@@ -107,19 +107,21 @@ impl Issuer {
             return;
         }
         let is_tainted = |due: &Due| due.signer.as_ref().is_some_and(|signer| tainted.contains(signer));
-        let again: Vec<SpiffeId> =
-            self.due.iter().filter(|(_, due)| due.at > now && is_tainted(due)).map(|(id, _)| id.clone()).collect();
-        again.into_iter().for_each(|id| self.put(id, Due { at: now, signer: None }));
+        let again: Vec<Subject> = (self.due.iter())
+            .filter(|(_, due)| due.at > now && is_tainted(due))
+            .map(|(subject, _)| subject.clone())
+            .collect();
+        again.into_iter().for_each(|subject| self.put(subject, Due { at: now, signer: None }));
         self.tainted = tainted;
     }
 
-    /// Says when the next SVID of an identity is due.
-    fn put(&mut self, id: SpiffeId, next: Due) {
+    /// Says when the next SVID of a subject is due.
+    fn put(&mut self, subject: Subject, next: Due) {
         let at = next.at;
-        if let Some(before) = self.due.insert(id.clone(), next) {
-            self.queue.remove(&(before.at, id.clone()));
+        if let Some(before) = self.due.insert(subject.clone(), next) {
+            self.queue.remove(&(before.at, subject.clone()));
         }
-        self.queue.insert((at, id));
+        self.queue.insert((at, subject));
     }
 
     /// Keeps the keyring fresh until `shutdown`; a pod that is added gets its SVID at once.
@@ -141,19 +143,20 @@ impl Issuer {
         }
     }
 
-    /// Makes the next SVID of `id` and returns when the one after it is due.
-    fn renew(&mut self, id: &SpiffeId, now: OffsetDateTime) -> Due {
-        let lifetime = self.registry.lifetime_limit(id).map_or(self.lifetime, |limit| limit.min(self.lifetime));
-        match self.ca.renew(id, lifetime) {
+    /// Makes the next SVID of `subject` and returns when the one after it is due.
+    fn renew(&mut self, subject: &Subject, now: OffsetDateTime) -> Due {
+        let (id, names) = (&subject.id, subject.dns_names.len());
+        let lifetime = self.registry.lifetime_limit(subject).map_or(self.lifetime, |limit| limit.min(self.lifetime));
+        match self.ca.renew(subject, lifetime) {
             Ok((not_after, signer)) => {
-                tracing::debug!(%id, %not_after, %signer, "issued an SVID");
+                tracing::debug!(%id, names, %not_after, %signer, "issued an SVID");
                 let life = not_after - now;
                 let at = now + life * (0.45 + 0.1 * (self.fraction)().clamp(0.0, 1.0));
                 Due { at, signer: Some(signer) }
             }
             Err(error) => {
                 // What was issued before stays and goes on until it expires.
-                tracing::error!(%id, %error, "no SVID was issued");
+                tracing::error!(%id, names, %error, "no SVID was issued");
                 Due { at: now + RETRY, signer: None }
             }
         }
@@ -164,7 +167,7 @@ impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Issuer")
             .field("lifetime", &self.lifetime)
-            .field("identities", &self.due.len())
+            .field("subjects", &self.due.len())
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! The identities that pods need, and how what is issued for them is made.
 
-use lictor_model::{ProcessSelector, SpiffeId};
+use lictor_model::{DnsName, ProcessSelector, SpiffeId};
+use lictor_pki::Subject;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use time::Duration;
@@ -10,6 +11,8 @@ use time::Duration;
 pub struct Identity {
     /// The identity.
     pub id: SpiffeId,
+    /// The DNS names that its X509-SVIDs have beside it, in their order; none for most.
+    pub dns_names: Arc<[DnsName]>,
     /// What tells it from the pod's others; empty when nothing does.
     pub hint: Arc<str>,
     /// The most that an X509-SVID lives; the issuer's own limit when nothing is said.
@@ -40,13 +43,40 @@ impl Processes {
 impl From<SpiffeId> for Identity {
     /// An identity of which nothing else is said.
     fn from(id: SpiffeId) -> Self {
-        Self { id, hint: Arc::from(""), x509_lifetime: None, jwt_lifetime: None, processes: Processes::default() }
+        Self {
+            id,
+            dns_names: Arc::default(),
+            hint: Arc::from(""),
+            x509_lifetime: None,
+            jwt_lifetime: None,
+            processes: Processes::default(),
+        }
     }
 }
 
-/// What pods need: each identity with how many have it, and for how long its X509-SVIDs may live at most.
+impl Identity {
+    /// Whom the SVID names that its processes are given.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject { id: self.id.clone(), dns_names: Arc::clone(&self.dns_names) }
+    }
+
+    /// Whom the SVIDs name that it needs: what the mesh shows has no DNS names.
+    fn subjects(&self) -> impl Iterator<Item = Subject> {
+        let named = (!self.dns_names.is_empty()).then(|| self.subject());
+        [self.id.clone().into()].into_iter().chain(named)
+    }
+
+    /// Whether another one differs in its DNS names at most.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let Self { id, dns_names: _, hint, x509_lifetime, jwt_lifetime, processes } = self;
+        (id, hint, x509_lifetime, jwt_lifetime, processes)
+            == (&other.id, &other.hint, &other.x509_lifetime, &other.jwt_lifetime, &other.processes)
+    }
+}
+
+/// What pods need: each subject with how many have it, and for how long its X509-SVIDs may live at most.
 #[derive(Default)]
-pub(crate) struct Needs(BTreeMap<SpiffeId, Needed>);
+pub(crate) struct Needs(BTreeMap<Subject, Needed>);
 
 #[derive(Default)]
 struct Needed {
@@ -57,37 +87,36 @@ struct Needed {
 
 impl Needs {
     pub(crate) fn add(&mut self, identity: &Identity) {
-        let needed = self.0.entry(identity.id.clone()).or_default();
-        needed.pods += 1;
-        if let Some(limit) = identity.x509_lifetime {
-            *needed.limits.entry(limit).or_default() += 1;
+        for subject in identity.subjects() {
+            let needed = self.0.entry(subject).or_default();
+            needed.pods += 1;
+            if let Some(limit) = identity.x509_lifetime {
+                *needed.limits.entry(limit).or_default() += 1;
+            }
         }
     }
 
     pub(crate) fn remove(&mut self, identity: &Identity) {
-        let Some(needed) = self.0.get_mut(&identity.id) else { return };
-        needed.pods -= 1;
-        if let Some(count) = identity.x509_lifetime.and_then(|limit| needed.limits.get_mut(&limit)) {
-            *count -= 1;
-            needed.limits.retain(|_, count| *count > 0);
-        }
-        if needed.pods == 0 {
-            self.0.remove(&identity.id);
+        for subject in identity.subjects() {
+            let Some(needed) = self.0.get_mut(&subject) else { continue };
+            needed.pods -= 1;
+            if let Some(count) = identity.x509_lifetime.and_then(|limit| needed.limits.get_mut(&limit)) {
+                *count -= 1;
+                needed.limits.retain(|_, count| *count > 0);
+            }
+            if needed.pods == 0 {
+                self.0.remove(&subject);
+            }
         }
     }
 
     /// Each once, in order.
-    pub(crate) fn identities(&self) -> Vec<SpiffeId> {
-        self.iter().cloned().collect()
-    }
-
-    /// Each once, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &SpiffeId> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Subject> {
         self.0.keys()
     }
 
     /// The strictest of the limits that pods set.
-    pub(crate) fn lifetime_limit(&self, id: &SpiffeId) -> Option<Duration> {
-        self.0.get(id)?.limits.keys().next().copied()
+    pub(crate) fn lifetime_limit(&self, subject: &Subject) -> Option<Duration> {
+        self.0.get(subject)?.limits.keys().next().copied()
     }
 }

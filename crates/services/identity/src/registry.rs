@@ -2,7 +2,8 @@
 
 use crate::cgroup::{Cgroup, CgroupPath};
 use crate::needs::{Identity, Needs};
-use lictor_model::{Name, SpiffeId, TrustDomain};
+use lictor_model::{Name, TrustDomain};
+use lictor_pki::Subject;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -44,7 +45,7 @@ impl From<Cgroup> for Place {
 pub struct Pod {
     name: Name,
     uid: Option<Arc<str>>,
-    ids: Vec<Identity>,
+    ids: watch::Sender<Arc<[Identity]>>,
     federates_with: watch::Sender<BTreeSet<TrustDomain>>,
     cgroups: Vec<Place>,
     /// Closed when the pod is removed.
@@ -112,8 +113,8 @@ impl Registry {
     pub fn add(&self, registration: Registration) -> Result<Arc<Pod>, Conflict> {
         let (sender, presence) = watch::channel(());
         let Registration { pod: name, uid, ids, federates_with, cgroups } = registration;
-        let pod =
-            Arc::new(Pod { name, uid, ids, federates_with: watch::Sender::new(federates_with), cgroups, presence });
+        let (ids, federates_with) = (watch::Sender::new(ids.into()), watch::Sender::new(federates_with));
+        let pod = Arc::new(Pod { name, uid, ids, federates_with, cgroups, presence });
         {
             let mut index = self.0.index.write().unwrap_or_else(PoisonError::into_inner);
             for place in &pod.cgroups {
@@ -148,6 +149,22 @@ impl Registry {
         });
     }
 
+    /// Gives a pod's processes these identities from now on; its open streams follow. Nothing happens if there is no such pod.
+    pub fn set_identities(&self, pod: &Name, ids: Vec<Identity>) {
+        {
+            let mut index = self.0.index.write().unwrap_or_else(PoisonError::into_inner);
+            let Some(Entry { pod, .. }) = index.pods.get(pod) else { return };
+            if **pod.ids.borrow() == *ids {
+                return;
+            }
+            let pod = Arc::clone(pod);
+            ids.iter().for_each(|identity| index.needs.add(identity));
+            let before = pod.ids.send_replace(ids.into());
+            before.iter().for_each(|identity| index.needs.remove(identity));
+        }
+        self.0.changes.send_replace(());
+    }
+
     /// A pod by its name.
     pub fn pod(&self, name: &Name) -> Option<Arc<Pod>> {
         self.read().pods.get(name).map(|entry| Arc::clone(&entry.pod))
@@ -176,21 +193,22 @@ impl Registry {
         })
     }
 
-    /// The identities of the pods, each once, in order.
-    pub fn identities(&self) -> Vec<SpiffeId> {
-        self.read().needs.identities()
+    /// Whom the SVIDs name that the pods need, each once, in order: every identity by itself, and with the DNS names that it has
+    /// in a pod.
+    pub fn subjects(&self) -> Vec<Subject> {
+        self.read().needs.iter().cloned().collect()
     }
 
-    /// Whether something holds for one of the pods' identities; nothing if no pod has any.
-    pub fn any_identity(&self, holds: impl FnMut(&SpiffeId) -> bool) -> Option<bool> {
+    /// Whether something holds for one of the pods' subjects; nothing if no pod has any.
+    pub fn any_subject(&self, holds: impl FnMut(&Subject) -> bool) -> Option<bool> {
         let index = self.read();
-        let mut ids = index.needs.iter().peekable();
-        ids.peek().is_some().then(|| ids.any(holds))
+        let mut subjects = index.needs.iter().peekable();
+        subjects.peek().is_some().then(|| subjects.any(holds))
     }
 
-    /// The most that an X509-SVID of an identity lives, if a pod sets a limit: the strictest of them.
-    pub fn lifetime_limit(&self, id: &SpiffeId) -> Option<Duration> {
-        self.read().needs.lifetime_limit(id)
+    /// The most that an X509-SVID of a subject lives, if a pod sets a limit: the strictest of them.
+    pub fn lifetime_limit(&self, subject: &Subject) -> Option<Duration> {
+        self.read().needs.lifetime_limit(subject)
     }
 
     /// How many pods there are.
@@ -247,7 +265,7 @@ impl Index {
         if let Some(uid) = &pod.uid {
             self.uids.entry(Arc::clone(uid)).or_default().insert(pod.name.clone());
         }
-        pod.ids.iter().for_each(|identity| self.needs.add(identity));
+        pod.ids.borrow().iter().for_each(|identity| self.needs.add(identity));
         self.pods.insert(pod.name.clone(), Entry { pod, _presence: presence });
     }
 
@@ -265,7 +283,7 @@ impl Index {
                 self.uids.remove(uid);
             }
         }
-        pod.ids.iter().for_each(|identity| self.needs.remove(identity));
+        pod.ids.borrow().iter().for_each(|identity| self.needs.remove(identity));
         true
     }
 }
@@ -281,10 +299,10 @@ impl Pod {
         self.uid.as_deref()
     }
 
-    /// The identities that its processes get, the default one first; which of them a process gets, its
-    /// [`Workload`](crate::Workload) says.
-    pub(crate) fn identities(&self) -> &[Identity] {
-        &self.ids
+    /// The identities that its processes get, the default one first; tells of every change after this call. Which of them a
+    /// process gets, its [`Workload`](crate::Workload) says.
+    pub(crate) fn identities(&self) -> watch::Receiver<Arc<[Identity]>> {
+        self.ids.subscribe()
     }
 
     /// The foreign trust domains whose bundles its processes get; tells of every change after this call.
@@ -311,7 +329,7 @@ impl Pod {
 
 impl fmt::Debug for Pod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pod").field("name", &self.name).field("ids", &self.ids).finish_non_exhaustive()
+        f.debug_struct("Pod").field("name", &self.name).field("ids", &self.ids.borrow()).finish_non_exhaustive()
     }
 }
 
@@ -327,6 +345,7 @@ mod tests {
     use crate::cgroup::{Cgroup, CgroupPath};
     use crate::needs::Identity;
     use lictor_model::{Name, SpiffeId};
+    use lictor_pki::Subject;
     use std::collections::BTreeSet;
     use time::Duration;
 
@@ -425,7 +444,7 @@ mod tests {
         for (name, account) in [("a-0", "a"), ("a-1", "a"), ("b", "b")] {
             registry.add(pod(name, account, &[(&format!("/lab/{name}"), 0)])).expect("a place");
         }
-        let accounts = || registry.identities().iter().map(|id| id.path().to_owned()).collect::<Vec<_>>();
+        let accounts = || registry.subjects().iter().map(|subject| subject.id.path().to_owned()).collect::<Vec<_>>();
         assert_eq!(accounts(), ["/ns/shop/sa/a", "/ns/shop/sa/b"]);
         registry.remove(&Name::new("shop", "a-0"));
         assert_eq!(accounts().len(), 2);
@@ -448,14 +467,54 @@ mod tests {
         with("b", vec![limited("b", 10)]);
         with("c", vec![limited("b", 10)]);
         with("none", vec![]);
-        let limit = |account: &str| registry.lifetime_limit(&id(account));
-        assert_eq!(registry.identities(), [id("a"), id("b")]);
+        let limit = |account: &str| registry.lifetime_limit(&id(account).into());
+        assert_eq!(registry.subjects(), [id("a").into(), id("b").into()]);
         assert_eq!((limit("a"), limit("b"), limit("x")), (None, Some(Duration::minutes(10)), None));
         registry.remove(&Name::new("shop", "b"));
         assert_eq!(limit("b"), Some(Duration::minutes(10)), "another pod sets it as well");
         registry.remove(&Name::new("shop", "c"));
         assert_eq!(limit("b"), Some(Duration::minutes(30)));
         with("a", vec![id("c").into()]);
-        assert_eq!(registry.identities(), [id("c")], "those that it had are gone");
+        assert_eq!(registry.subjects(), [id("c").into()], "those that it had are gone");
+    }
+
+    #[test]
+    fn an_identity_with_names_is_needed_by_itself_and_with_them_until_it_has_others() {
+        let registry = Registry::new();
+        let subject = |name: &str| Subject { id: id("a"), dns_names: [name.parse().expect("a name")].into() };
+        let named = |name: &str, minutes: i64| Identity {
+            dns_names: subject(name).dns_names,
+            x509_lifetime: Some(Duration::minutes(minutes)),
+            ..Identity::from(id("a"))
+        };
+        let with = |name: &str, ids: Vec<Identity>| {
+            let plain = pod(name, "a", &[(&format!("/lab/{name}"), 0)]);
+            registry.add(Registration { ids, ..plain }).expect("a place");
+        };
+        let plain = || Subject::from(id("a"));
+        with("plain", vec![id("a").into()]);
+        assert_eq!(registry.subjects(), [plain()], "no second one where there are no names");
+        with("a", vec![named("a.test", 30)]);
+        with("b", vec![named("b.test", 10)]);
+        assert_eq!(registry.subjects(), [plain(), subject("a.test"), subject("b.test")]);
+        let limit = |subject: Subject| registry.lifetime_limit(&subject).map(Duration::whole_minutes);
+        assert_eq!(
+            [limit(plain()), limit(subject("a.test")), limit(subject("b.test"))],
+            [Some(10), Some(30), Some(10)]
+        );
+
+        let mut changes = registry.changes();
+        let a = Name::new("shop", "a");
+        registry.set_identities(&a, vec![named("a.test", 30)]);
+        registry.set_identities(&Name::new("shop", "x"), vec![named("x.test", 30)]);
+        assert!(!changes.has_changed().expect("a registry"), "nothing is new");
+        registry.set_identities(&a, vec![named("b.test", 5)]);
+        assert!(changes.has_changed().expect("a registry"));
+        assert_eq!(registry.subjects(), [plain(), subject("b.test")]);
+        assert_eq!([limit(plain()), limit(subject("b.test"))], [Some(5), Some(5)]);
+        changes.mark_unchanged();
+        registry.remove(&a);
+        registry.remove(&Name::new("shop", "b"));
+        assert_eq!((registry.subjects(), limit(plain())), (vec![plain()], None));
     }
 }

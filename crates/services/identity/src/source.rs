@@ -146,26 +146,30 @@ impl Source {
 
     /// Makes the keyring what the last states say: first whom to believe, then who the pods are.
     fn settle(&self, registry: &Registry) {
-        let (wanted, now) = (registry.identities(), (self.0.clock)());
+        let (wanted, now) = (registry.subjects(), (self.0.clock)());
         let mut content = self.content();
         self.believe(&mut content);
         let keyring = self.keyring();
-        for id in keyring.identities() {
-            if wanted.binary_search(&id).is_err() {
-                keyring.remove(&id);
+        for subject in keyring.subjects() {
+            if wanted.binary_search(&subject).is_err() {
+                keyring.remove_of(&subject);
             }
         }
-        let mut missing = Vec::new();
-        for id in wanted {
-            match content.offer.as_ref().and_then(|offer| offer.svids.get(&id)).filter(|svid| now <= svid.not_after) {
+        let mut missing: Vec<SpiffeId> = Vec::new();
+        for subject in wanted {
+            let offered = content.offer.as_ref().and_then(|offer| offer.svids.get(&subject.id));
+            match offered.filter(|svid| now <= svid.not_after) {
                 Some(svid) => {
-                    if keyring.svid(&id).is_none_or(|(held, _)| held.chain != svid.chain) {
-                        keyring.insert(svid.clone());
+                    // Which DNS names an identity has, is decided there as well: it is the one SVID whatever an entry here says.
+                    if keyring.svid_of(&subject).is_none_or(|(held, _)| held.chain != svid.chain) {
+                        keyring.insert_named(svid.clone(), subject.dns_names);
                     }
                 }
                 None => {
-                    keyring.remove(&id);
-                    missing.push(id);
+                    keyring.remove_of(&subject);
+                    if missing.last() != Some(&subject.id) {
+                        missing.push(subject.id);
+                    }
                 }
             }
         }

@@ -10,6 +10,7 @@ use lictor_model::ProcessSelector;
 use nix::unistd::{Gid, Group, Uid, User};
 use std::cell::OnceCell;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// A process at one moment: its pod, its container, and what it may prove; or a pod as a whole.
 #[derive(Debug, Clone)]
@@ -20,14 +21,16 @@ pub struct Workload {
     pub container: Option<Arc<str>>,
     /// The identities that it gets, its default one first. None is there twice, and no hint but the empty one.
     pub identities: Arc<[Identity]>,
+    /// Those of its pod, of which it gets some; tells of every change since it was looked at.
+    pub(crate) offered: watch::Receiver<Arc<[Identity]>>,
 }
 
 impl Workload {
     /// What `caller`, who is at `place` of `pod`, is entitled to now.
     pub(crate) async fn of(pod: Arc<Pod>, place: Place, caller: &Arc<Caller>, digests: &Arc<Digests>) -> Self {
-        let container = place.container;
+        let (container, mut offered) = (place.container, pod.identities());
         let may_get = |identity: &&Identity| identity.processes.may_be_in(container.as_ref());
-        let candidates: Vec<Identity> = pod.identities().iter().filter(may_get).cloned().collect();
+        let candidates: Vec<Identity> = offered.borrow_and_update().iter().filter(may_get).cloned().collect();
         let judged = candidates.iter().any(|identity| !identity.processes.selectors.is_empty());
         let entitled = if judged {
             let (caller, digests) = (Arc::clone(caller), Arc::clone(digests));
@@ -40,19 +43,29 @@ impl Workload {
         } else {
             candidates
         };
-        Self { pod, container, identities: distinct(entitled) }
+        Self { pod, container, identities: distinct(entitled), offered }
+    }
+
+    /// Whether another look at the process found the same pod, and that it is entitled to the same. DNS names may be others:
+    /// they are no right of a process, and follow by themselves.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let same = |(one, other): (&Identity, &Identity)| one.is_like(other);
+        Arc::ptr_eq(&self.pod, &other.pod)
+            && self.identities.len() == other.identities.len()
+            && self.identities.iter().zip(&*other.identities).all(same)
     }
 
     /// A pod as a whole: what every process of it is entitled to, and nothing that depends on the process.
     pub(crate) fn of_pod(pod: Arc<Pod>) -> Self {
         let whole = |identity: &&Identity| identity.processes == Processes::default();
-        let entitled = pod.identities().iter().filter(whole).cloned().collect();
-        Self { pod, container: None, identities: distinct(entitled) }
+        let mut offered = pod.identities();
+        let entitled = offered.borrow_and_update().iter().filter(whole).cloned().collect();
+        Self { pod, container: None, identities: distinct(entitled), offered }
     }
 
-    /// Whether the other one is of the same pod and entitled to the same.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.pod, &other.pod) && self.identities == other.identities
+    /// Whether it is what a workload that was of the same pod has become: entitled to something, perhaps to something else.
+    pub(crate) fn follows(&self, earlier: &Self) -> bool {
+        Arc::ptr_eq(&self.pod, &earlier.pod) && !self.identities.is_empty()
     }
 }
 

@@ -2,11 +2,13 @@
 
 use crate::certificate::KEY_USAGES;
 use crate::{DOMAIN, NOW, Vectors, at, compare, now};
-use lictor_pki::{CertificateAuthority, Usage, verify};
+use lictor_model::{DnsName, SpiffeId};
+use lictor_pki::{CertificateAuthority, Subject, Usage, verify};
 use rcgen::{CertificateParams, CertificateSigningRequest, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use time::Duration;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -17,6 +19,9 @@ struct Case {
     /// What is looked at: `root`, `issuing`, or the leaf that `root` or `issuing` signs for `id`.
     of: String,
     id: Option<String>,
+    /// The DNS names that the leaf is to have.
+    #[serde(default)]
+    dns_names: Vec<String>,
     /// Seconds that the leaf is to live.
     #[serde(default = "an_hour")]
     lifetime: i64,
@@ -43,10 +48,15 @@ fn what_our_authority_signs_is_what_the_specification_asks_for() {
         let Some(id) = &case.id else {
             return compare_members(&describe(&authority.certificates()[0]), case.is.as_ref());
         };
-        let id = id.parse().expect("an identity");
+        let id: SpiffeId = id.parse().expect("an identity");
         let lifetime = Duration::seconds(case.lifetime);
+        let dns_names: Arc<[DnsName]> = case.dns_names.iter().map(|name| name.parse().expect("a name")).collect();
         let chain = match &case.request {
-            None => authority.issue(&id, now(), lifetime).map(|svid| svid.chain),
+            None if dns_names.is_empty() => authority.issue(&id, now(), lifetime).map(|svid| svid.chain),
+            None => {
+                let subject = Subject { id: id.clone(), dns_names };
+                authority.issue_to(&subject, now(), lifetime).map(|svid| svid.chain)
+            }
             Some(kind) => authority.sign(request(kind).der(), &id, now(), lifetime),
         };
         let chain = match chain {
@@ -99,11 +109,13 @@ fn describe(der: &CertificateDer<'_>) -> Value {
     let purposes = certificate.extended_key_usage().expect("readable");
     let name = |name: &GeneralName<'_>| match name {
         GeneralName::URI(uri) => format!("uri:{uri}"),
+        GeneralName::DNSName(name) => format!("dns:{name}"),
         other => other.to_string(),
     };
     let bits = |flags: u16| (0..9).filter(|bit| flags >> bit & 1 == 1).map(|bit| KEY_USAGES[bit]).collect::<Vec<_>>();
     let seconds = |time: x509_parser::time::ASN1Time| time.timestamp() - NOW;
     json!({
+        "subject": certificate.subject().to_string(),
         "empty_subject": certificate.subject().iter().next().is_none(),
         "names": names.as_ref().map(|names| names.value.general_names.iter().map(name).collect::<Vec<_>>()),
         "names_critical": names.is_some_and(|names| names.critical),

@@ -100,20 +100,21 @@ impl Right for Brokered {
         if workload.pod.is_registered() { Ok(()) } else { Err(self.without_pod()) }
     }
 
-    async fn judge(&self, workload: &Workload) -> Result<(), Status> {
+    async fn look(&self, workload: &Workload) -> Result<Workload, Status> {
         self.broker.check()?;
-        match &self.target {
-            Target::Pod if self.attestor.runs(&workload.pod) => Ok(()),
-            Target::Pod => Err(not_found()),
+        let now = match &self.target {
+            Target::Pod if self.attestor.runs(&workload.pod) => Workload::of_pod(Arc::clone(&workload.pod)),
+            Target::Pod => return Err(not_found()),
             Target::Process(process) => {
                 let caller = process.caller().ok_or_else(unavailable)?;
-                match self.attestor.workload(caller, Duration::ZERO).await {
-                    Ok(now) if now.is_same(workload) => Ok(()),
-                    Ok(_) => Err(not_entitled()),
-                    Err(error) => Err(of_attestation(error)),
-                }
+                self.attestor.workload(caller, Duration::ZERO).await.map_err(of_attestation)?
             }
-        }
+        };
+        if now.follows(workload) { Ok(now) } else { Err(not_entitled()) }
+    }
+
+    fn lost(&self) -> Status {
+        not_entitled()
     }
 
     async fn end(&self, workload: &Workload) -> Status {

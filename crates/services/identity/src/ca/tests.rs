@@ -1,4 +1,5 @@
 use super::{Ca, CaError, CaOptions, StoreError, StoreOptions};
+use lictor_model::SpiffeId;
 use lictor_pki::{Kind, Secret, Usage, unix_time, verify};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -33,8 +34,8 @@ fn authorities_outlive_the_process_in_a_file_for_the_owner_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("authorities");
     let first = open(&path, "td", key(1), start()).expect("new authorities");
-    let id = "spiffe://td/ns/shop/sa/a".parse().expect("an identity");
-    first.renew(&id, Duration::HOUR).expect("an SVID");
+    let id: SpiffeId = "spiffe://td/ns/shop/sa/a".parse().expect("an identity");
+    first.renew(&id.clone().into(), Duration::HOUR).expect("an SVID");
     let (svid, _) = first.keyring().svid(&id).expect("an SVID");
     for kind in Kind::ALL {
         first.prepare(kind).expect("another one");
@@ -55,7 +56,7 @@ fn authorities_outlive_the_process_in_a_file_for_the_owner_alone() {
     assert_eq!((states(&again), again.keyring().bundle()), (before, bundle.clone()));
     let seen = verify(&svid.chain, &again.keyring().bundle(), unix_time(start()), Usage::Client);
     assert_eq!(seen, Ok(id.clone()));
-    again.renew(&id, Duration::HOUR).expect("an SVID");
+    again.renew(&id.clone().into(), Duration::HOUR).expect("an SVID");
     let (svid, _) = again.keyring().svid(&id).expect("an SVID");
     let now = unix_time(start() + Duration::MINUTE);
     assert_eq!(
@@ -67,7 +68,7 @@ fn authorities_outlive_the_process_in_a_file_for_the_owner_alone() {
 
     let late = open(&path, "td", key(1), start() + Duration::days(9)).expect("the same authorities, over");
     late.step();
-    late.renew(&id, Duration::HOUR).expect("an SVID of a new one");
+    late.renew(&id.clone().into(), Duration::HOUR).expect("an SVID of a new one");
 }
 
 #[test]

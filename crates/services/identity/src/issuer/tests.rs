@@ -1,9 +1,10 @@
 use super::{Fraction, Issuer, random_fraction};
 use crate::ca::{Ca, CaOptions, UpstreamFiles};
 use crate::cgroup::Cgroup;
+use crate::needs::Identity;
 use crate::registry::{Registration, Registry};
 use lictor_model::{Name, SpiffeId};
-use lictor_pki::{CertificateAuthority, Keyring, Kind, authority_key_id};
+use lictor_pki::{CertificateAuthority, Keyring, Kind, Subject, authority_key_id};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -111,6 +112,50 @@ fn pods_of_one_identity_share_it_until_the_last_one_goes() {
 }
 
 #[test]
+fn an_identity_with_names_has_one_svid_more_which_is_renewed_and_dropped_like_any() {
+    let mut world = World::new(Duration::days(1), Box::new(|| 0.5));
+    let subject = |names: &[&str]| Subject {
+        id: id("a"),
+        dns_names: names.iter().map(|name| name.parse().expect("a name")).collect(),
+    };
+    let named = |names: &[&str]| vec![Identity { dns_names: subject(names).dns_names, ..id("a").into() }];
+    world.add("a-0", "a");
+    world.wait(0);
+    assert_eq!(world.keyring.svids().len(), 1, "none has names");
+    let plain = world.generation("a");
+    let a = Name::new("shop", "a-0");
+    world.registry.set_identities(&a, named(&["b.test", "a.test"]));
+    world.wait(0);
+    let generation = |world: &World, names: &[&str]| world.keyring.svid_of(&subject(names)).map(|(_, made)| made);
+    let first = generation(&world, &["b.test", "a.test"]);
+    assert!(first.is_some() && world.generation("a") == plain, "the other one goes on");
+    world.wait(49);
+    assert_eq!(generation(&world, &["b.test", "a.test"]), first);
+    world.wait(1);
+    assert!(generation(&world, &["b.test", "a.test"]) > first && world.generation("a") > plain);
+
+    let (signer, _) = world.signer("a");
+    world.ca.prepare(Kind::X509).expect("another one");
+    world.ca.activate(Kind::X509, None).expect("its turn");
+    world.ca.taint(Kind::X509, Some(&signer)).expect("an old one");
+    let refused = world.ca.revoke(Kind::X509, None).expect_err("a refusal").to_string();
+    assert!(refused.contains(": spiffe://td/ns/shop/sa/a still stand by it"), "named once: {refused}");
+    world.wait(0);
+    for svid in world.keyring.svids() {
+        assert_ne!(authority_key_id(&svid.chain[0]), Some(signer.clone()), "each is of the new one");
+    }
+    world.ca.revoke(Kind::X509, None).expect("its end");
+
+    world.registry.set_identities(&a, named(&["a.test"]));
+    world.wait(0);
+    assert_eq!(generation(&world, &["b.test", "a.test"]), None);
+    assert!(generation(&world, &["a.test"]).is_some());
+    world.registry.remove(&a);
+    world.wait(0);
+    assert_eq!(world.keyring.svids().len(), 0);
+}
+
+#[test]
 fn an_identity_that_somebody_else_put_there_stays() {
     let mut world = World::new(Duration::days(1), random_fraction());
     let other = CertificateAuthority::new("td".parse().expect("a trust domain"), start(), LIFETIME).expect("a root");
@@ -119,7 +164,7 @@ fn an_identity_that_somebody_else_put_there_stays() {
     world.wait(0);
     world.registry.remove(&Name::new("shop", "a-0"));
     world.wait(0);
-    assert_eq!(world.keyring.identities(), [id("node")]);
+    assert_eq!(world.keyring.subjects(), [id("node").into()]);
 }
 
 #[test]
@@ -219,9 +264,9 @@ fn many_at_once_are_made_in_batches() {
     for n in 0..70 {
         world.add(&format!("p-{n}"), &format!("a{n}"));
     }
-    assert!(world.wait(0).is_zero() && world.keyring.identities().len() == 32);
-    assert!(world.wait(0).is_zero() && world.keyring.identities().len() == 64);
-    assert!(!world.wait(0).is_zero() && world.keyring.identities().len() == 70);
+    assert!(world.wait(0).is_zero() && world.keyring.subjects().len() == 32);
+    assert!(world.wait(0).is_zero() && world.keyring.subjects().len() == 64);
+    assert!(!world.wait(0).is_zero() && world.keyring.subjects().len() == 70);
 }
 
 #[test]
@@ -252,11 +297,11 @@ async fn a_pod_that_is_added_has_its_svid_at_once() {
         };
         registry.add(pod).expect("a place");
         let change = tokio::time::timeout(std::time::Duration::from_secs(5), news.recv()).await.expect("news in time");
-        assert_eq!(change, Some(lictor_pki::Change::Inserted(id(account))));
+        assert_eq!(change, Some(lictor_pki::Change::Inserted(id(account).into())));
     }
     registry.remove(&Name::new("shop", "a"));
     let change = tokio::time::timeout(std::time::Duration::from_secs(5), news.recv()).await.expect("news in time");
-    assert_eq!(change, Some(lictor_pki::Change::Removed(id("a"))));
+    assert_eq!(change, Some(lictor_pki::Change::Removed(id("a").into())));
     drop(stop);
     running.await.expect("an end");
 }

@@ -31,16 +31,20 @@ impl Right for Presence {
         if workload.pod.is_registered() { Ok(()) } else { Err(denied()) }
     }
 
-    async fn judge(&self, workload: &Workload) -> Result<(), Status> {
+    async fn look(&self, workload: &Workload) -> Result<Workload, Status> {
         let caller = self.peer.caller().ok_or_else(denied)?;
         match self.attestor.workload(caller, Duration::ZERO).await {
-            Ok(now) if now.is_same(workload) => Ok(()),
+            Ok(now) if now.follows(workload) => Ok(now),
             Ok(_) => Err(denied()),
             Err(error) => {
                 tracing::info!(%error, "a caller of the Workload API has lost its right");
                 Err(denied())
             }
         }
+    }
+
+    fn lost(&self) -> Status {
+        denied()
     }
 
     async fn end(&self, workload: &Workload) -> Status {
@@ -111,7 +115,7 @@ impl Callers {
     /// The same caller as one who is told of every change.
     pub(super) fn recipient(&self, workload: Workload, peer: Peer) -> Recipient {
         Recipient {
-            updates: self.feed.subscribe(workload.identities.iter().map(|identity| &identity.id)),
+            updates: self.feed.subscribe(&workload.identities),
             federates_with: workload.pod.federates_with(),
             keyring: self.keyring.clone(),
             stopped: self.stopped.clone(),

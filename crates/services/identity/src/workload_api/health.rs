@@ -46,7 +46,8 @@ impl Health {
         let stops = self.callers.stopped().has_changed().is_err();
         let believed = !keyring.bundle().authorities().is_empty();
         let registry = self.callers.attestor().registry();
-        let served = registry.any_identity(|id| keyring.svid(id).is_some_and(|(svid, _)| svid.not_after > now));
+        let served =
+            registry.any_subject(|subject| keyring.svid_of(subject).is_some_and(|(svid, _)| svid.not_after > now));
         !stops && believed && served.unwrap_or(true)
     }
 }

@@ -50,11 +50,15 @@ pub(crate) trait Right: Send + Sync + 'static {
     /// How it has ended.
     fn stands(&self, workload: &Workload) -> Result<(), Status>;
 
-    /// Judges it anew: the workload may have become another user or program, or have been moved out of its pod.
+    /// Looks at the workload anew: it may have become another user or program, or have been moved out of its pod. What it is
+    /// entitled to now, which is something.
     ///
     /// # Errors
-    /// How it has ended.
-    fn judge(&self, workload: &Workload) -> impl Future<Output = Result<(), Status>> + Send;
+    /// How the right has ended.
+    fn look(&self, workload: &Workload) -> impl Future<Output = Result<Workload, Status>> + Send;
+
+    /// The answer where the workload is there and what it was entitled to is not.
+    fn lost(&self) -> Status;
 
     /// Waits for its end, and says how it came.
     fn end(&self, workload: &Workload) -> impl Future<Output = Status> + Send;
@@ -140,14 +144,27 @@ impl<R: Right> Recipient<R> {
         self.right.stands(&self.workload)
     }
 
-    /// See [`Right::judge`].
+    /// Whether the workload is still what it was, and entitled to the same.
+    ///
+    /// # Errors
+    /// How the right to it has ended.
     pub(crate) async fn judge(&self) -> Result<(), Status> {
-        self.right.judge(&self.workload).await
+        let now = self.right.look(&self.workload).await?;
+        if now.is_like(&self.workload) { Ok(()) } else { Err(self.right.lost()) }
+    }
+
+    /// Takes up the identities that the workload is entitled to now that its pod has others.
+    async fn follow(&mut self) -> Result<(), Status> {
+        let now = self.right.look(&self.workload).await?;
+        self.updates.follow(&now.identities);
+        self.workload = now;
+        Ok(())
     }
 
     /// Everything that may be known of the workload now.
     pub(crate) fn state(&mut self) -> State {
-        let issued = |identity: &Identity| Some((self.keyring.svid(&identity.id)?.0, Arc::clone(&identity.hint)));
+        let issued =
+            |identity: &Identity| Some((self.keyring.svid_of(&identity.subject())?.0, Arc::clone(&identity.hint)));
         State {
             svids: self.workload.identities.iter().map(issued).collect(),
             bundles: self.keyring.bundles(&self.federates_with.borrow_and_update()),
@@ -158,8 +175,9 @@ impl<R: Right> Recipient<R> {
     pub(crate) async fn wait(&mut self, limit: Option<Instant>) -> Result<(), Status> {
         tokio::select! {
             biased;
-            // Never an error: the pod has the sender.
+            // Never an error, neither of them: the pod has the senders.
             Ok(()) = self.federates_with.changed() => Ok(()),
+            Ok(()) = self.workload.offered.changed() => self.follow().await,
             end = self.right.end(&self.workload) => Err(end),
             _ = self.stopped.changed() => Err(stopping()),
             changed = self.updates.changed() => changed.map_err(|_| stopping()),

@@ -3,8 +3,9 @@
 
 mod server;
 
-use lictor_identity::{Registration, Registry, Source, system_clock};
+use lictor_identity::{Identity, Registration, Registry, Source, system_clock};
 use lictor_model::{Name, SpiffeId};
+use lictor_pki::Subject;
 use lictor_wire::workload::{X509svid, X509svidResponse};
 use server::{Server, now};
 use std::collections::BTreeSet;
@@ -37,13 +38,19 @@ impl Node {
     }
 
     fn add(&self, id: &str) {
+        self.add_named(id, &[]);
+    }
+
+    /// A pod whose identity has DNS names by its entry here.
+    fn add_named(&self, id: &str, dns_names: &[&str]) {
         let pod = Name::new("shop", id.rsplit('/').next().unwrap());
-        let id: SpiffeId = id.parse().unwrap();
+        let dns_names = dns_names.iter().map(|name| name.parse().unwrap()).collect();
+        let identity = Identity { dns_names, ..id.parse::<SpiffeId>().unwrap().into() };
         self.registry
             .add(Registration {
                 pod,
                 uid: None,
-                ids: vec![id.into()],
+                ids: vec![identity],
                 federates_with: BTreeSet::new(),
                 cgroups: Vec::new(),
             })
@@ -57,7 +64,8 @@ impl Node {
     }
 
     fn holds(&self) -> Vec<String> {
-        let mut ids: Vec<String> = self.source.keyring().identities().iter().map(ToString::to_string).collect();
+        let subjects = self.source.keyring().subjects();
+        let mut ids: Vec<String> = subjects.iter().map(|subject| subject.id.to_string()).collect();
         ids.sort();
         ids
     }
@@ -107,6 +115,22 @@ async fn the_keyring_is_what_the_last_state_says_for_the_pods_that_are_here() {
     assert_eq!(node.source.keyring().bundle().sequence(), sequence, "the same authorities keep their number");
     assert!(node.registry.remove(&Name::new("shop", "a")));
     soon("an SVID that no pod needs", || node.holds().is_empty()).await;
+}
+
+#[tokio::test]
+async fn an_identity_with_dns_names_has_the_svid_that_is_offered_whichever_names_that_has() {
+    let server = Server::start();
+    server.say(Ok(server.state(&[A])));
+    let node = Node::start(&server, &[]);
+    node.add_named(A, &["a.test"]);
+    node.add_named(B, &["b.test"]);
+    let subject = Subject { id: A.parse().unwrap(), dns_names: ["a.test".parse().unwrap()].into() };
+    soon("it has it by itself and with its names", || node.holds() == [A, A]).await;
+    let (with, _) = node.source.keyring().svid_of(&subject).unwrap();
+    assert_eq!(Some(with.chain[0].to_vec()), node.leaf(A));
+    assert_eq!(node.missing(), [B], "each is named once");
+    server.say(Ok(server.state(&[B])));
+    soon("it is given up with both", || node.holds() == [B, B] && node.missing() == [A]).await;
 }
 
 #[tokio::test]

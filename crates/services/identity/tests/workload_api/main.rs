@@ -8,6 +8,7 @@ mod beside;
 mod client;
 mod early;
 mod jwt;
+mod named;
 mod node;
 mod processes;
 mod sds;

@@ -2,8 +2,11 @@
 
 use crate::client::{ANSWER, SOCKET};
 use lictor_identity::{Attestor, Cgroup, Identity, Place, Registration, Registry, Tree, workload_api};
-use lictor_model::{Name, SpiffeId, TrustDomain};
-use lictor_pki::{Bundle, CertificateAuthority, Keyring, PrivateKey, Svid, Usage, tls, unix_time, verify};
+use lictor_model::{DnsName, Name, SpiffeId, TrustDomain};
+use lictor_pki::{
+    Bundle, CertificateAuthority, Keyring, LeafNames, PrivateKey, Subject, Svid, Usage, certificates_to_pem, tls,
+    unix_time, verify,
+};
 use lictor_wire::workload::{X509BundlesResponse, X509svid, X509svidResponse};
 use prost::Message;
 use rustls_pki_types::pem::PemObject;
@@ -13,6 +16,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
@@ -51,7 +55,7 @@ impl Node {
         let domain: TrustDomain = "td.example".parse().unwrap();
         let authority = CertificateAuthority::new(domain, now(), time::Duration::DAY).unwrap();
         let (registry, keyring) = (Registry::new(), Keyring::new(authority.bundle(1)));
-        keyring.set_tokens(std::sync::Arc::clone(authority.tokens()));
+        keyring.set_tokens(Arc::clone(authority.tokens()));
         let folder = tempfile::tempdir().unwrap();
         let listener = workload_api::bind(&folder.path().join("run/workload.sock")).unwrap();
         let made = format!("{base}/{MADE}").parse().unwrap();
@@ -87,6 +91,18 @@ impl Node {
             })
             .unwrap();
         cgroup
+    }
+
+    /// Another SVID of an identity with these DNS names.
+    pub(crate) fn renew_named(&self, id: &str, dns_names: &Arc<[DnsName]>) {
+        let subject = Subject { id: id.parse().unwrap(), dns_names: Arc::clone(dns_names) };
+        let svid = self.authority.issue_to(&subject, now(), time::Duration::HOUR).unwrap();
+        self.keyring.insert_named(svid, subject.dns_names);
+    }
+
+    /// Gives a pod other identities while it runs.
+    pub(crate) fn give(&self, name: &str, ids: Vec<Identity>) {
+        self.registry.set_identities(&Name::new("shop", name), ids);
     }
 
     /// A pod with these identities in cgroups of containers; all of their SVIDs are issued.
@@ -378,6 +394,16 @@ impl State {
     /// Every identity and its hint, in their order.
     pub(crate) fn hinted(&self) -> Vec<(&str, &str)> {
         self.0.svids.iter().map(|svid| (svid.spiffe_id.as_str(), svid.hint.as_str())).collect()
+    }
+
+    /// The common name and the DNS names of each leaf.
+    pub(crate) fn names(&self) -> Vec<(String, Vec<String>)> {
+        let names = |svid: &X509svid| {
+            let read = LeafNames::from_pem(certificates_to_pem(&[svid.x509_svid.clone().into()]).as_bytes()).unwrap();
+            assert_eq!(read.uris, [svid.spiffe_id.as_str()]);
+            (read.common_name, read.dns_names)
+        };
+        self.0.svids.iter().map(names).collect()
     }
 
     pub(crate) fn only_id(&self) -> &str {

@@ -4,8 +4,8 @@ use crate::client::hex;
 use crate::node::{Node, Process, bytes, now};
 use crate::{A, B};
 use lictor_identity::Identity;
-use lictor_model::SpiffeId;
-use lictor_pki::{Bundle, CertificateAuthority};
+use lictor_model::{DnsName, SpiffeId};
+use lictor_pki::{Bundle, CertificateAuthority, LeafNames};
 use lictor_wire::envoy::config::core::v3 as core;
 use lictor_wire::envoy::config::core::v3::data_source::Specifier;
 use lictor_wire::envoy::config::core::v3::node::UserAgentVersionType;
@@ -16,6 +16,7 @@ use lictor_wire::envoy::service::discovery::v3::{
 use lictor_wire::envoy::r#type::v3::SemanticVersion;
 use lictor_wire::google::rpc;
 use prost::Message;
+use std::sync::Arc;
 use std::time::Duration;
 
 const DOMAIN: &str = "spiffe://td.example";
@@ -128,6 +129,24 @@ fn context(secret: &tls::Secret) -> Vec<(String, String)> {
 
 fn pem(bundle: &Bundle) -> String {
     bundle.to_pem()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_envoy_is_given_the_svid_with_the_dns_names_of_its_entry() {
+    let node = Node::start("sds-dns").await;
+    let dns_names: Arc<[DnsName]> = ["front.test".parse().unwrap()].into();
+    let named = Identity { dns_names: Arc::clone(&dns_names), ..A.parse::<SpiffeId>().unwrap().into() };
+    let place = node.pod_with("a", vec![named]);
+    node.renew(A);
+    node.renew_named(A, &dns_names);
+    let mut process = node.process(&place);
+    process.connect();
+    for name in ["default", A] {
+        let response = process.fetch_secrets(&[name]);
+        let (id, chain) = certificate(&opened(&response.resources[0]), &node.bundle());
+        let names = LeafNames::from_pem(chain.as_bytes()).unwrap();
+        assert_eq!((id.as_str(), names.dns_names, &*names.common_name), (A, vec!["front.test".into()], "front.test"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
