@@ -29,6 +29,9 @@ pub struct IdentityLine {
     /// What a process has to be to get it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub process: Vec<String>,
+    /// The DNS names that its certificates have, the first one as their common name as well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns_names: Vec<String>,
     /// What tells it from the pod's others.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hint: String,
@@ -133,6 +136,8 @@ pub fn identities(lines: &[IdentityLine], format: Format, style: Style) -> Resul
         return Ok(document);
     }
     let mut titles = vec!["POD", "SPIFFE ID", "FOR", "FROM", "HINT", "TTL", "EXPIRES"];
+    let named = lines.iter().any(|line| !line.dns_names.is_empty());
+    titles.extend(named.then_some("DNS NAMES"));
     titles.extend(style.wide.then_some("SELECTORS"));
     let mut table = Table::new(titles);
     for line in lines {
@@ -148,10 +153,19 @@ pub fn identities(lines: &[IdentityLine], format: Format, style: Style) -> Resul
             line.ttl.map(|seconds| format!("{seconds}s")).unwrap_or_default().into(),
             expires.map_or_else(|| Cell::toned(Tone::Doubtful, "not issued"), Cell::from),
         ];
+        cells.extend(named.then(|| dns_names(&line.dns_names, style.wide).into()));
         cells.extend(style.wide.then(|| line.selectors.join(" ").into()));
         table.row(cells);
     }
     Ok(table.render(style))
+}
+
+/// The names, or the first of them and how many more there are.
+fn dns_names(names: &[String], all: bool) -> String {
+    match names {
+        [first, _, ..] if !all => format!("{first} +{}", names.len() - 1),
+        names => names.join(" "),
+    }
 }
 
 /// The SVIDs of one answer of the Workload API, the default one first.

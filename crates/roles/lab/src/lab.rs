@@ -378,7 +378,7 @@ impl Lab {
 /// Whether a pod is another one than before, as far as its processes and what they have learnt go.
 fn is_restarted(before: &Pod, after: &Pod) -> bool {
     let run = |pod: &Pod| pod.annotations.get(lictor_cluster::RUN_ANNOTATION).cloned();
-    // Whom it federates with is told to the processes that run.
+    // Whom it federates with, and the DNS names of its entries, are told to the processes that run.
     let issuance = |entry: &Entry| Issuance { federates_with: Vec::new(), ..(*entry.issuance).clone() };
     let ids = |pod: &Pod| -> Vec<_> {
         match &*pod.entries {

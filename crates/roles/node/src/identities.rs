@@ -16,6 +16,7 @@ pub(crate) fn of(pod: &Pod) -> Vec<Identity> {
 fn identity(entry: &Entry) -> Identity {
     let issuance = &entry.issuance;
     Identity {
+        dns_names: entry.dns_names.as_slice().into(),
         hint: issuance.hint.clone(),
         x509_lifetime: lifetime(issuance.x509_lifetime),
         jwt_lifetime: lifetime(issuance.jwt_lifetime),

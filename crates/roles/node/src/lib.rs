@@ -198,8 +198,9 @@ impl Node {
         Ok(())
     }
 
-    /// Takes up what is new about a pod that goes on running: whom it federates with.
+    /// Takes up what is new about a pod that goes on running: the DNS names of its identities, and whom it federates with.
     pub fn update(&self, pod: &Pod) {
+        self.registry.set_identities(&pod.name, identities::of(pod));
         self.registry.set_federates_with(&pod.name, &pod.federates_with());
     }
 

@@ -20,6 +20,7 @@ fn identities_say_for_whom_they_are_and_where_they_come_from() {
         selectors: Vec::new(),
         containers: Vec::new(),
         process: Vec::new(),
+        dns_names: Vec::new(),
         hint: String::new(),
         ttl: None,
         expires: Some(at(3600)),
@@ -41,6 +42,27 @@ fn identities_say_for_whom_they_are_and_where_they_come_from() {
     let json: serde_json::Value =
         serde_json::from_str(&identities(&lines, Format::Json, Style::default()).expect("a text")).expect("JSON");
     assert_eq!((&json[2]["containers"][0], json[0].get("by")), (&"one".into(), None));
+    assert_eq!(json[0].get("dnsNames"), None);
+}
+
+#[test]
+fn the_dns_names_of_identities_are_a_column_where_there_are_any() {
+    let line = |pod: &str, dns_names: &[&str]| IdentityLine {
+        pod: Name::new("shop", pod),
+        id: "spiffe://td/web".parse().expect("an identity"),
+        by: Some("ClusterSPIFFEID/web".to_owned()),
+        selectors: Vec::new(),
+        containers: Vec::new(),
+        process: Vec::new(),
+        dns_names: dns_names.iter().map(|&name| name.to_owned()).collect(),
+        hint: String::new(),
+        ttl: None,
+        expires: Some(at(3600)),
+    };
+    let lines = [line("none", &[]), line("one", &["one.test"]), line("three", &["web", "web.shop", "web.shop.svc"])];
+    assert_snapshot!("dns_names", identities(&lines, Format::Text, Style::default()).expect("a text"));
+    let wide = Style { wide: true, ..Style::default() };
+    assert!(identities(&lines, Format::Wide, wide).expect("a text").contains("web web.shop web.shop.svc"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::lab::{Lab, soon};
 use crate::workload_client;
 use std::fs;
+use std::path::Path;
 
 fn pod(name: &str, labels: &str) -> String {
     format!(
@@ -70,4 +71,66 @@ fn a_pod_gets_the_svids_of_its_registrations_and_policies_speak_of_the_default_o
             .is_some_and(|refused| refused.contains("ids.yaml:") && refused.contains("Nmae"))
     });
     assert_eq!(ids("client"), ["spiffe://cluster.local/crew/a"], "what was in force stays");
+}
+
+/// Subject and names of the leaf that a pod is given.
+fn leaf(lab: &Lab, pod: &str, folder: &Path) -> (String, Vec<String>) {
+    let certs = folder.join("certs");
+    let program = env!("CARGO_BIN_EXE_lictor");
+    let written =
+        lab.run(&["exec", pod, "--", program, "identity", "fetch", "x509", "--write", certs.to_str().unwrap()]);
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    let file = |name: &str| certs.join(name).to_str().unwrap().to_owned();
+    let (chain, bundle) = (file("svid.0.pem"), file("bundle.0.pem"));
+    let explained = lab.run(&["identity", "x509", &chain, "--bundle", &bundle, "-o", "json"]);
+    assert!(explained.status.success(), "it proves nothing: {}", String::from_utf8_lossy(&explained.stdout));
+    let explained: serde_json::Value = serde_json::from_slice(&explained.stdout).unwrap();
+    let leaf = &explained["certificates"][0];
+    let names = leaf["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+    (leaf["subject"].as_str().unwrap().to_owned(), names.collect())
+}
+
+/// Source: spire-controller-manager, `docs/clusterspiffeid-crd.md`, `dnsNameTemplates` and `autoPopulateDNSNames`; SPIRE,
+/// `pkg/server/credtemplate/builder.go`.
+#[test]
+fn the_dns_names_of_an_entry_are_in_its_pods_svid_and_services_add_theirs_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("pods.yaml", &(pod("web", "app: web") + &pod("plain", "app: plain")));
+    write(
+        "ids.yaml",
+        &id(
+            "web",
+            "spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/web', podSelector: {matchLabels: {app: web}}, \
+             dnsNameTemplates: ['{{ .PodMeta.Name }}.{{ .TrustDomain }}', '*.web.test'], autoPopulateDNSNames: true",
+        ),
+    );
+    let lab = Lab::up("e2e-reg-dns", &[folder.path()]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let names = |pod: &str| leaf(&lab, pod, elsewhere.path());
+    let (subject, found) = names("reg/web");
+    assert_eq!(subject, "CN=web.cluster.local");
+    assert_eq!(found, ["URI:spiffe://cluster.local/web", "DNS:web.cluster.local", "DNS:*.web.test"]);
+    let plain = ["URI:spiffe://cluster.local/ns/reg/sa/default".to_owned()];
+    assert_eq!(names("reg/plain"), (String::new(), plain.to_vec()));
+
+    let process = lab.state("reg/web")["pid"].clone();
+    write(
+        "service.yaml",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: front, namespace: reg}\nspec: {selector: {app: web}, ports: [{port: 80, targetPort: 7000}]}\n",
+    );
+    soon(|| names("reg/web").1.len() > 3);
+    let services = ["front", "front.reg", "front.reg.svc", "front.reg.svc.cluster.local"];
+    let services = services.map(|name| format!("DNS:{name}"));
+    assert_eq!(names("reg/web").1, [&found[..], &services].concat());
+    assert_eq!(names("reg/plain").1, plain);
+    assert_eq!(lab.state("reg/web")["pid"], process, "it was not started again");
+    let shown = lab.run(&["identity", "show", "reg/web", "-o", "json"]);
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown[0]["dnsNames"].as_array().unwrap().len(), 6, "{shown}");
+    assert!(shown[0]["expires"].is_string(), "{shown}");
+
+    // Peers look at identities: the mesh goes on whatever names there are.
+    assert!(lab.reaches("reg/web", &lab.address("reg/plain"), 7000));
+    lab.assert_predictions_hold();
 }

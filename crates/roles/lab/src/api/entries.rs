@@ -6,6 +6,7 @@ use crate::lab::Lab;
 use lictor_cluster::Pod;
 use lictor_cluster::registration::{By, Entry, Scope};
 use lictor_model::SpiffeId;
+use lictor_pki::Subject;
 use lictor_report::IdentityLine;
 use std::collections::BTreeSet;
 
@@ -42,6 +43,8 @@ fn line(pod: &Pod, id: &SpiffeId, entry: Option<&Entry>, scope: Option<&Scope>, 
     let containers = scope.and_then(|scope| scope.containers.as_ref()).into_iter().flatten();
     let process = scope.map(|scope| &scope.process).into_iter().flatten();
     let issuance = entry.map(|entry| &entry.issuance);
+    let dns_names = entry.map(|entry| entry.dns_names.as_slice()).unwrap_or_default();
+    let subject = Subject { id: id.clone(), dns_names: dns_names.into() };
     let selectors: BTreeSet<String> =
         entry.into_iter().flat_map(|entry| &entry.selectors).map(ToString::to_string).collect();
     IdentityLine {
@@ -51,8 +54,9 @@ fn line(pod: &Pod, id: &SpiffeId, entry: Option<&Entry>, scope: Option<&Scope>, 
         selectors: selectors.into_iter().collect(),
         containers: containers.map(ToString::to_string).collect(),
         process: process.map(ToString::to_string).collect(),
+        dns_names: dns_names.iter().map(ToString::to_string).collect(),
         hint: issuance.map(|issuance| issuance.hint.to_string()).unwrap_or_default(),
         ttl: issuance.and_then(|issuance| Some(issuance.x509_lifetime?.as_secs())),
-        expires: lab.node.keyring().svid(id).map(|(svid, _)| svid.not_after),
+        expires: lab.node.keyring().svid_of(&subject).map(|(svid, _)| svid.not_after),
     }
 }

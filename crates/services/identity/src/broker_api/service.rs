@@ -84,7 +84,7 @@ impl BrokerApi {
         let Found { workload, right, asked } = self.find(method, extensions, reference).await?;
         self.audit.granted(&asked);
         let recipient = Recipient {
-            updates: self.feed.subscribe(workload.identities.iter().map(|identity| &identity.id)),
+            updates: self.feed.subscribe(&workload.identities),
             federates_with: workload.pod.federates_with(),
             keyring: self.keyring.clone(),
             stopped: self.stopped.clone(),
