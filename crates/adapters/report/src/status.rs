@@ -3,6 +3,7 @@
 use crate::answer::placed;
 use crate::authorities::moment;
 use crate::format::Format;
+use crate::registration::RegistrationStatus;
 use crate::style::{Style, Tone};
 use crate::table::{Cell, Table};
 use lictor_manifest::{Finding, Level, Position};
@@ -37,6 +38,8 @@ pub struct Status {
     pub workloads: Vec<WorkloadStatus>,
     /// The policies.
     pub policies: Vec<PolicyStatus>,
+    /// The resources of registration.
+    pub registration: RegistrationStatus,
     /// What is wrong with the manifests, or worth knowing.
     pub findings: Vec<Finding>,
     /// Why the manifests as they are now are not in force, when they are not.
@@ -119,6 +122,10 @@ fn text(status: &Status, style: Style) -> String {
             out.push('\n');
             out.push_str(&policies(status, style));
         }
+        if let Some(table) = status.registration.table(style) {
+            out.push('\n');
+            out.push_str(&table);
+        }
     }
     let count = |level: Level| status.findings.iter().filter(|finding| finding.level == level).count();
     let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
@@ -149,6 +156,9 @@ fn text(status: &Status, style: Style) -> String {
         );
     }
     out.push('\n');
+    if let Some(line) = status.registration.line(style) {
+        let _ = writeln!(out, "{line}");
+    }
     if let Some(refused) = &status.refused {
         let title = style.paint(Tone::Bad, "the manifests as they are now are not in force:");
         let _ = writeln!(out, "\n{title}\n{}", refused.trim_end());

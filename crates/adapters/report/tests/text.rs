@@ -1,6 +1,7 @@
 //! What people see, to the letter.
 
 use insta::assert_snapshot;
+use lictor_cluster::registration::{Registrations, Stats};
 use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
 use lictor_manifest::{Code, Finding, Position, read};
 use lictor_model::{
@@ -519,6 +520,12 @@ fn a_probe_that_agrees_and_one_that_does_not() {
     ");
 }
 
+/// A ClusterSPIFFEID that fails for one of its three pods.
+fn registrations() -> Registrations {
+    let stats = Stats { pods_selected: 3, entries_to_set: 2, pod_entry_render_failures: 1, ..Stats::default() };
+    Registrations { ids: [("web".into(), stats)].into(), ..Registrations::default() }
+}
+
 #[test]
 fn a_status() {
     let snapshot = shop();
@@ -551,6 +558,7 @@ fn a_status() {
             state: "enforced".to_owned(),
             pods: 1,
         }],
+        registration: (&registrations()).into(),
         findings: vec![Finding::new(Code::ServiceSelectsNothing, Position::default(), "a Service selects nothing")],
         refused: Some("error[LIC1001]: shop.yaml:3:1\n".to_owned()),
         records_dropped: 1,
@@ -563,6 +571,7 @@ fn a_status() {
     shop/old  0/1    spiffe://cluster.local/ns/shop/sa/old  outside the mesh  -
 
     lab (revision 4): 2 of 3 pods ready, 1 policy, 1 warning, 1 decision not written down
+    registration: 1 ClusterSPIFFEID (2 entries, 1 not rendered)
 
     the manifests as they are now are not in force:
     error[LIC1001]: shop.yaml:3:1
@@ -581,13 +590,18 @@ fn a_status() {
     POLICY         NAME     PODS  STATE     WHERE
     NetworkPolicy  shop/db  1     enforced  shop.yaml:17
 
+    REGISTRATION         PODS  ENTRIES  MASKED  NOT RENDERED  NOT TAKEN
+    ClusterSPIFFEID/web  3     2        0       1             0
+
     lab (revision 4): 2 of 3 pods ready, 1 policy, 1 warning, 1 decision not written down
+    registration: 1 ClusterSPIFFEID (2 entries, 1 not rendered)
 
     the manifests as they are now are not in force:
     error[LIC1001]: shop.yaml:3:1
     ");
     let json: serde_json::Value = serde_json::from_str(&text(Format::Json)).expect("JSON");
     assert_eq!((&json["pid"], &json["workloads"][0]["workload"]), (&4242.into(), &"shop/api".into()));
+    assert_eq!(json["registration"]["clusterSPIFFEIDs"][0]["stats"]["podEntryRenderFailures"], 1);
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn is_group(gid: u32, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::distinct;
-    use crate::needs::Identity;
+    use crate::needs::{Identity, Processes};
     use lictor_model::SpiffeId;
 
     #[test]
@@ -168,5 +168,25 @@ mod tests {
         ]);
         let paths: Vec<_> = given.iter().map(|identity| identity.id.path()).collect();
         assert_eq!(paths, ["/a", "/b", "/d"]);
+    }
+
+    /// A stream that has to judge its process again while its pod is given other names goes on.
+    #[test]
+    fn dns_names_are_no_right_of_a_process_and_everything_else_is() {
+        let id: SpiffeId = "spiffe://td/a".parse().expect("an identity");
+        let one = Identity { hint: "x".into(), ..id.clone().into() };
+        let named = Identity { dns_names: ["a.test".parse().expect("a name")].into(), ..one.clone() };
+        assert!(one.is_like(&named) && one != named);
+        let second = Some(time::Duration::SECOND);
+        let processes = Processes { containers: Some(["c".into()].into()), ..Processes::default() };
+        for other in [
+            Identity { id: "spiffe://td/b".parse().expect("an identity"), ..one.clone() },
+            Identity { hint: "y".into(), ..one.clone() },
+            Identity { x509_lifetime: second, ..one.clone() },
+            Identity { jwt_lifetime: second, ..one.clone() },
+            Identity { processes, ..one.clone() },
+        ] {
+            assert!(!one.is_like(&other), "{other:?}");
+        }
     }
 }

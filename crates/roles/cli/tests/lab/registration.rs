@@ -125,6 +125,13 @@ fn the_dns_names_of_an_entry_are_in_its_pods_svid_and_services_add_theirs_while_
     assert_eq!(names("reg/web").1, [&found[..], &services].concat());
     assert_eq!(names("reg/plain").1, plain);
     assert_eq!(lab.state("reg/web")["pid"], process, "it was not started again");
+    let counted = lab.status()["registration"]["clusterSPIFFEIDs"][0].clone();
+    let wanted =
+        serde_json::json!({"podsSelected": 1, "entriesToSet": 1, "entryFailures": 0, "podEntryRenderFailures": 0});
+    assert_eq!(counted["name"], "web");
+    for (count, value) in wanted.as_object().unwrap() {
+        assert_eq!(&counted["stats"][count], value, "{count} of {counted}");
+    }
     let shown = lab.run(&["identity", "show", "reg/web", "-o", "json"]);
     let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!(shown[0]["dnsNames"].as_array().unwrap().len(), 6, "{shown}");

@@ -98,6 +98,7 @@ async fn status(lab: &Lab, query: &Query) -> Answer {
         sources: lab.options.sources.clone(),
         workloads,
         policies: policies.collect(),
+        registration: (&snapshot.registrations).into(),
         findings: said.findings.clone(),
         refused: said.refused.clone(),
         records_dropped: lab.journal.dropped(),
