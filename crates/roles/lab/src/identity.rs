@@ -7,7 +7,7 @@ use lictor_cluster::Snapshot;
 use lictor_cluster::registration::By;
 use lictor_identity::certificates::{Certificates, CertificatesOptions};
 use lictor_identity::{Ca, CaOptions, Source, StoreOptions, UpstreamFiles, WorkloadEndpoint, system_clock};
-use lictor_manifest::{Code, Finding, Object};
+use lictor_manifest::{Code, Finding, Issuance as Asked, Object};
 use lictor_model::TrustDomain;
 use lictor_node::Issuance;
 use lictor_pkcs11::{Token, TokenOptions};
@@ -76,25 +76,32 @@ impl Identity {
         });
         let makers: BTreeSet<&By> = given.collect();
         let finding = |object: &Object| {
-            let (kind, maker, issuance, path) = match object {
+            let (kind, maker, asked) = match object {
                 Object::ClusterSpiffeId(one) => {
-                    ("ClusterSPIFFEID", By::SpiffeId(Arc::clone(&one.meta.name.name)), &one.issuance, "spec.ttl")
+                    let asked = [
+                        live("spec.ttl", &one.issuance),
+                        has_names("spec.dnsNameTemplates", !one.dns_names.is_empty()),
+                        has_names("spec.autoPopulateDNSNames", one.auto_populate_dns_names),
+                    ];
+                    ("ClusterSPIFFEID", By::SpiffeId(Arc::clone(&one.meta.name.name)), asked)
                 }
                 Object::ClusterStaticEntry(one) => {
-                    let maker = By::Static(Arc::clone(&one.meta.name.name));
-                    ("ClusterStaticEntry", maker, &one.issuance, "spec.x509SVIDTTL")
+                    let names = has_names("spec.dnsNames", !one.dns_names.is_empty());
+                    let asked = [live("spec.x509SVIDTTL", &one.issuance), names, None];
+                    ("ClusterStaticEntry", By::Static(Arc::clone(&one.meta.name.name)), asked)
                 }
-                _ => return None,
+                _ => return Vec::new(),
             };
-            let limit = issuance.x509_lifetime.filter(|_| makers.contains(&maker))?.as_secs();
             let meta = object.meta();
-            let message = format!(
-                "{kind} {} has SVIDs live {limit} s at most, and the Workload API at {endpoint} decides that",
-                meta.name.name
-            );
-            Some(Finding::new(Code::LifetimeOfOthers, meta.origin.position(path), message))
+            let said = |(path, asked): (&str, String)| {
+                let name = &meta.name.name;
+                let message =
+                    format!("{kind} {name} has its SVIDs {asked}, and the Workload API at {endpoint} decides that");
+                Finding::new(Code::DecidedByOthers, meta.origin.position(path), message)
+            };
+            asked.into_iter().flatten().filter(|_| makers.contains(&maker)).map(said).collect()
         };
-        objects.iter().filter_map(finding).collect()
+        objects.iter().flat_map(finding).collect()
     }
 
     /// The Secrets of Certificates, signed by the own authorities, if there are any.
@@ -103,6 +110,14 @@ impl Identity {
         let options = CertificatesOptions { rules: self.rules(), store: authorities.store.clone() };
         Certificates::start(ca.clone(), options).map(Some).context("no Secrets for Certificates")
     }
+}
+
+fn live(path: &'static str, issuance: &Asked) -> Option<(&'static str, String)> {
+    issuance.x509_lifetime.map(|limit| (path, format!("live {} s at most", limit.as_secs())))
+}
+
+fn has_names(path: &'static str, has: bool) -> Option<(&'static str, String)> {
+    has.then(|| (path, "have DNS names".to_owned()))
 }
 
 impl Authorities {

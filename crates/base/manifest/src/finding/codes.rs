@@ -83,7 +83,7 @@ codes! {
     RegistrationFails = 1113, Warning, "a registration gives a pod no identity";
     OtherClass = 1114, Note, "a registration is for another controller";
     FederationRefused = 1115, Error, "a federated trust domain is not acted on";
-    LifetimeOfOthers = 1116, Warning, "a lifetime that somebody else decides";
+    DecidedByOthers = 1116, Warning, "a lifetime or DNS names that somebody else decides";
     CertificateRefused = 1120, Warning, "a Certificate is not served";
     CertificateOfOthers = 1121, Note, "a Certificate names an issuer that is not lictor's";
 

@@ -50,7 +50,8 @@ fn refused(lab: &Lab, words: &[&str], why: &str) {
 #[test]
 fn pods_prove_themselves_by_the_svids_of_another_workload_api() {
     let folder = tempfile::tempdir().unwrap();
-    let limited = entries("other.example").replace("  federatesWith", "  ttl: 10m\n  federatesWith");
+    let limited = entries("other.example")
+        .replace("  federatesWith", "  ttl: 10m\n  dnsNameTemplates: [x.test]\n  federatesWith");
     let text = ["web", "server", "side"].map(pod).concat() + &limited + OBJECTS;
     fs::write(folder.path().join("m.yaml"), text).unwrap();
     let agent = Agent::start(&[SERVER, WEB]);
@@ -69,7 +70,8 @@ fn pods_prove_themselves_by_the_svids_of_another_workload_api() {
     let findings = lab.status()["findings"].as_array().unwrap().clone();
     for (code, why) in [
         ("LIC1115", "says whom to believe here; have it federate with other.example"),
-        ("LIC1116", "ClusterSPIFFEID all has SVIDs live 600 s at most"),
+        ("LIC1116", "ClusterSPIFFEID all has its SVIDs live 600 s at most"),
+        ("LIC1116", "ClusterSPIFFEID all has its SVIDs have DNS names"),
         ("LIC1120", "there are none here: the identities come from somebody else"),
     ] {
         let said = |finding: &serde_json::Value| finding["message"].as_str().is_some_and(|text| text.contains(why));
