@@ -1,6 +1,5 @@
 //! Who issues a lab's identities.
 
-use crate::dns::CLUSTER_DOMAIN;
 use anyhow::{Context, Result};
 use lictor_certificates::{Issuers, Rules};
 use lictor_cluster::Snapshot;
@@ -12,6 +11,7 @@ use lictor_model::TrustDomain;
 use lictor_node::Issuance;
 use lictor_pkcs11::{Token, TokenOptions};
 use lictor_pki::Keys;
+use lictor_sources::Cluster;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,14 +57,14 @@ impl Identity {
     }
 
     /// Which Certificates are served: none where there is nobody to sign them.
-    pub(crate) fn rules(&self) -> Rules {
+    pub(crate) fn rules(&self, cluster: &Cluster) -> Rules {
         let (issuers, has_authorities) = match self {
             Self::Own(authorities) => {
                 (Issuers::clusterwide(authorities.certificate_issuers.iter().map(String::as_str)), true)
             }
             Self::Given(_) => (Issuers::default(), false),
         };
-        Rules { issuers, has_authorities, cluster_domain: CLUSTER_DOMAIN.into() }
+        Rules { issuers, has_authorities, cluster_domain: Arc::clone(&cluster.registration.cluster_domain) }
     }
 
     /// What objects ask of identities and whoever issues them does not give.
@@ -105,9 +105,9 @@ impl Identity {
     }
 
     /// The Secrets of Certificates, signed by the own authorities, if there are any.
-    pub(crate) fn certificates(&self, issuance: &Issuance) -> Result<Option<Certificates>> {
+    pub(crate) fn certificates(&self, issuance: &Issuance, cluster: &Cluster) -> Result<Option<Certificates>> {
         let (Self::Own(authorities), Some(ca)) = (self, issuance.ca()) else { return Ok(None) };
-        let options = CertificatesOptions { rules: self.rules(), store: authorities.store.clone() };
+        let options = CertificatesOptions { rules: self.rules(cluster), store: authorities.store.clone() };
         Certificates::start(ca.clone(), options).map(Some).context("no Secrets for Certificates")
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::api;
 use crate::broker::BrokerApi;
-use crate::dns::{self, CLUSTER_DOMAIN, History, Upstreams, Zone};
+use crate::dns::{self, History, Upstreams, Zone};
 use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::network::Network;
@@ -148,9 +148,10 @@ impl Lab {
         })
         .await?;
 
-        let certificates = options.identity.certificates(node.issuance())?;
+        let certificates = options.identity.certificates(node.issuance(), &options.cluster)?;
         let prober = Prober::start(network.node.to_fd()?, &[PROBE_V4.into(), PROBE_V6.into()])?;
-        let zone = Zone::new(&snapshot, CLUSTER_DOMAIN, &BTreeSet::new())?;
+        let domain = options.cluster.registration.cluster_domain.to_string();
+        let zone = Zone::new(&snapshot, &domain, &BTreeSet::new())?;
         let workshop = Workshop {
             network,
             cgroups,
@@ -159,7 +160,7 @@ impl Lab {
             tree: Tree::find()?,
             dns: options.cluster.dns().to_vec(),
             broker_api: options.broker_api.clone(),
-            domain: CLUSTER_DOMAIN.to_owned(),
+            domain,
         };
         let lab = Arc::new(Self {
             started: OffsetDateTime::now_utc(),
@@ -226,7 +227,7 @@ impl Lab {
         *self.history() = history;
         *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
         let mut found: Vec<Finding> = built.into_iter().chain(applied.findings.iter().cloned()).collect();
-        found.extend(lictor_certificates::findings(&new, &self.options.identity.rules()));
+        found.extend(lictor_certificates::findings(&new, &self.options.identity.rules(&self.options.cluster)));
         found.extend(self.options.identity.findings(&objects, &new));
         findings.extend(found.iter().cloned());
         *self.said() = Said { findings, applied, ..Said::default() };
@@ -331,7 +332,7 @@ impl Lab {
     fn publish(&self) -> Result<()> {
         let (snapshot, unready) = (self.snapshot(), self.unready());
         self.node.set_services(&readiness::published(&snapshot, &unready))?;
-        self.zones.send_replace(Arc::new(Zone::new(&snapshot, CLUSTER_DOMAIN, &unready)?));
+        self.zones.send_replace(Arc::new(Zone::new(&snapshot, &self.workshop.domain, &unready)?));
         Ok(())
     }
 

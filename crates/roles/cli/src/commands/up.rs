@@ -5,6 +5,7 @@ mod authority;
 mod broker;
 mod detach;
 mod federation;
+mod registration;
 
 use crate::cli::Globals;
 use crate::output::stderr_colour;
@@ -50,6 +51,8 @@ pub(crate) struct Words {
     #[command(flatten)]
     authority: AuthorityWords,
     #[command(flatten)]
+    registration: registration::Words,
+    #[command(flatten)]
     federation: federation::Words,
     #[command(flatten)]
     broker: broker::Words,
@@ -90,6 +93,7 @@ impl Words {
     fn options(&self, globals: &Globals) -> Result<Options> {
         let mut cluster = Cluster::new(self.trust_domain.clone(), self.pod_cidr.clone(), self.service_cidr.clone())?;
         cluster.cidr_excludes_pods = self.cidr_excludes_pods;
+        cluster.registration = self.registration.settings(&self.trust_domain)?;
         for (name, blocks) in [("--pod-cidr", &self.pod_cidr), ("--service-cidr", &self.service_cidr)] {
             let count = |v4: bool| blocks.iter().filter(|block| block.network().is_ipv4() == v4).count();
             ensure!(count(true) <= 1 && count(false) <= 1, "{name}: expected at most one block of each address family");

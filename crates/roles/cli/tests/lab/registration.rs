@@ -141,3 +141,37 @@ fn the_dns_names_of_an_entry_are_in_its_pods_svid_and_services_add_theirs_while_
     assert!(lab.reaches("reg/web", &lab.address("reg/plain"), 7000));
     lab.assert_predictions_hold();
 }
+
+/// Source: spire-controller-manager, `docs/spire-controller-manager-config.md`.
+#[test]
+fn the_cluster_has_the_name_and_domain_and_acts_on_the_class_that_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let of_class = |name: &str, class: &str| {
+        let template = format!("spiffeIDTemplate: 'spiffe://{{{{ .TrustDomain }}}}/{{{{ .ClusterName }}}}/{name}'");
+        let names =
+            "dnsNameTemplates: ['{{ .PodMeta.Name }}.{{ .ClusterDomain }}'], podSelector: {matchLabels: {app: web}}";
+        let class = if class.is_empty() { String::new() } else { format!(", className: {class}") };
+        id(name, &format!("{template}, {names}{class}"))
+    };
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: front, namespace: reg}\nspec: {selector: {app: web}, ports: [{port: 80, targetPort: 7000}]}\n---\n";
+    let text = pod("web", "app: web")
+        + service
+        + &of_class("ours", "ours")
+        + &of_class("other", "other")
+        + &of_class("none", "");
+    fs::write(folder.path().join("m.yaml"), text).unwrap();
+    let named = ["--cluster-name", "east", "--cluster-domain", "east.test", "--spire-class-name", "ours"];
+    let lab = Lab::up_with("e2e-reg-class", &named, &[folder.path()]);
+    assert_eq!(workload_client::ids(&lab, "reg/web", "true"), ["spiffe://cluster.local/east/ours"]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    assert_eq!(leaf(&lab, "reg/web", elsewhere.path()).0, "CN=web.east.test");
+    let ids = lab.status()["registration"]["clusterSPIFFEIDs"].clone();
+    assert_eq!(
+        (ids.as_array().unwrap().len(), &ids[0]["name"]),
+        (1, &"ours".into()),
+        "the others are another controller's"
+    );
+    let resolved = lab.run(&["exec", "reg/web", "--", "getent", "hosts", "front.reg.svc.east.test"]);
+    assert!(resolved.status.success(), "the domain is that of the lab's DNS");
+    assert!(!lab.run(&["exec", "reg/web", "--", "getent", "hosts", "front.reg.svc.cluster.local"]).status.success());
+}

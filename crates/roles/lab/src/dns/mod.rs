@@ -1,4 +1,4 @@
-//! Cluster DNS: what `svc.cluster.local` answers.
+//! Cluster DNS: what `svc.cluster.local`, or that of another domain, answers.
 //!
 //! **Purpose.** [`Zone::new`] makes the records of a snapshot; [`serve`] answers from the newest zone over UDP
 //! and TCP, on [`Sockets`] made in the network namespace of the DNS pod; [`resolv_conf`] points pods at it.
@@ -32,9 +32,6 @@ pub use zone::Zone;
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-
-/// The domain of most clusters.
-pub const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// The `/etc/resolv.conf` of a pod in a namespace, as the kubelet writes it for `dnsPolicy: ClusterFirst`.
 pub fn resolv_conf(namespace: &str, servers: &[IpAddr], domain: &str) -> String {

@@ -3,7 +3,7 @@
 mod client;
 
 use super::message::{HEADER, Query, kind, word};
-use super::{CLUSTER_DOMAIN, DnsName, Sockets, Upstreams, Zone, resolv_conf, serve};
+use super::{DnsName, Sockets, Upstreams, Zone, resolv_conf, serve};
 use crate::testing::{in_new_netns, snapshot};
 use client::{edns, question, shown, tcp, udp};
 use lictor_model::Name;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
+const CLUSTER_DOMAIN: &str = "cluster.local";
 const SHOP: &str = "
 apiVersion: v1
 kind: Pod
