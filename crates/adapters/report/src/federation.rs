@@ -1,6 +1,7 @@
 //! The relations to other trust domains.
 
 use crate::authorities::moment;
+use crate::bundles::BundleEndpoint;
 use crate::format::Format;
 use crate::style::{Style, Tone};
 use crate::table::{Cell, Table};
@@ -8,7 +9,6 @@ use lictor_model::{SpiffeId, TrustDomain};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use time::OffsetDateTime;
 
 /// With whom a trust domain is federated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,10 +27,9 @@ pub struct FederationReport {
 pub struct FederationRelation {
     /// Whom the bundle is about.
     pub trust_domain: TrustDomain,
-    /// Where it is.
-    pub url: String,
-    /// `https_web` or `https_spiffe`.
-    pub profile: String,
+    /// Where it is, and how that goes.
+    #[serde(flatten)]
+    pub endpoint: BundleEndpoint,
     /// Whose SVID the endpoint proves itself by, with `https_spiffe`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint_id: Option<SpiffeId>,
@@ -46,15 +45,6 @@ pub struct FederationRelation {
     /// How often to ask for another one, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_hint: Option<u64>,
-    /// When the endpoint last gave a bundle.
-    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
-    pub fetched: Option<OffsetDateTime>,
-    /// Why the last attempt failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Keys of the last answer that are of no use here, with the reason.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ignored: Vec<String>,
 }
 
 /// Every relation in the form that was asked for; what is wrong stands below the table.
@@ -68,15 +58,15 @@ pub fn federation(report: &FederationReport, format: Format, style: Style) -> Re
     let mut table = Table::new(["TRUST DOMAIN", "PROFILE", "ENDPOINT", "BY", "PODS", "FETCHED"]);
     for relation in &report.relations {
         let pods = relation.pods.to_string();
-        let fetched = match relation.fetched {
-            Some(at) if relation.error.is_none() => moment(at).into(),
+        let fetched = match relation.endpoint.fetched {
+            Some(at) if relation.endpoint.error.is_none() => moment(at).into(),
             Some(at) => Cell::toned(Tone::Doubtful, moment(at)),
             None => Cell::toned(Tone::Doubtful, "never"),
         };
         table.row(vec![
             relation.trust_domain.to_string().into(),
-            relation.profile.as_str().into(),
-            relation.url.as_str().into(),
+            relation.endpoint.profile.as_str().into(),
+            relation.endpoint.url.as_str().into(),
             by(relation).into(),
             if relation.pods == 0 { Cell::toned(Tone::Doubtful, pods) } else { pods.into() },
             fetched,
@@ -109,8 +99,8 @@ pub fn federation_relation(
     let id = relation.endpoint_id.as_ref().map(|id| ("endpoint's identity", id.to_string()));
     let parts = [
         ("trust domain", relation.trust_domain.to_string()),
-        ("bundle endpoint", relation.url.clone()),
-        ("profile", relation.profile.clone()),
+        ("bundle endpoint", relation.endpoint.url.clone()),
+        ("profile", relation.endpoint.profile.clone()),
     ];
     let hint = relation.refresh_hint.map(|seconds| format!("every {seconds} s"));
     let standing = [
@@ -119,7 +109,7 @@ pub fn federation_relation(
         ("authorities", relation.authorities.to_string()),
         ("sequence", relation.sequence.to_string()),
         ("to be asked", hint.unwrap_or_else(|| "without a hint".to_owned())),
-        ("fetched", relation.fetched.map_or_else(|| "never".to_owned(), moment)),
+        ("fetched", relation.endpoint.fetched.map_or_else(|| "never".to_owned(), moment)),
     ];
     let mut out = String::new();
     for (name, value) in parts.into_iter().chain(id).chain(standing) {
@@ -139,54 +129,59 @@ fn by(relation: &FederationRelation) -> String {
 }
 
 fn faults(relation: &FederationRelation) -> Vec<String> {
-    let failed = relation.error.iter().map(|error| match relation.authorities {
+    let failed = relation.endpoint.error.iter().map(|error| match relation.authorities {
         0 => format!("nobody of it is believed: {error}"),
         _ => format!("the last bundle is kept: {error}"),
     });
-    failed.chain(relation.ignored.iter().map(|key| format!("passed over: {key}"))).collect()
+    failed.chain(relation.endpoint.ignored.iter().map(|key| format!("passed over: {key}"))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::{FederationRelation, FederationReport, federation, federation_relation};
-    use crate::{Format, Style};
+    use crate::{BundleEndpoint, Format, Style};
     use std::collections::BTreeSet;
     use time::{Duration, OffsetDateTime};
 
     #[test]
     fn every_relation_says_who_declares_it_who_believes_it_and_what_went_wrong() {
-        let relation = |name: &str| FederationRelation {
-            trust_domain: format!("{name}.example").parse().expect("a trust domain"),
+        let endpoint = |name: &str| BundleEndpoint {
             url: format!("https://{name}.example/"),
             profile: "https_web".to_owned(),
+            fetched: None,
+            error: None,
+            ignored: Vec::new(),
+        };
+        let relation = |name: &str| FederationRelation {
+            trust_domain: format!("{name}.example").parse().expect("a trust domain"),
+            endpoint: endpoint(name),
             endpoint_id: None,
             declared_by: None,
             pods: 3,
             authorities: 1,
             sequence: 2,
             refresh_hint: None,
-            fetched: None,
-            error: None,
-            ignored: Vec::new(),
         };
         let at = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::milliseconds(7);
         let declared = FederationRelation {
-            profile: "https_spiffe".to_owned(),
+            endpoint: BundleEndpoint { profile: "https_spiffe".to_owned(), fetched: Some(at), ..endpoint("a") },
             endpoint_id: Some("spiffe://a.example/bundle".parse().expect("an identity")),
             declared_by: Some("partner".to_owned()),
             refresh_hint: Some(300),
-            fetched: Some(at),
             ..relation("a")
         };
         let kept = FederationRelation {
-            error: Some("cannot reach it".to_owned()),
-            ignored: vec!["keys[1]: no use".to_owned()],
-            fetched: Some(at),
+            endpoint: BundleEndpoint {
+                error: Some("cannot reach it".to_owned()),
+                ignored: vec!["keys[1]: no use".to_owned()],
+                fetched: Some(at),
+                ..endpoint("b")
+            },
             pods: 0,
             ..relation("b")
         };
         let never = FederationRelation {
-            error: Some("no authority of the web".to_owned()),
+            endpoint: BundleEndpoint { error: Some("no authority of the web".to_owned()), ..endpoint("c") },
             authorities: 0,
             sequence: 0,
             ..relation("c")
@@ -200,6 +195,11 @@ mod tests {
         let json = federation(&report, Format::Json, plain).expect("a text");
         let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(json["relations"][0]["endpointId"], "spiffe://a.example/bundle");
+        assert_eq!(json["relations"][0]["url"], "https://a.example/");
+        assert_eq!(
+            (&json["relations"][1]["error"], json["relations"][0].get("error")),
+            (&"cannot reach it".into(), None)
+        );
         assert_eq!((&json["unrelated"][0], json["relations"][1].get("declaredBy")), (&"z.example".into(), None));
     }
 }

@@ -67,7 +67,8 @@ fn row(bundle: &Arc<Bundle>, own: bool, relation: Option<RelationStatus>) -> Bun
     }
 }
 
-fn endpoint(status: RelationStatus) -> BundleEndpoint {
+/// Where the bundle of a relation is, and how that goes.
+pub(super) fn endpoint(status: RelationStatus) -> BundleEndpoint {
     BundleEndpoint {
         url: status.relation.url.to_string(),
         profile: status.relation.profile.as_str().to_owned(),

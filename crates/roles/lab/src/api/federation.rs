@@ -1,5 +1,6 @@
 //! The relations to other trust domains, as they are configured and as they stand.
 
+use super::bundles::endpoint;
 use super::routes::{form, rendered};
 use super::{Answer, Query};
 use crate::lab::Lab;
@@ -59,13 +60,11 @@ fn relation(
     status: RelationStatus,
     by: Option<Arc<ClusterFederatedTrustDomain>>,
 ) -> FederationRelation {
-    let RelationStatus { relation, fetched, error, ignored } = status;
-    let bundle = lab.node.keyring().bundle_of(&relation.trust_domain);
-    let name = relation.trust_domain.as_str();
+    let trust_domain = status.relation.trust_domain.clone();
+    let bundle = lab.node.keyring().bundle_of(&trust_domain);
+    let name = trust_domain.as_str();
     FederationRelation {
-        url: relation.url.to_string(),
-        profile: relation.profile.as_str().to_owned(),
-        endpoint_id: match &relation.profile {
+        endpoint_id: match &status.relation.profile {
             Profile::Spiffe(id) => Some(id.clone()),
             Profile::Web(_) => None,
         },
@@ -74,9 +73,7 @@ fn relation(
         authorities: bundle.as_ref().map_or(0, |bundle| bundle.authorities().len()),
         sequence: bundle.as_ref().map_or(0, |bundle| bundle.sequence()),
         refresh_hint: bundle.and_then(|bundle| bundle.refresh_hint()),
-        trust_domain: relation.trust_domain,
-        fetched,
-        error,
-        ignored,
+        endpoint: endpoint(status),
+        trust_domain,
     }
 }
