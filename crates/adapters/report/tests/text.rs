@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 use lictor_cluster::registration::{Registrations, Stats};
-use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
 use lictor_manifest::{Code, Finding, Position, read};
 use lictor_model::{
     By, Close, Decision, Labels, Layer, Mode, Name, Party, Point, PolicyKind, PolicyRef, Protocol, Record, Revision,
@@ -62,15 +62,7 @@ fn cluster(text: &str) -> Snapshot {
     let reading = read("shop.yaml", text);
     assert!(!reading.has_errors(), "{:?}", reading.findings);
     let node = Node { name: "lab".into(), labels: Labels::default(), addresses: vec![[10, 244, 0, 1].into()] };
-    let settings = Settings {
-        trust_domain: "cluster.local".parse().expect("a trust domain"),
-        root_namespace: "istio-system".into(),
-        default_namespace: "default".into(),
-        nodes: vec![node],
-        unknown_nodes: UnknownNodes::Made,
-        cidr_excludes_pods: false,
-        registration: lictor_cluster::RegistrationSettings::default(),
-    };
+    let settings = Settings::new(vec![node]);
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(4)).0
 }
 

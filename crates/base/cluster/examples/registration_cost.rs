@@ -2,7 +2,7 @@
 //! -p lictor-cluster [PODS...]` (1,000 and 100,000 without arguments), with 200 resources. Prints the ratio of the two.
 
 use lictor_cluster::registration::Registrar;
-use lictor_cluster::{AddressPool, Node, Pod, RegistrationSettings, Settings, Snapshot, UnknownNodes};
+use lictor_cluster::{AddressPool, Node, Pod, RegistrationSettings, Settings, Snapshot};
 use lictor_manifest::{ClusterSpiffeId, Object, read};
 use lictor_model::{Labels, Name, Revision};
 use std::collections::BTreeSet;
@@ -91,15 +91,7 @@ fn like(base: &Pod, at: usize, app: usize) -> Arc<Pod> {
 
 fn pod() -> Arc<Pod> {
     let text = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: c, image: i}]}}";
-    let settings = Settings {
-        trust_domain: "cluster.local".parse().expect("a trust domain"),
-        root_namespace: Arc::from("istio-system"),
-        default_namespace: Arc::from("default"),
-        nodes: Vec::new(),
-        unknown_nodes: UnknownNodes::Made,
-        cidr_excludes_pods: false,
-        registration: RegistrationSettings::default(),
-    };
+    let settings = Settings::new(Vec::new());
     let objects = read("pod.yaml", text).objects;
     let (snapshot, _) = Snapshot::build(&objects, &settings, &mut AddressPool::default(), Revision(1));
     Arc::clone(snapshot.pods.values().next().expect("a pod"))

@@ -43,6 +43,22 @@ pub struct Settings {
     pub registration: RegistrationSettings,
 }
 
+impl Settings {
+    /// A cluster with these nodes that is as most are: trust domain `cluster.local`, Istio's root namespace `istio-system`, the
+    /// namespace `default`; other nodes are made, address blocks match pods.
+    pub fn new(nodes: Vec<Node>) -> Self {
+        Self {
+            trust_domain: TrustDomain::default(),
+            root_namespace: Arc::from("istio-system"),
+            default_namespace: Arc::from("default"),
+            nodes,
+            unknown_nodes: UnknownNodes::Made,
+            cidr_excludes_pods: false,
+            registration: RegistrationSettings::default(),
+        }
+    }
+}
+
 /// What becomes of a node that a pod names and the settings do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownNodes {

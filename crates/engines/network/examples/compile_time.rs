@@ -1,7 +1,7 @@
 //! How long a snapshot and its program take, and how large the program is: `cargo run --release --example
 //! compile_time -p lictor-network [PODS...]` (10,000 and 100,000 without arguments), with 200 policies.
 
-use lictor_cluster::{AddressPool, Settings, Snapshot, UnknownNodes};
+use lictor_cluster::{AddressPool, Settings, Snapshot};
 use lictor_manifest::{
     Container, ContainerPort, Meta, Namespace, NetworkPolicy, NetworkRule, Object, Origin, PeerTerm, PodSpec,
     PodTemplate, PortMatch, PortTerm, Workload, WorkloadKind,
@@ -24,15 +24,7 @@ fn main() {
 
 fn measure(pods: usize) {
     let mut objects = cluster(pods);
-    let settings = Settings {
-        trust_domain: "cluster.local".parse().expect("a trust domain"),
-        root_namespace: Arc::from("istio-system"),
-        default_namespace: Arc::from("default"),
-        nodes: Vec::new(),
-        unknown_nodes: UnknownNodes::Made,
-        cidr_excludes_pods: false,
-        registration: lictor_cluster::RegistrationSettings::default(),
-    };
+    let settings = Settings::new(Vec::new());
     let block = |text: &str| [text.parse::<Cidr>().expect("a block")];
     let mut pool = AddressPool::new(&block("10.0.0.0/12"), &block("10.96.0.0/16"));
     let started = Instant::now();

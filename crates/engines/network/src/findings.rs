@@ -139,10 +139,9 @@ fn port_unresolved(policy: &NetworkPolicy, path: &str, port: &PortTerm, name: &s
 #[cfg(test)]
 mod tests {
     use super::findings;
-    use lictor_cluster::{AddressPool, Settings, Snapshot, UnknownNodes};
+    use lictor_cluster::{AddressPool, Settings, Snapshot};
     use lictor_manifest::read;
     use lictor_model::Revision;
-    use std::sync::Arc;
 
     const MANIFESTS: &str = "
 apiVersion: v1
@@ -178,15 +177,7 @@ spec:
     #[test]
     fn what_does_nothing_is_said_at_its_place() {
         let reading = read("m.yaml", MANIFESTS);
-        let settings = Settings {
-            trust_domain: "cluster.local".parse().expect("a trust domain"),
-            root_namespace: Arc::from("istio-system"),
-            default_namespace: Arc::from("default"),
-            nodes: Vec::new(),
-            unknown_nodes: UnknownNodes::Made,
-            cidr_excludes_pods: false,
-            registration: lictor_cluster::RegistrationSettings::default(),
-        };
+        let settings = Settings::new(Vec::new());
         let (snapshot, _) = Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(1));
         let said: Vec<String> = findings(&snapshot).iter().map(ToString::to_string).collect();
         let port = |place: &str, whose: &str, port: &str| {

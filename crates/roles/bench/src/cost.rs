@@ -3,7 +3,7 @@
 use crate::objects::rule;
 use crate::process::proportional_memory;
 use anyhow::{Context, Result, bail};
-use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
 use lictor_manifest::Object;
 use lictor_model::{Cidr, Labels, Name, Revision};
 use lictor_network::{Change, Compiler, Difference};
@@ -27,7 +27,7 @@ pub(crate) struct Cost {
 /// Compiles these objects from nothing, and then what follows from edits of policies and changes of pods' labels.
 pub(crate) fn cost(objects: &[Object]) -> Result<Cost> {
     let mut pool = AddressPool::new(&[block("10.0.0.0/8")?], &[block("192.168.0.0/16")?]);
-    let settings = settings()?;
+    let settings = settings();
     let mut snapshot = Snapshot::build(objects, &settings, &mut pool, Revision(1)).0;
     let memory = || proportional_memory(std::process::id());
     let before = memory()?;
@@ -84,17 +84,9 @@ fn median(mut figures: Vec<f64>) -> f64 {
 }
 
 /// A cluster of one node.
-pub(crate) fn settings() -> Result<Settings> {
+pub(crate) fn settings() -> Settings {
     let node = Node { name: "node".into(), labels: Labels::default(), addresses: vec![[192, 0, 2, 1].into()] };
-    Ok(Settings {
-        trust_domain: "cluster.local".parse()?,
-        root_namespace: "istio-system".into(),
-        default_namespace: "default".into(),
-        nodes: vec![node],
-        unknown_nodes: UnknownNodes::Made,
-        cidr_excludes_pods: false,
-        registration: lictor_cluster::RegistrationSettings::default(),
-    })
+    Settings::new(vec![node])
 }
 
 fn block(text: &str) -> Result<Cidr> {

@@ -118,6 +118,6 @@ fn id(app: usize) -> Result<Arc<ClusterSpiffeId>> {
 /// A pod to make the others of.
 fn pod() -> Result<Pod> {
     let mut pool = AddressPool::new(&["10.0.0.0/8".parse()?], &["192.168.0.0/16".parse()?]);
-    let (snapshot, _) = Snapshot::build(&[crate::objects::pod("n", "p", "app")], &settings()?, &mut pool, Revision(1));
+    let (snapshot, _) = Snapshot::build(&[crate::objects::pod("n", "p", "app")], &settings(), &mut pool, Revision(1));
     snapshot.pods.into_values().next().map(Arc::unwrap_or_clone).context("a pod")
 }

@@ -32,7 +32,7 @@ fn loopback_up() {
 
 /// The snapshot of manifests, on one node. They have to be without error.
 pub(crate) fn snapshot(manifests: &str) -> lictor_cluster::Snapshot {
-    use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
+    use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
     let reading = lictor_manifest::read("test.yaml", manifests);
     assert!(!reading.has_errors(), "{:?}", reading.findings);
     let node = Node {
@@ -40,14 +40,6 @@ pub(crate) fn snapshot(manifests: &str) -> lictor_cluster::Snapshot {
         labels: lictor_model::Labels::default(),
         addresses: vec!["192.168.0.1".parse().expect("an address")],
     };
-    let settings = Settings {
-        trust_domain: "cluster.local".parse().expect("a trust domain"),
-        root_namespace: "istio-system".into(),
-        default_namespace: "default".into(),
-        nodes: vec![node],
-        unknown_nodes: UnknownNodes::Made,
-        cidr_excludes_pods: false,
-        registration: lictor_cluster::RegistrationSettings::default(),
-    };
+    let settings = Settings::new(vec![node]);
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), lictor_model::Revision(1)).0
 }

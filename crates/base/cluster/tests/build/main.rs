@@ -9,7 +9,7 @@ mod pods;
 mod services;
 mod stances;
 
-use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
 use lictor_manifest::{Object, read};
 use lictor_model::{Labels, Revision};
 use std::sync::Arc;
@@ -28,15 +28,7 @@ fn settings() -> Settings {
         labels: Labels::default(),
         addresses: vec!["192.168.0.1".parse().expect("an address")],
     };
-    Settings {
-        trust_domain: "cluster.local".parse().expect("a trust domain"),
-        root_namespace: Arc::from("istio-system"),
-        default_namespace: Arc::from("default"),
-        nodes: vec![node],
-        unknown_nodes: UnknownNodes::Made,
-        cidr_excludes_pods: false,
-        registration: lictor_cluster::RegistrationSettings::default(),
-    }
+    Settings::new(vec![node])
 }
 
 /// A snapshot and its findings, each as `code: message`.

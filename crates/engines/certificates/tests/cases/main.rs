@@ -4,7 +4,7 @@ mod judged;
 mod laws;
 mod reissued;
 
-use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
 use lictor_manifest::{Certificate, Object, read, values};
 use lictor_model::{Labels, Revision};
 use serde_json::{Map, Value, json};
@@ -43,15 +43,7 @@ fn snapshot_of(name: &str, text: &str) -> Snapshot {
     let reading = read(name, text);
     assert!(!reading.has_errors(), "{:?}", reading.findings);
     let node = Node { name: "n".into(), labels: Labels::default(), addresses: Vec::new() };
-    let settings = Settings {
-        trust_domain: "cluster.local".parse().expect("a trust domain"),
-        root_namespace: "istio-system".into(),
-        default_namespace: "default".into(),
-        nodes: vec![node],
-        unknown_nodes: UnknownNodes::Made,
-        cidr_excludes_pods: false,
-        registration: lictor_cluster::RegistrationSettings::default(),
-    };
+    let settings = Settings::new(vec![node]);
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(1)).0
 }
 

@@ -1,6 +1,6 @@
 //! A small cluster to ask questions about, in both engines at once.
 
-use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
 use lictor_manifest::{Level, read};
 use lictor_model::{Cidr, Direction, Flow, Labels, Peer, Protocol, Revision, Step};
 use lictor_network::{Program, compile, judge};
@@ -79,15 +79,8 @@ pub(crate) fn world(documents: &str) -> World {
         labels: Labels::default(),
         addresses: addresses.map(|text| text.parse().expect("an address")).to_vec(),
     };
-    let settings = Settings {
-        trust_domain: "cluster.local".parse().expect("a trust domain"),
-        root_namespace: Arc::from("istio-system"),
-        default_namespace: Arc::from("default"),
-        nodes: vec![node("n1", ["192.168.0.1", "fd00:9::1"]), node("n2", ["192.168.0.2", "fd00:9::2"])],
-        unknown_nodes: UnknownNodes::Made,
-        cidr_excludes_pods: false,
-        registration: lictor_cluster::RegistrationSettings::default(),
-    };
+    let settings =
+        Settings::new(vec![node("n1", ["192.168.0.1", "fd00:9::1"]), node("n2", ["192.168.0.2", "fd00:9::2"])]);
     let mut pool = AddressPool::new(&[block("10.244.0.0/16"), block("fd00::/16")], &[block("10.96.0.0/16")]);
     let (snapshot, _) = Snapshot::build(&objects, &settings, &mut pool, Revision(1));
     let program = compile(&snapshot);

@@ -1,7 +1,7 @@
 use super::{CA_CERTIFICATE, CertificateError, Certificates, CertificatesOptions, Secret, TLS_CERTIFICATE, TLS_KEY};
 use crate::ca::{Ca, CaError, CaOptions, StoreError, StoreOptions};
 use lictor_certificates::{Issuers, Rules};
-use lictor_cluster::{AddressPool, Node, RegistrationSettings, Settings, Snapshot, UnknownNodes};
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot};
 use lictor_manifest::read;
 use lictor_model::{Labels, Name, Revision};
 use lictor_pki::{KeyKind, Kind, LeafKey, LeafNames};
@@ -28,15 +28,7 @@ fn mission() -> String {
 fn snapshot(manifests: &str) -> Snapshot {
     let reading = read("test.yaml", manifests);
     assert!(!reading.has_errors(), "{:?}", reading.findings);
-    let settings = Settings {
-        trust_domain: "cluster.local".parse().expect("a trust domain"),
-        root_namespace: "istio-system".into(),
-        default_namespace: "default".into(),
-        nodes: vec![Node { name: "n".into(), labels: Labels::default(), addresses: Vec::new() }],
-        unknown_nodes: UnknownNodes::Made,
-        cidr_excludes_pods: false,
-        registration: RegistrationSettings::default(),
-    };
+    let settings = Settings::new(vec![Node { name: "n".into(), labels: Labels::default(), addresses: Vec::new() }]);
     Snapshot::build(&reading.objects, &settings, &mut AddressPool::default(), Revision(1)).0
 }
 
