@@ -173,11 +173,13 @@ impl<R: Right> Recipient<R> {
 
     /// Returns when there may be something new, or why there will never be: at `limit` at the latest, if there is one.
     pub(crate) async fn wait(&mut self, limit: Option<Instant>) -> Result<(), Status> {
+        // What has been seen of it stays so.
+        let mut offered = self.workload.offered.clone();
         tokio::select! {
             biased;
             // Never an error, neither of them: the pod has the senders.
             Ok(()) = self.federates_with.changed() => Ok(()),
-            Ok(()) = self.workload.offered.changed() => self.follow().await,
+            Ok(()) = offered.changed() => self.follow().await,
             end = self.right.end(&self.workload) => Err(end),
             _ = self.stopped.changed() => Err(stopping()),
             changed = self.updates.changed() => changed.map_err(|_| stopping()),
