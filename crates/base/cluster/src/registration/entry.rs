@@ -32,6 +32,10 @@ pub enum By {
     Static(Arc<str>),
 }
 
+/// Paths of identities that are no workload's: those of SPIRE's server and agents, and of control, nodes and bundle
+/// endpoints.
+const RESERVED: [&str; 2] = ["/spire", "/lictor"];
+
 impl Entry {
     /// Whether another one is for the same workloads and says the same identity: only one of them is set.
     ///
@@ -40,13 +44,14 @@ impl Entry {
         self.id == other.id && self.parent == other.parent && self.selectors == other.selectors
     }
 
-    /// Why SPIRE's server would not take it.
+    /// Why it is not taken: as SPIRE's server would not, and not for an identity of lictor's own services.
     pub(crate) fn refusal(&self, trust_domain: &TrustDomain) -> Option<Refusal> {
         let path = self.id.path();
         if self.id.trust_domain_str() != trust_domain.as_str() {
             return Some(Refusal::TrustDomain { id: self.id.clone(), wanted: trust_domain.clone() });
         }
-        if path.is_empty() || path == "/spire" || path.starts_with("/spire/") {
+        let below = |own: &str| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if path.is_empty() || RESERVED.into_iter().any(below) {
             return Some(Refusal::Reserved { id: self.id.clone() });
         }
         let covered = |name: &&DnsName| name.wildcard().is_some_and(|wildcard| self.dns_names.contains(&wildcard));
@@ -102,8 +107,8 @@ pub enum Refusal {
         /// The trust domain.
         wanted: TrustDomain,
     },
-    /// The identity is the trust domain's own, or one that SPIRE keeps for itself.
-    #[error("expected an identity with a path that is not /spire nor below it, found {id}")]
+    /// The identity is the trust domain's own, or one that SPIRE or lictor keeps for itself.
+    #[error("expected an identity with a path that is not /spire or /lictor nor below one of them, found {id}")]
     Reserved {
         /// The identity.
         id: SpiffeId,
