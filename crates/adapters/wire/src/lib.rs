@@ -1,10 +1,11 @@
-//! Protobuf and gRPC types of protocols that others define, generated at build time from `proto/`.
+//! Protobuf and gRPC types of protocols that others define, and of the one between node and control, generated at build
+//! time from `proto/`.
 //!
 //! **Invariants.** Names, numbers and types are those of the published definitions; nothing of our own is added to
 //! another party's service. Nothing here interprets a message.
 //!
-//! **Not here.** No server, no client setup: `lictor-identity` serves the Workload API, the Broker API and Envoy's secrets,
-//! `lictor-ext-authz` answers Envoy's checks.
+//! **Not here.** No server, no client setup: `lictor-identity` serves the Workload API, the Broker API and Envoy's secrets, and
+//! speaks both sides of the node's protocol; `lictor-ext-authz` answers Envoy's checks.
 
 mod redacted;
 
@@ -28,6 +29,12 @@ pub mod broker {
 
     /// What the definition says, as an encoded `google.protobuf.FileDescriptorSet`: reflection tells it.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/broker.bin"));
+}
+
+/// What a node asks of control: `docs/node-control.md`.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+pub mod node {
+    tonic::include_proto!("lictor.node.v1");
 }
 
 /// Envoy's secret discovery and external authorization, and what they are made of; modules are protobuf packages.
