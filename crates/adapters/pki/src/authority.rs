@@ -1,6 +1,7 @@
 //! A certificate authority that takes from a request nothing but its public key.
 
 use crate::bundle::{Bundle, InvalidAuthority};
+use crate::certify::Certified;
 use crate::keys::{AuthorityKey, KeyStoreError, SavedKey, WipedKey};
 use crate::svid::{PrivateKey, Svid};
 use crate::tally::Tally;
@@ -201,7 +202,7 @@ impl CertificateAuthority {
     }
 
     /// Signs the public key of `request` (PKCS#10, DER) as [`issue`](Self::issue) would; every name, usage and
-    /// extension that the request asks for is ignored. Returns the chain, leaf first.
+    /// extension that the request asks for is ignored.
     ///
     /// # Errors
     /// As [`issue`](Self::issue); a request that its own key has not signed; a key that is neither P-256 nor P-384.
@@ -211,7 +212,7 @@ impl CertificateAuthority {
         id: &SpiffeId,
         now: OffsetDateTime,
         lifetime: Duration,
-    ) -> Result<Vec<CertificateDer<'static>>, IssueError> {
+    ) -> Result<Certified, IssueError> {
         let params = self.leaf_params(id, now, lifetime)?;
         let request = CertificateSigningRequestParams::from_der(request).map_err(IssueError::Request)?;
         // The library derives the curve from the request's signature algorithm, so the point must fit that curve.
@@ -225,7 +226,7 @@ impl CertificateAuthority {
         }
         let leaf = params.signed_by(&request.public_key, &self.issuer)?.der().clone();
         self.tally.note(params.not_after.unix_timestamp());
-        Ok(self.below_root(leaf))
+        Ok(Certified { chain: self.below_root(leaf), not_before: params.not_before, not_after: params.not_after })
     }
 
     /// The trust domain that it signs for.

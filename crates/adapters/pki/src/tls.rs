@@ -6,6 +6,7 @@
 
 mod cache;
 pub mod endpoint;
+pub mod node;
 mod verifier;
 
 pub use cache::{ConfigCache, ConfigError};
@@ -22,9 +23,10 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{CertificateError, ClientConfig, CommonState, Error, ServerConfig, SignatureScheme};
-use rustls_pki_types::{PrivateKeyDer, ServerName};
+use rustls_pki_types::{PrivateKeyDer, ServerName, UnixTime};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 /// The one application protocol: HTTP/2, as HBONE needs it.
 const ALPN: &[u8] = b"h2";
@@ -143,12 +145,21 @@ impl From<PeerError> for Error {
             PeerError::TrustDomain { .. } | PeerError::UnknownAuthority | PeerError::Signer(_) => {
                 CertificateError::UnknownIssuer
             }
-            PeerError::Expired { .. } => CertificateError::Expired,
-            PeerError::NotYetValid { .. } => CertificateError::NotValidYet,
+            // With both times, so that whoever reads it sees a clock that is off.
+            PeerError::Expired { not_after, now } => {
+                CertificateError::ExpiredContext { time: seconds(now), not_after: seconds(not_after) }
+            }
+            PeerError::NotYetValid { not_before, now } => {
+                CertificateError::NotValidYetContext { time: seconds(now), not_before: seconds(not_before) }
+            }
             PeerError::Unexpected { .. } => CertificateError::ApplicationVerificationFailure,
         };
         Self::InvalidCertificate(certificate)
     }
+}
+
+fn seconds(at: u64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(at))
 }
 
 #[cfg(test)]

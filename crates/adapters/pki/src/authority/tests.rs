@@ -120,7 +120,7 @@ fn a_request_gives_its_public_key_and_nothing_else() {
     };
     for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384] {
         let key = KeyPair::generate_for(algorithm).expect("a key");
-        let chain = root.sign(&request(&key), &id(), now(), Duration::HOUR).expect("a chain");
+        let chain = root.sign(&request(&key), &id(), now(), Duration::HOUR).expect("a certificate").chain;
         assert_eq!(verify(&chain, &root.bundle(1), unix_time(now()), Usage::Client), Ok(id()));
         assert_eq!(root.tally().last_expiry(), Some(now() + Duration::HOUR), "it is counted");
         let (_, parsed) = X509Certificate::from_der(&chain[0]).expect("a certificate");

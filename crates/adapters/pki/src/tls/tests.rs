@@ -27,7 +27,10 @@ fn now() -> OffsetDateTime {
 }
 
 /// Runs a handshake until nothing moves: what the client ended with, and what the server ended with.
-fn handshake(client: &mut ClientConnection, server: &mut ServerConnection) -> (Result<(), Error>, Result<(), Error>) {
+pub(super) fn handshake(
+    client: &mut ClientConnection,
+    server: &mut ServerConnection,
+) -> (Result<(), Error>, Result<(), Error>) {
     let (mut seen_by_client, mut seen_by_server) = (Ok(()), Ok(()));
     for _ in 0..8 {
         let mut flight = Vec::new();

@@ -1,5 +1,6 @@
 //! Peers are judged by the bundle that the keyring holds for their trust domain at the moment of the handshake.
 
+use super::node::Pin;
 use super::provider;
 use crate::keyring::Keyring;
 use crate::verify::{PeerError, Usage, verify_leaf};
@@ -37,19 +38,43 @@ impl Peers {
 
 #[derive(Debug)]
 pub(super) struct Verifier {
-    keyring: Keyring,
+    believed: Believed,
     peers: Peers,
     usage: Usage,
+    /// Whether a client that shows no certificate is turned away.
+    mandatory: bool,
     provider: Arc<CryptoProvider>,
+}
+
+/// Whom a verifier believes.
+#[derive(Debug)]
+enum Believed {
+    /// Those of the keyring, at the moment of the handshake.
+    Keyring(Keyring),
+    /// One authority, which the peer shows itself.
+    Pinned(Pin),
 }
 
 impl Verifier {
     pub(super) fn of_clients(keyring: &Keyring) -> Self {
-        Self { keyring: keyring.clone(), peers: Peers::Any, usage: Usage::Client, provider: provider() }
+        Self::new(Believed::Keyring(keyring.clone()), Peers::Any, Usage::Client)
     }
 
     pub(super) fn of_servers(keyring: &Keyring, peers: &Peers) -> Self {
-        Self { keyring: keyring.clone(), peers: peers.clone(), usage: Usage::Server, provider: provider() }
+        Self::new(Believed::Keyring(keyring.clone()), peers.clone(), Usage::Server)
+    }
+
+    pub(super) fn of_pinned(pin: Pin, peers: &Peers) -> Self {
+        Self::new(Believed::Pinned(pin), peers.clone(), Usage::Server)
+    }
+
+    /// Lets clients in that show no certificate as well.
+    pub(super) fn or_nobody(self) -> Self {
+        Self { mandatory: false, ..self }
+    }
+
+    fn new(believed: Believed, peers: Peers, usage: Usage) -> Self {
+        Self { believed, peers, usage, mandatory: true, provider: provider() }
     }
 
     fn judge(
@@ -58,7 +83,12 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), PeerError> {
-        let seen = verify_leaf(leaf, intermediates, |id| self.keyring.bundle_for(id), now, self.usage)?;
+        let seen = match &self.believed {
+            Believed::Keyring(keyring) => {
+                verify_leaf(leaf, intermediates, |id| keyring.bundle_for(id), now, self.usage)?
+            }
+            Believed::Pinned(pin) => verify_leaf(leaf, intermediates, |_| pin.bundle(intermediates), now, self.usage)?,
+        };
         if self.peers.contain(&seen) { Ok(()) } else { Err(PeerError::Unexpected { seen }) }
     }
 
@@ -119,7 +149,7 @@ impl ClientCertVerifier for Verifier {
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        true
+        self.mandatory
     }
 
     fn verify_client_cert(

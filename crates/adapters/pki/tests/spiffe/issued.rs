@@ -57,7 +57,7 @@ fn what_our_authority_signs_is_what_the_specification_asks_for() {
                 let subject = Subject { id: id.clone(), dns_names };
                 authority.issue_to(&subject, now(), lifetime).map(|svid| svid.chain)
             }
-            Some(kind) => authority.sign(request(kind).der(), &id, now(), lifetime),
+            Some(kind) => authority.sign(request(kind).der(), &id, now(), lifetime).map(|made| made.chain),
         };
         let chain = match chain {
             Ok(chain) => chain,
