@@ -1,6 +1,7 @@
-//! What certificates are told apart by: their serial number, and the name of the key that signed them.
+//! What certificates are told apart by: their serial number, the name of the key that signed them, and their end.
 
 use rustls_pki_types::CertificateDer;
+use time::OffsetDateTime;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -37,6 +38,12 @@ pub fn authority_key_id(certificate: &CertificateDer<'_>) -> Option<String> {
 pub fn serial_number(certificate: &CertificateDer<'_>) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     Some(hex(parsed.raw_serial()))
+}
+
+/// The last second of a certificate.
+pub fn not_after(certificate: &CertificateDer<'_>) -> Option<OffsetDateTime> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(parsed.validity().not_after.to_datetime())
 }
 
 fn hex(bytes: &[u8]) -> String {

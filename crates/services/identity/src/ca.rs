@@ -3,12 +3,13 @@
 mod certificates;
 mod journal;
 mod keys;
+mod nodes;
 mod store;
 #[cfg(test)]
 mod tests;
 mod upstream;
 
-use certificates::Holding;
+use certificates::Held;
 pub use journal::Issued;
 pub(crate) use store::Store;
 pub use store::{StoreError, StoreOptions};
@@ -16,12 +17,12 @@ pub use upstream::{UpstreamError, UpstreamFiles};
 
 use crate::issuer::Clock;
 use journal::Journal;
-use lictor_model::{Name, SpiffeId, TrustDomain};
+use lictor_model::{SpiffeId, TrustDomain};
 use lictor_pki::{
     Authorities, AuthorityStatus, Event, InvalidAuthority, IssueError, Keyring, Keys, Kind, LifecycleError, State,
     Subject, Svid, authority_key_id, serial_number,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use time::{Duration, OffsetDateTime};
@@ -54,8 +55,8 @@ struct Shared {
     store: Option<Store>,
     keyring: Keyring,
     journal: Mutex<Journal>,
-    /// The certificates that Secrets hold.
-    held: Mutex<BTreeMap<Name, Holding>>,
+    /// The certificates that Secrets and nodes hold.
+    held: Mutex<Held>,
     clock: Clock,
     changes: watch::Sender<()>,
     faults: Mutex<Faults>,
@@ -339,7 +340,7 @@ impl Ca {
         Ok(done)
     }
 
-    /// The identities of the keyring and of Secrets, in order, and who signed their certificates.
+    /// The identities of the keyring, of Secrets and of nodes, in order, and who signed their certificates.
     fn holders(&self) -> Vec<(SpiffeId, String)> {
         let now = self.now();
         let holder = |svid: Arc<Svid>| {

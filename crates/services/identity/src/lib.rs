@@ -31,6 +31,7 @@ pub mod broker_api;
 mod ca;
 pub mod certificates;
 mod cgroup;
+pub mod control;
 mod credentials;
 pub mod federation;
 mod issuer;

@@ -20,6 +20,7 @@ use callers::Callers;
 pub use callers::caller_of;
 use connection::Accepted;
 use futures::StreamExt;
+pub(crate) use jwt::LIFETIME as TOKEN_LIFETIME;
 use lictor_pki::Keyring;
 use lictor_wire::envoy::service::secret::v3::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use lictor_wire::workload::spiffe_workload_api_server::{SERVICE_NAME, SpiffeWorkloadApiServer};

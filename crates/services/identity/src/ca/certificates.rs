@@ -1,18 +1,54 @@
-//! Certificates for Secrets: signed like SVIDs, and counted among those who stand by an authority.
+//! Certificates that are not in the keyring: signed like SVIDs, and counted among those who stand by an authority.
 
 use super::journal::Issued;
 use super::{Ca, lock};
 use lictor_model::{Name, SpiffeId};
 use lictor_pki::{Certified, IssueError, Leaf, LeafKey, serial_number};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
-/// A certificate that a Secret holds.
+/// What has expired is looked for when there are so many, and again when there are twice as many as it left.
+const ROOM: usize = 1024;
+
+/// Who holds a certificate that this process does not use itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Holder {
+    /// A Secret.
+    Secret(Name),
+    /// A node, for itself or for a pod of it.
+    Node(Arc<str>, SpiffeId),
+}
+
+/// A certificate that somebody else holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Holding {
-    id: SpiffeId,
-    authority: Arc<str>,
-    not_after: OffsetDateTime,
+    pub(super) id: SpiffeId,
+    pub(super) authority: Arc<str>,
+    pub(super) not_after: OffsetDateTime,
+}
+
+/// The last certificate of each holder.
+#[derive(Debug)]
+pub(super) struct Held {
+    by: BTreeMap<Holder, Holding>,
+    room: usize,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { by: BTreeMap::new(), room: ROOM }
+    }
+}
+
+impl Held {
+    pub(super) fn insert(&mut self, holder: Holder, holding: Holding, now: OffsetDateTime) {
+        self.by.insert(holder, holding);
+        if self.by.len() > self.room {
+            self.by.retain(|_, one| now <= one.not_after);
+            self.room = ROOM.max(self.by.len() * 2);
+        }
+    }
 }
 
 impl Ca {
@@ -40,18 +76,44 @@ impl Ca {
 
     /// Counts a Secret that holds a certificate already.
     pub(crate) fn stands(&self, secret: &Name, id: SpiffeId, authority: Arc<str>, not_after: OffsetDateTime) {
-        lock(&self.0.held).insert(secret.clone(), Holding { id, authority, not_after });
+        let holding = Holding { id, authority, not_after };
+        lock(&self.0.held).insert(Holder::Secret(secret.clone()), holding, self.now());
     }
 
     /// Counts a Secret no more.
     pub(crate) fn release(&self, secret: &Name) {
-        lock(&self.0.held).remove(secret);
+        lock(&self.0.held).by.remove(&Holder::Secret(secret.clone()));
     }
 
-    /// The identities that Secrets hold certificates of, and who signed them.
+    /// The identities that Secrets and nodes hold certificates of, and who signed them.
     pub(super) fn certified(&self, now: OffsetDateTime) -> Vec<(SpiffeId, String)> {
         let held = lock(&self.0.held);
-        let valid = held.values().filter(|one| now <= one.not_after);
+        let valid = held.by.values().filter(|one| now <= one.not_after);
         valid.map(|one| (one.id.clone(), one.authority.to_string())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Held, Holder, Holding, ROOM};
+    use std::sync::Arc;
+    use time::{Duration, OffsetDateTime};
+
+    #[test]
+    fn what_has_expired_makes_room() {
+        let mut held = Held::default();
+        let holding = |not_after: i64| Holding {
+            id: "spiffe://td/a".parse().expect("an identity"),
+            authority: Arc::from("x"),
+            not_after: OffsetDateTime::UNIX_EPOCH + Duration::seconds(not_after),
+        };
+        for at in 0..10 * ROOM {
+            let second = i64::try_from(at).expect("a number");
+            let now = OffsetDateTime::UNIX_EPOCH + Duration::seconds(second);
+            let holder = Holder::Node(format!("n{at}").into(), "spiffe://td/a".parse().expect("an identity"));
+            held.insert(holder, holding(second + 100), now);
+            assert!(held.by.len() <= ROOM, "{at}");
+        }
+        assert!(held.by.len() >= 100);
     }
 }

@@ -1,4 +1,4 @@
-//! A file in which authorities, or Secrets, outlive the process, sealed.
+//! A file in which authorities, Secrets, or join tokens and nodes outlive the process, sealed.
 
 use lictor_pki::{Authorities, InvalidSaved, OpenError, SealError, SealingKey, Secret};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -63,6 +63,14 @@ pub enum StoreError {
         /// What is wrong.
         error: String,
     },
+    /// It opens, and holds no join tokens and nodes.
+    #[error("{}: expected join tokens and nodes (lictor-members/1): {error}", path.display())]
+    Members {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: String,
+    },
     /// It cannot be sealed.
     #[error("{}: {error}", path.display())]
     Seal {
@@ -84,6 +92,11 @@ impl StoreOptions {
     /// The store beside this one, with the same secret, that keeps Secrets.
     pub(crate) fn of_secrets(&self) -> Self {
         Self { path: beside(&self.path, ".secrets"), secret: self.secret.clone() }
+    }
+
+    /// The store beside this one, with the same secret, that keeps join tokens and nodes.
+    pub(crate) fn of_members(&self) -> Self {
+        Self { path: beside(&self.path, ".members"), secret: self.secret.clone() }
     }
 }
 
@@ -114,6 +127,11 @@ impl Store {
     /// What is wrong with the Secrets in this store.
     pub(crate) fn blame_secrets(&self, error: impl std::fmt::Display) -> StoreError {
         StoreError::Secrets { path: self.path.clone(), error: error.to_string() }
+    }
+
+    /// What is wrong with the join tokens and nodes in this store.
+    pub(crate) fn blame_members(&self, error: impl std::fmt::Display) -> StoreError {
+        StoreError::Members { path: self.path.clone(), error: error.to_string() }
     }
 
     /// Puts these authorities in the place of those that it holds: it holds the old ones or the new ones, at any moment,

@@ -14,7 +14,7 @@ use time::{Duration, OffsetDateTime};
 use tonic::Status;
 
 /// How long a token lives; whoever sees it can show it to its audience until then (JWT-SVID, section 7.1).
-const LIFETIME: Duration = Duration::minutes(5);
+pub(crate) const LIFETIME: Duration = Duration::minutes(5);
 
 /// A token for each of the caller's identities, or for the one that is asked for.
 ///

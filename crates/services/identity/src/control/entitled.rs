@@ -1,0 +1,172 @@
+//! What a node may ask for: the identities of the pods that run on it.
+
+use super::node_name::NodeName;
+use lictor_cluster::{Pod, Snapshot};
+use lictor_model::{InvalidSpiffeId, Name, SpiffeId};
+use lictor_wire::node;
+use time::Duration;
+
+/// An identity that a pod is entitled to, and how what is issued for it is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entitled {
+    pub(super) id: SpiffeId,
+    pub(super) x509_lifetime: Option<Duration>,
+    pub(super) jwt_lifetime: Option<Duration>,
+}
+
+/// Why a node is not issued what it asks for. The node is not told what runs elsewhere; the log is ([`Refused::detail`]).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    /// No pod is named.
+    #[error("expected the namespace and name of a pod")]
+    NoName,
+    /// It runs elsewhere, or nowhere.
+    #[error("expected a pod that runs on node {node}, {pod} does not")]
+    NotHere {
+        pod: Name,
+        node: NodeName,
+        /// Where it runs, if it is a pod.
+        on: Option<String>,
+    },
+    /// The pod of this name is another one.
+    #[error("expected pod {pod} with uid {wanted}, it has another one")]
+    AnotherUid { pod: Name, wanted: String },
+    /// It asks for what is no SPIFFE ID.
+    #[error("expected a SPIFFE ID: {0}")]
+    Id(#[from] InvalidSpiffeId),
+    /// Nothing gives the pod this identity.
+    #[error("expected an identity that pod {pod} is registered for, saw {id}")]
+    NotRegistered { pod: Name, id: SpiffeId },
+}
+
+impl Refused {
+    /// What control alone knows.
+    pub(super) fn detail(&self) -> &str {
+        match self {
+            Self::NotHere { on: Some(on), .. } => on,
+            Self::NotHere { on: None, .. } => "no node",
+            _ => "",
+        }
+    }
+}
+
+/// Whether a pod runs on `node` and has this identity, by this snapshot.
+pub(super) fn entitled(
+    snapshot: &Snapshot,
+    node: &NodeName,
+    asked: Option<&node::Pod>,
+    id: &str,
+) -> Result<Entitled, Refused> {
+    let asked = asked.filter(|pod| !pod.namespace.is_empty() && !pod.name.is_empty()).ok_or(Refused::NoName)?;
+    let name = Name::new(asked.namespace.as_str(), asked.name.as_str());
+    let found = snapshot.pods.get(&name);
+    let pod = found.filter(|pod| *pod.node == *node.as_str()).ok_or_else(|| {
+        let on = found.map(|pod| pod.node.to_string());
+        Refused::NotHere { pod: name.clone(), node: node.clone(), on }
+    })?;
+    if !asked.uid.is_empty() && *pod.uid != *asked.uid {
+        return Err(Refused::AnotherUid { pod: name, wanted: asked.uid.clone() });
+    }
+    let id: SpiffeId = id.parse()?;
+    of_pod(pod, &id).ok_or(Refused::NotRegistered { pod: name, id })
+}
+
+/// One of its entries', or that of its service account when it has none.
+fn of_pod(pod: &Pod, id: &SpiffeId) -> Option<Entitled> {
+    if pod.entries.is_empty() {
+        let own = Entitled { id: id.clone(), x509_lifetime: None, jwt_lifetime: None };
+        return (pod.identity == *id).then_some(own);
+    }
+    let entry = pod.entries.iter().find(|entry| entry.id == *id)?;
+    Some(Entitled {
+        id: id.clone(),
+        x509_lifetime: lifetime(entry.issuance.x509_lifetime),
+        jwt_lifetime: lifetime(entry.issuance.jwt_lifetime),
+    })
+}
+
+/// A lifetime in whole seconds; manifests have none beyond what fits.
+fn lifetime(given: Option<std::time::Duration>) -> Option<Duration> {
+    given.map(|life| Duration::seconds(i64::try_from(life.as_secs()).unwrap_or(i64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entitled, Refused, entitled};
+    use lictor_cluster::{AddressPool, Node, RegistrationSettings, Settings, Snapshot, UnknownNodes};
+    use lictor_model::{Labels, Revision};
+    use lictor_wire::node::Pod;
+    use time::Duration;
+
+    const OBJECTS: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, uid: 7d44, labels: {tier: front}}
+spec: {nodeName: n1, serviceAccountName: web, containers: [{name: main, image: x}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db, namespace: shop}
+spec: {nodeName: n2, serviceAccountName: db, containers: [{name: main, image: x}]}
+---
+apiVersion: spire.spiffe.io/v1alpha1
+kind: ClusterSPIFFEID
+metadata: {name: front}
+spec: {spiffeIDTemplate: 'spiffe://td/front', podSelector: {matchLabels: {tier: front}}, ttl: 10m}
+";
+
+    fn snapshot() -> Snapshot {
+        let node = |name: &str| Node { name: name.into(), labels: Labels::default(), addresses: Vec::new() };
+        let settings = Settings {
+            trust_domain: "td".parse().expect("a trust domain"),
+            root_namespace: "istio-system".into(),
+            default_namespace: "default".into(),
+            nodes: vec![node("n1"), node("n2")],
+            unknown_nodes: UnknownNodes::Absent,
+            cidr_excludes_pods: false,
+            registration: RegistrationSettings::default(),
+        };
+        let mut pool = AddressPool::new(&["10.1.0.0/16".parse().expect("a block")], &[]);
+        let objects = lictor_manifest::read("test.yaml", OBJECTS).objects;
+        Snapshot::build(&objects, &settings, &mut pool, Revision(1)).0
+    }
+
+    #[test]
+    fn a_node_is_entitled_to_the_identities_of_its_own_pods() {
+        let snapshot = snapshot();
+        let ask = |node: &str, pod: &str, uid: &str, id: &str| {
+            let pod = Pod { namespace: "shop".into(), name: pod.into(), uid: uid.into() };
+            entitled(&snapshot, &node.parse().expect("a name"), Some(&pod), id)
+        };
+        let given = |id: &str, minutes: Option<i64>| Entitled {
+            id: id.parse().expect("an identity"),
+            x509_lifetime: minutes.map(Duration::minutes),
+            jwt_lifetime: None,
+        };
+        assert_eq!(ask("n1", "web", "", "spiffe://td/front"), Ok(given("spiffe://td/front", Some(10))));
+        assert_eq!(ask("n1", "web", "7d44", "spiffe://td/front"), Ok(given("spiffe://td/front", Some(10))));
+        assert_eq!(ask("n2", "db", "", "spiffe://td/ns/shop/sa/db"), Ok(given("spiffe://td/ns/shop/sa/db", None)));
+
+        let why = |node: &str, pod: &str, uid: &str, id: &str| {
+            let refused = ask(node, pod, uid, id).expect_err("a refusal");
+            (refused.to_string(), refused.detail().to_owned())
+        };
+        let not_here = |on: &str| ("expected a pod that runs on node n1, shop/db does not".to_owned(), on.to_owned());
+        assert_eq!(why("n1", "db", "", "spiffe://td/ns/shop/sa/db"), not_here("n2"));
+        assert_eq!(why("n3", "web", "", "spiffe://td/front").1, "n1");
+        assert_eq!(why("n1", "gone", "", "spiffe://td/front").1, "no node");
+        assert!(why("n1", "web", "7d45", "spiffe://td/front").0.contains("uid 7d45"));
+        for wrong in [
+            "spiffe://td/ns/shop/sa/web",
+            "spiffe://td/ns/shop/sa/db",
+            "spiffe://td/lictor/control",
+            "spiffe://other/front",
+        ] {
+            let expected = format!("expected an identity that pod shop/web is registered for, saw {wrong}");
+            assert_eq!(why("n1", "web", "", wrong).0, expected);
+        }
+        assert!(matches!(ask("n1", "web", "", "front"), Err(Refused::Id(_))));
+        let nobody = entitled(&snapshot, &"n1".parse().expect("a name"), None, "spiffe://td/front");
+        assert_eq!(nobody, Err(Refused::NoName));
+    }
+}
