@@ -183,7 +183,7 @@ impl Node {
         let registration = Registration {
             pod: pod.name.clone(),
             uid: Some(Arc::clone(&pod.uid)),
-            ids: identities::of(pod),
+            ids: identities_of(pod),
             federates_with: pod.federates_with(),
             cgroups,
         };

@@ -1,11 +1,12 @@
 //! What control answers, whoever carries it: each request judged by who asks, and then by the members and the snapshot.
 
 use super::ControlOptions;
-use super::entitled::{Entitled, Refused, entitled};
+use super::entitled::{Refused, entitled};
 use super::members::Denied;
 use super::node_name::NodeName;
 use super::requests::{check_audience, check_batch, checked_csr, joining};
 use super::trust::trust;
+use crate::needs::Identity;
 use crate::workload_api::TOKEN_LIFETIME;
 use lictor_pki::{Certified, IssueError};
 use lictor_wire::node::answer::Answer as Outcome;
@@ -80,7 +81,7 @@ impl Desk {
     fn issue_one(&self, node: &NodeName, wanted: &Wanted) -> Result<Certified, Status> {
         let Wanted { pod, spiffe_id, csr } = wanted;
         let csr = checked_csr(csr.clone()).map_err(invalid)?;
-        let Entitled { id, x509_lifetime, .. } = self.entitled(node, pod.as_ref(), spiffe_id)?;
+        let Identity { id, x509_lifetime, .. } = self.entitled(node, pod.as_ref(), spiffe_id)?;
         let limit = self.0.svid_lifetime;
         let lifetime = x509_lifetime.map_or(limit, |wanted| wanted.min(limit));
         let certified = self.0.ca.sign(node.shared(), &id, &csr, lifetime).map_err(unsigned)?;
@@ -94,7 +95,7 @@ impl Desk {
     /// `InvalidArgument` for what is no request, `PermissionDenied` for what the node is not entitled to.
     pub fn issue_token(&self, node: &NodeName, request: &IssueTokenRequest) -> Result<IssueTokenResponse, Status> {
         check_audience(request).map_err(invalid)?;
-        let Entitled { id, jwt_lifetime, .. } = self.entitled(node, request.pod.as_ref(), &request.spiffe_id)?;
+        let Identity { id, jwt_lifetime, .. } = self.entitled(node, request.pod.as_ref(), &request.spiffe_id)?;
         let keyring = self.0.ca.keyring();
         let tokens = keyring.tokens().ok_or_else(|| Status::unimplemented("JWT-SVIDs are not issued here"))?;
         let (issuer, lifetime) = (keyring.token_issuer(), jwt_lifetime.unwrap_or(TOKEN_LIFETIME));
@@ -125,7 +126,7 @@ impl Desk {
         self.now().unix_timestamp()
     }
 
-    fn entitled(&self, node: &NodeName, pod: Option<&lictor_wire::node::Pod>, id: &str) -> Result<Entitled, Status> {
+    fn entitled(&self, node: &NodeName, pod: Option<&lictor_wire::node::Pod>, id: &str) -> Result<Identity, Status> {
         let snapshot = self.0.snapshots.borrow().clone();
         entitled(&snapshot, node, pod, id).map_err(|refused| {
             tracing::warn!(%node, %refused, on = refused.detail(), "a node asked for what it is not entitled to");

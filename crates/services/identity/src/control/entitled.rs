@@ -1,18 +1,11 @@
 //! What a node may ask for: the identities of the pods that run on it.
 
 use super::node_name::NodeName;
-use lictor_cluster::{Pod, Snapshot};
+use crate::entitlement::identities_of;
+use crate::needs::Identity;
+use lictor_cluster::Snapshot;
 use lictor_model::{InvalidSpiffeId, Name, SpiffeId};
 use lictor_wire::node;
-use time::Duration;
-
-/// An identity that a pod is entitled to, and how what is issued for it is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entitled {
-    pub(super) id: SpiffeId,
-    pub(super) x509_lifetime: Option<Duration>,
-    pub(super) jwt_lifetime: Option<Duration>,
-}
 
 /// Why a node is not issued what it asks for. The node is not told what runs elsewhere; the log is ([`Refused::detail`]).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +49,7 @@ pub(super) fn entitled(
     node: &NodeName,
     asked: Option<&node::Pod>,
     id: &str,
-) -> Result<Entitled, Refused> {
+) -> Result<Identity, Refused> {
     let asked = asked.filter(|pod| !pod.namespace.is_empty() && !pod.name.is_empty()).ok_or(Refused::NoName)?;
     let name = Name::new(asked.namespace.as_str(), asked.name.as_str());
     let found = snapshot.pods.get(&name);
@@ -68,31 +61,14 @@ pub(super) fn entitled(
         return Err(Refused::AnotherUid { pod: name, wanted: asked.uid.clone() });
     }
     let id: SpiffeId = id.parse()?;
-    of_pod(pod, &id).ok_or(Refused::NotRegistered { pod: name, id })
-}
-
-/// One of its entries', or that of its service account when it has none.
-fn of_pod(pod: &Pod, id: &SpiffeId) -> Option<Entitled> {
-    if pod.entries.is_empty() {
-        let own = Entitled { id: id.clone(), x509_lifetime: None, jwt_lifetime: None };
-        return (pod.identity == *id).then_some(own);
-    }
-    let entry = pod.entries.iter().find(|entry| entry.id == *id)?;
-    Some(Entitled {
-        id: id.clone(),
-        x509_lifetime: lifetime(entry.issuance.x509_lifetime),
-        jwt_lifetime: lifetime(entry.issuance.jwt_lifetime),
-    })
-}
-
-/// A lifetime in whole seconds; manifests have none beyond what fits.
-fn lifetime(given: Option<std::time::Duration>) -> Option<Duration> {
-    given.map(|life| Duration::seconds(i64::try_from(life.as_secs()).unwrap_or(i64::MAX)))
+    let mut identities = identities_of(pod).into_iter();
+    identities.find(|identity| identity.id == id).ok_or(Refused::NotRegistered { pod: name, id })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Entitled, Refused, entitled};
+    use super::{Refused, entitled};
+    use crate::needs::Identity;
     use lictor_cluster::{AddressPool, Node, RegistrationSettings, Settings, Snapshot, UnknownNodes};
     use lictor_model::{Labels, Revision};
     use lictor_wire::node::Pod;
@@ -138,10 +114,9 @@ spec: {spiffeIDTemplate: 'spiffe://td/front', podSelector: {matchLabels: {tier: 
             let pod = Pod { namespace: "shop".into(), name: pod.into(), uid: uid.into() };
             entitled(&snapshot, &node.parse().expect("a name"), Some(&pod), id)
         };
-        let given = |id: &str, minutes: Option<i64>| Entitled {
-            id: id.parse().expect("an identity"),
-            x509_lifetime: minutes.map(Duration::minutes),
-            jwt_lifetime: None,
+        let given = |id: &str, minutes: Option<i64>| {
+            let id: lictor_model::SpiffeId = id.parse().expect("an identity");
+            Identity { x509_lifetime: minutes.map(Duration::minutes), ..id.into() }
         };
         assert_eq!(ask("n1", "web", "", "spiffe://td/front"), Ok(given("spiffe://td/front", Some(10))));
         assert_eq!(ask("n1", "web", "7d44", "spiffe://td/front"), Ok(given("spiffe://td/front", Some(10))));

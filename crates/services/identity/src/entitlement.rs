@@ -1,13 +1,13 @@
-//! From a pod's entries to the identities that it is registered with.
+//! From a pod's entries to the identities that it is registered with, and that its node may ask for.
 
+use crate::needs::{Identity, Processes};
 use lictor_cluster::Pod;
 use lictor_cluster::registration::{Entry, Part};
-use lictor_identity::{Identity, Processes};
 use std::time::Duration;
 
 /// The identities of a pod, its default one first: its entries', or that of its service account when it has none; then
 /// those that only some of its processes get.
-pub(crate) fn of(pod: &Pod) -> Vec<Identity> {
+pub fn identities_of(pod: &Pod) -> Vec<Identity> {
     let account = pod.entries.is_empty().then(|| pod.identity.clone().into());
     let whole = pod.entries.iter().map(|entry| identity(entry));
     account.into_iter().chain(whole).chain(pod.parts.iter().map(part)).collect()
