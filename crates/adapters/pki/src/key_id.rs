@@ -40,6 +40,12 @@ pub fn serial_number(certificate: &CertificateDer<'_>) -> Option<String> {
     Some(hex(parsed.raw_serial()))
 }
 
+/// The first second of a certificate.
+pub fn not_before(certificate: &CertificateDer<'_>) -> Option<OffsetDateTime> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(parsed.validity().not_before.to_datetime())
+}
+
 /// The last second of a certificate.
 pub fn not_after(certificate: &CertificateDer<'_>) -> Option<OffsetDateTime> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;

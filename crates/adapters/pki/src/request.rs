@@ -1,16 +1,40 @@
 //! A key that stays here, and the request that has somebody else sign its public half.
 
 use crate::authority::IssueError;
+use crate::bundle::Bundle;
 use crate::keys::WipedKey;
-use crate::svid::PrivateKey;
+use crate::svid::{PrivateKey, Svid};
+use crate::verify::{PeerError, Usage, verify};
+use crate::{not_after, not_before, tls, unix_time};
+use lictor_model::SpiffeId;
 use rcgen::{CertificateParams, DistinguishedName};
-use rustls_pki_types::CertificateSigningRequestDer;
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use std::fmt;
+use time::OffsetDateTime;
 
 /// A new P-256 key with its request (PKCS#10, RFC 2986), which names nobody: whom the key is to prove, the signer knows.
 pub struct SigningRequest {
     key: WipedKey,
     der: CertificateSigningRequestDer<'static>,
+}
+
+/// Why what was signed for a request is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidAnswer {
+    /// The chain proves nothing to those who believe the bundle.
+    #[error("its chain proves nothing: {0}")]
+    Chain(#[from] PeerError),
+    /// The leaf names somebody else.
+    #[error("expected a certificate of {wanted}, saw one of {seen}")]
+    Identity {
+        /// Whom it was asked for.
+        wanted: SpiffeId,
+        /// Whose it is.
+        seen: SpiffeId,
+    },
+    /// The leaf has another key.
+    #[error("expected the key of the request in the certificate: {0}")]
+    Key(rustls::Error),
 }
 
 impl SigningRequest {
@@ -31,6 +55,31 @@ impl SigningRequest {
         &self.der
     }
 
+    /// The SVID that somebody else has signed for this request: `chain` leaf first.
+    ///
+    /// # Errors
+    /// At `now`, no peer that believes `bundle` would take it for `id` at both ends of a connection.
+    pub fn answered(
+        &self,
+        id: &SpiffeId,
+        chain: Vec<CertificateDer<'static>>,
+        bundle: &Bundle,
+        now: OffsetDateTime,
+    ) -> Result<Svid, InvalidAnswer> {
+        for usage in [Usage::Client, Usage::Server] {
+            let seen = verify(&chain, bundle, unix_time(now), usage)?;
+            if seen != *id {
+                return Err(InvalidAnswer::Identity { wanted: id.clone(), seen });
+            }
+        }
+        let leaf = chain.first().ok_or(PeerError::NoCertificate)?;
+        let not_before = not_before(leaf).ok_or(PeerError::Malformed)?;
+        let not_after = not_after(leaf).ok_or(PeerError::Malformed)?;
+        let svid = Svid { id: id.clone(), key: self.key(), not_before, not_after, chain };
+        tls::node::check_key(&svid).map_err(InvalidAnswer::Key)?;
+        Ok(svid)
+    }
+
     /// The key.
     pub fn key(&self) -> PrivateKey {
         PrivateKey::from_pkcs8(self.key.0.serialized_der().to_vec())
@@ -45,25 +94,38 @@ impl fmt::Debug for SigningRequest {
 
 #[cfg(test)]
 mod tests {
-    use super::SigningRequest;
+    use super::{InvalidAnswer as E, SigningRequest};
     use crate::forge::{domain, now};
-    use crate::{CertificateAuthority, Usage, tls, unix_time, verify};
+    use crate::{CertificateAuthority, PeerError};
     use rustls_pki_types::CertificateSigningRequestDer;
     use time::Duration;
 
     #[test]
-    fn what_is_signed_for_a_request_proves_the_identity_with_the_key_that_stayed() {
-        let root = CertificateAuthority::new(domain(), now(), Duration::DAY).expect("a root");
-        let id = format!("spiffe://{}/lictor/node/a", domain()).parse().expect("an identity");
+    fn what_is_signed_for_a_request_is_an_svid_with_the_key_that_stayed() {
+        let root = || CertificateAuthority::new(domain(), now(), Duration::DAY).expect("a root");
+        let (own, other) = (root(), root());
+        let id = |path: &str| format!("spiffe://{}/{path}", domain()).parse().expect("an identity");
         let request = SigningRequest::new().expect("a request");
         let der = CertificateSigningRequestDer::from(request.der().to_vec());
-        let made = root.sign(&der, &id, now(), Duration::HOUR).expect("a certificate");
-        assert_eq!(verify(&made.chain, &root.bundle(1), unix_time(now()), Usage::Client), Ok(id));
-        let key = rustls_pki_types::PrivateKeyDer::Pkcs8(request.key().as_der().clone_key());
-        assert!(tls::endpoint::certificate(made.chain.clone(), &key).is_ok());
-        let other = SigningRequest::new().expect("a request");
-        let key = rustls_pki_types::PrivateKeyDer::Pkcs8(other.key().as_der().clone_key());
-        assert!(tls::endpoint::certificate(made.chain, &key).is_err());
-        assert_eq!(format!("{other:?}"), "SigningRequest(elided)");
+        let made = own.sign(&der, &id("a"), now(), Duration::HOUR).expect("a certificate");
+        let read = |request: &SigningRequest, path: &str, root: &CertificateAuthority, later: Duration| {
+            request.answered(&id(path), made.chain.clone(), &root.bundle(1), now() + later)
+        };
+        let svid = read(&request, "a", &own, Duration::ZERO).expect("an SVID");
+        assert_eq!((svid.not_before, svid.not_after, &svid.chain), (made.not_before, made.not_after, &made.chain));
+
+        assert!(matches!(read(&request, "b", &own, Duration::ZERO), Err(E::Identity { .. })));
+        let stranger = read(&request, "a", &other, Duration::ZERO);
+        assert!(matches!(stranger, Err(E::Chain(PeerError::UnknownAuthority))));
+        let another = SigningRequest::new().expect("a request");
+        assert!(matches!(read(&another, "a", &own, Duration::ZERO), Err(E::Key(_))));
+        let late = read(&request, "a", &own, Duration::hours(2));
+        assert!(matches!(late, Err(E::Chain(PeerError::Expired { .. }))));
+        // Five minutes behind, where a certificate begins a minute before it was made.
+        let early = read(&request, "a", &own, -Duration::minutes(5)).expect_err("a refusal").to_string();
+        assert!(early.starts_with("its chain proves nothing: the certificate is valid from "), "{early}");
+        let nothing = request.answered(&id("a"), Vec::new(), &own.bundle(1), now());
+        assert!(matches!(nothing, Err(E::Chain(PeerError::NoCertificate))));
+        assert_eq!(format!("{another:?}"), "SigningRequest(elided)");
     }
 }

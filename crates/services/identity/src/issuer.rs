@@ -1,14 +1,15 @@
 //! Keeps a fresh SVID in the keyring for every subject that runs here.
 
+mod schedule;
+
 use crate::ca::Ca;
 use crate::registry::Registry;
 use lictor_pki::Subject;
-use std::collections::{BTreeMap, BTreeSet};
+pub(crate) use schedule::{Due, Schedule, half_life};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
-use tokio::sync::watch;
 
 /// Tells the time of day.
 pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
@@ -32,21 +33,7 @@ pub struct Issuer {
     registry: Registry,
     lifetime: Duration,
     fraction: Fraction,
-    /// Tells of pods that came and went; nothing before the first look at them.
-    changes: Option<watch::Receiver<()>>,
-    /// The tainted authorities whose SVIDs are due already.
-    tainted: Vec<Arc<str>>,
-    /// Each subject's next SVID.
-    due: BTreeMap<Subject, Due>,
-    /// The same by time.
-    queue: BTreeSet<(OffsetDateTime, Subject)>,
-}
-
-struct Due {
-    /// When it is due.
-    at: OffsetDateTime,
-    /// Who signed the one that it replaces; `None` if that one could not be replaced the last time.
-    signer: Option<Arc<str>>,
+    schedule: Schedule,
 }
 
 impl Issuer {
@@ -54,8 +41,7 @@ impl Issuer {
     ///
     /// The keyring's other identities are left alone.
     pub fn new(ca: Ca, registry: Registry, lifetime: Duration, fraction: Fraction) -> Self {
-        let (due, queue) = (BTreeMap::new(), BTreeSet::new());
-        Self { ca, registry, lifetime, fraction, changes: None, tainted: Vec::new(), due, queue }
+        Self { ca, registry, lifetime, fraction, schedule: Schedule::default() }
     }
 
     /// Does what is due now, at most a batch of it, and returns how long there is nothing more to do, at most ten seconds.
@@ -64,64 +50,15 @@ impl Issuer {
     pub fn step(&mut self) -> Duration {
         let next_event = self.ca.step();
         let now = self.ca.now();
-        self.follow_registry(now);
-        self.follow_taint(now);
+        self.schedule.follow_pods(&self.registry, self.ca.keyring(), now);
+        self.schedule.follow_taint(self.ca.tainted(), now);
         for _ in 0..BATCH {
-            let Some((_, subject)) = self.queue.first().filter(|(at, _)| *at <= now).cloned() else { break };
+            let Some(subject) = self.schedule.due(now) else { break };
             let next = self.renew(&subject, now);
-            self.put(subject, next);
+            self.schedule.put(subject, next);
         }
-        let next = self.queue.first().map_or(next_event, |(at, _)| next_event.min(*at));
+        let next = self.schedule.next().map_or(next_event, |at| next_event.min(at));
         (next - now).clamp(Duration::ZERO, NAP)
-    }
-
-    /// Has the SVIDs of new subjects be due, and drops those that no pod needs any more.
-    fn follow_registry(&mut self, now: OffsetDateTime) {
-        match &mut self.changes {
-            Some(changes) if !changes.has_changed().unwrap_or(true) => return,
-            Some(changes) => changes.mark_unchanged(),
-            None => self.changes = Some(self.registry.changes()),
-        }
-        // Looked at after the change was noted: what comes meanwhile is noted again.
-        let wanted = self.registry.subjects();
-        let (keyring, queue) = (self.ca.keyring(), &mut self.queue);
-        self.due.retain(|subject, due| {
-            let needed = wanted.binary_search(subject).is_ok();
-            if !needed {
-                keyring.remove_of(subject);
-                queue.remove(&(due.at, subject.clone()));
-            }
-            needed
-        });
-        for subject in wanted {
-            if !self.due.contains_key(&subject) {
-                self.put(subject, Due { at: now, signer: None });
-            }
-        }
-    }
-
-    /// Has everything that a tainted authority signed be due at once.
-    fn follow_taint(&mut self, now: OffsetDateTime) {
-        let tainted = self.ca.tainted();
-        if tainted == self.tainted {
-            return;
-        }
-        let is_tainted = |due: &Due| due.signer.as_ref().is_some_and(|signer| tainted.contains(signer));
-        let again: Vec<Subject> = (self.due.iter())
-            .filter(|(_, due)| due.at > now && is_tainted(due))
-            .map(|(subject, _)| subject.clone())
-            .collect();
-        again.into_iter().for_each(|subject| self.put(subject, Due { at: now, signer: None }));
-        self.tainted = tainted;
-    }
-
-    /// Says when the next SVID of a subject is due.
-    fn put(&mut self, subject: Subject, next: Due) {
-        let at = next.at;
-        if let Some(before) = self.due.insert(subject.clone(), next) {
-            self.queue.remove(&(before.at, subject.clone()));
-        }
-        self.queue.insert((at, subject));
     }
 
     /// Keeps the keyring fresh until `shutdown`; a pod that is added gets its SVID at once.
@@ -150,9 +87,7 @@ impl Issuer {
         match self.ca.renew(subject, lifetime) {
             Ok((not_after, signer)) => {
                 tracing::debug!(%id, names, %not_after, %signer, "issued an SVID");
-                let life = not_after - now;
-                let at = now + life * (0.45 + 0.1 * (self.fraction)().clamp(0.0, 1.0));
-                Due { at, signer: Some(signer) }
+                Due { at: half_life(now, not_after, &mut self.fraction), signer: Some(signer) }
             }
             Err(error) => {
                 // What was issued before stays and goes on until it expires.
@@ -167,7 +102,7 @@ impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Issuer")
             .field("lifetime", &self.lifetime)
-            .field("subjects", &self.due.len())
+            .field("subjects", &self.schedule.len())
             .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,8 @@
 //! what a tainted one signed. [`certificates`] keeps the Secrets that Certificates name. [`workload_api`] hands a process the SVID
 //! of the pod that it belongs to, as the kernel tells it, and pushes the next one when it comes; [`broker_api`] hands a broker those
 //! of the workloads that it refers to. [`federation`] exchanges bundles with other trust domains. A [`Source`] takes the place of
-//! issuer and authorities where an existing SPIRE gives the identities.
+//! issuer and authorities where an existing SPIRE gives the identities. Where the authorities are with [`control`], a
+//! [`membership`] does, and asks it for what the pods of this node need.
 //!
 //! ```text
 //!  Registry ---identities---> Issuer ---SVIDs---> lictor_pki::Keyring ---> the proxy
@@ -27,6 +28,7 @@
 //! **Not here.** No certificate is made or read here (`lictor-pki`), no policy is known, no pod is started.
 
 mod attestation;
+mod backoff;
 pub mod broker_api;
 mod ca;
 pub mod certificates;
@@ -36,6 +38,7 @@ mod credentials;
 mod entitlement;
 pub mod federation;
 mod issuer;
+pub mod membership;
 mod needs;
 mod process;
 mod program;

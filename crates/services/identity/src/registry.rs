@@ -211,6 +211,16 @@ impl Registry {
         self.read().needs.lifetime_limit(subject)
     }
 
+    /// The pods that have an identity, in order.
+    pub fn pods_with(&self, id: &SpiffeId) -> Vec<Name> {
+        let index = self.read();
+        let has = |pod: &Pod| pod.ids.iter().any(|identity| identity.id == *id);
+        let mut names: Vec<Name> =
+            index.pods.values().filter(|entry| has(&entry.pod)).map(|entry| entry.pod.name.clone()).collect();
+        names.sort();
+        names
+    }
+
     /// How many pods there are.
     pub fn len(&self) -> usize {
         self.read().pods.len()

@@ -17,6 +17,9 @@ use lictor_wire::node::{
 use time::OffsetDateTime;
 use tonic::{Code, Status};
 
+/// By how many seconds a node's clock may be behind: certificates begin so long before they are made.
+const BACKDATE: i64 = 60;
+
 /// Answers requests of nodes. Cheap to clone; clones share the content.
 #[derive(Debug, Clone)]
 pub struct Desk(ControlOptions);
@@ -34,10 +37,12 @@ impl Desk {
     /// Lets a node in.
     ///
     /// # Errors
-    /// `InvalidArgument` for what is no request, `PermissionDenied` for evidence that is none.
+    /// `InvalidArgument` for what is no request, `PermissionDenied` for evidence that is none, `FailedPrecondition` if the
+    /// node's clock is so far off that no certificate would be valid there.
     pub fn join(&self, request: JoinRequest) -> Result<JoinResponse, Status> {
         let request = joining(request).map_err(invalid)?;
         let node = &request.node;
+        self.check_clock(node, request.now)?;
         let joined = self.0.members.join(node, &request.token, || self.sign_for(node, &request.csr));
         let certified = joined.map_err(|denied| {
             tracing::warn!(%node, %denied, "a node was not let in");
@@ -135,6 +140,20 @@ impl Desk {
                 _ => Status::permission_denied(refused.to_string()),
             }
         })
+    }
+
+    /// Whether a certificate of now would be valid by a node's clock.
+    fn check_clock(&self, node: &NodeName, told: Option<i64>) -> Result<(), Status> {
+        let Some(told) = told else { return Ok(()) };
+        let ahead = told.saturating_sub(self.seconds());
+        if ahead >= -BACKDATE && ahead < self.0.node_lifetime.whole_seconds() {
+            return Ok(());
+        }
+        let (off, side) = (ahead.unsigned_abs(), if ahead > 0 { "ahead of" } else { "behind" });
+        tracing::warn!(%node, ahead, "a node with another time of day was not let in (seconds)");
+        Err(Status::failed_precondition(format!(
+            "the clock of node {node} is {off} s {side} control's: no certificate would be valid there; set it, and join again"
+        )))
     }
 
     fn sign_for(&self, node: &NodeName, csr: &[u8]) -> Result<Certified, IssueError> {

@@ -89,6 +89,14 @@ apiVersion: spire.spiffe.io/v1alpha1
 kind: ClusterSPIFFEID
 metadata: {name: front}
 spec: {spiffeIDTemplate: 'spiffe://td/front', podSelector: {matchLabels: {tier: front}}, ttl: 10m}
+---
+apiVersion: spire.spiffe.io/v1alpha1
+kind: ClusterSPIFFEID
+metadata: {name: part}
+spec:
+  spiffeIDTemplate: 'spiffe://td/part'
+  podSelector: {matchLabels: {tier: front}}
+  workloadSelectorTemplates: ['k8s:container-name:main']
 ";
 
     fn snapshot() -> Snapshot {
@@ -120,6 +128,8 @@ spec: {spiffeIDTemplate: 'spiffe://td/front', podSelector: {matchLabels: {tier: 
         };
         assert_eq!(ask("n1", "web", "", "spiffe://td/front"), Ok(given("spiffe://td/front", Some(10))));
         assert_eq!(ask("n1", "web", "7d44", "spiffe://td/front"), Ok(given("spiffe://td/front", Some(10))));
+        let part = ask("n1", "web", "", "spiffe://td/part").expect("an identity of some of its processes");
+        assert_eq!(part.processes.containers, Some(["main".into()].into()));
         assert_eq!(ask("n2", "db", "", "spiffe://td/ns/shop/sa/db"), Ok(given("spiffe://td/ns/shop/sa/db", None)));
 
         let why = |node: &str, pod: &str, uid: &str, id: &str| {

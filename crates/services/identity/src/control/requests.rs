@@ -45,16 +45,18 @@ pub(super) struct Joining {
     pub(super) node: NodeName,
     pub(super) token: Zeroizing<String>,
     pub(super) csr: Vec<u8>,
+    /// The time of day at the node in Unix seconds, if it says so.
+    pub(super) now: Option<i64>,
 }
 
 pub(super) fn joining(request: JoinRequest) -> Result<Joining, InvalidRequest> {
-    let JoinRequest { node, csr, evidence } = request;
+    let JoinRequest { node, csr, now, evidence } = request;
     let Evidence::JoinToken(token) = evidence.ok_or(InvalidRequest::NoEvidence)?;
     let token = Zeroizing::new(token.token);
     if token.len() > TOKEN {
         return Err(InvalidRequest::Token);
     }
-    Ok(Joining { node: node.parse()?, token, csr: checked_csr(csr)? })
+    Ok(Joining { node: node.parse()?, token, csr: checked_csr(csr)?, now: (now != 0).then_some(now) })
 }
 
 pub(super) fn checked_csr(csr: Vec<u8>) -> Result<Vec<u8>, InvalidRequest> {

@@ -67,7 +67,7 @@ async fn what_is_no_request_uses_up_nothing() {
         ("n1", broken.clone(), evidence()),
         ("n1", csr.clone(), Some(Evidence::JoinToken(JoinToken { token: "x".repeat(2000) }))),
     ] {
-        let request = JoinRequest { node: node.to_owned(), csr, evidence };
+        let request = JoinRequest { node: node.to_owned(), csr, now: 0, evidence };
         let refused = world.connect(None).await.join(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
     }

@@ -3,6 +3,7 @@
 
 mod clocks;
 mod joining;
+mod membership;
 mod world;
 
 use lictor_pki::{SigningRequest, Usage, authority_key_id, not_after, unix_time, verify, verify_token};

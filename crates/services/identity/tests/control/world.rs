@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use time::{Duration, OffsetDateTime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -48,8 +49,9 @@ pub(crate) struct World {
     pub(crate) snapshots: watch::Sender<Arc<Snapshot>>,
     pub(crate) address: SocketAddr,
     pub(crate) domain: TrustDomain,
-    seconds: Arc<AtomicI64>,
-    _stop: oneshot::Sender<()>,
+    pub(crate) seconds: Arc<AtomicI64>,
+    options: ControlOptions,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 pub(crate) fn id(path: &str) -> SpiffeId {
@@ -91,13 +93,28 @@ impl World {
             svid_lifetime: Duration::minutes(30),
             node_lifetime: NODE_LIFETIME,
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let address = "127.0.0.1:0".parse().unwrap();
+        let mut world = Self { ca, members, snapshots, address, domain, seconds, options, running: None };
+        world.start().await;
+        world
+    }
+
+    /// Starts control where it was before, if it was somewhere.
+    pub(crate) async fn start(&mut self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(serve(listener, options, async {
+        let serving = serve(listener, self.options.clone(), async {
             stopped.await.ok();
-        }));
-        Self { ca, members, snapshots, address, domain, seconds, _stop: stop }
+        });
+        self.running = Some((stop, tokio::spawn(async { serving.await.unwrap() })));
+    }
+
+    /// Ends control; its authorities and members are kept, as a store would.
+    pub(crate) async fn stop(&mut self) {
+        let (stop, serving) = self.running.take().unwrap();
+        stop.send(()).unwrap();
+        serving.await.unwrap();
     }
 
     pub(crate) fn wait(&self, time: Duration) {
@@ -136,7 +153,7 @@ impl World {
     pub(crate) async fn join(&self, node: &str, token: &str) -> Result<(JoinResponse, PrivateKey), Status> {
         let request = SigningRequest::new().unwrap();
         let evidence = Some(Evidence::JoinToken(JoinToken { token: token.to_owned() }));
-        let asked = JoinRequest { node: node.to_owned(), csr: request.der().to_vec(), evidence };
+        let asked = JoinRequest { node: node.to_owned(), csr: request.der().to_vec(), now: 0, evidence };
         let joined = self.connect(None).await.join(asked).await?;
         Ok((joined.into_inner(), request.key()))
     }
@@ -153,7 +170,7 @@ impl World {
     }
 }
 
-fn clock(seconds: &Arc<AtomicI64>, ahead: Duration) -> Clock {
+pub(crate) fn clock(seconds: &Arc<AtomicI64>, ahead: Duration) -> Clock {
     let seconds = Arc::clone(seconds);
     Arc::new(move || OffsetDateTime::now_utc() + ahead + Duration::seconds(seconds.load(Ordering::Relaxed)))
 }
