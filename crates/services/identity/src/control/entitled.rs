@@ -78,7 +78,7 @@ mod tests {
 apiVersion: v1
 kind: Pod
 metadata: {name: web, namespace: shop, uid: 7d44, labels: {tier: front}}
-spec: {nodeName: n1, serviceAccountName: web, containers: [{name: main, image: x}]}
+spec: {nodeName: n1, serviceAccountName: web, containers: [{name: main, image: x}, {name: side, image: x}]}
 ---
 apiVersion: v1
 kind: Pod
