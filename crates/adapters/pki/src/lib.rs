@@ -78,7 +78,6 @@ pub use one_time::{OneTimeSecret, SecretDigest};
 pub use pem::{InvalidAuthorityFile, certificates_to_pem};
 pub use received::InvalidReceived;
 pub use request::SigningRequest;
-pub use request::{InvalidAnswer, SigningRequest};
 pub use sealed::{InvalidSecret, OpenError, SealError, SealingKey, Secret};
 pub use signing::SigningFault;
 pub use subject::Subject;

@@ -5,7 +5,7 @@
 use crate::bundle::{Bundle, InvalidAuthority};
 use crate::svid::{PrivateKey, Svid};
 use crate::verify::{PeerError, Usage, verify};
-use crate::{tls, unix_time};
+use crate::{not_after, not_before, tls, unix_time};
 use lictor_model::{SpiffeId, TrustDomain};
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
@@ -51,14 +51,30 @@ impl Svid {
         bundle: &Bundle,
         now: OffsetDateTime,
     ) -> Result<Self, InvalidReceived> {
-        let chain = certificates(chain)?;
+        Self::from_chain(id, certificates(chain)?, key, bundle, now)
+    }
+
+    /// As [`from_received`](Self::from_received), where each certificate comes by itself.
+    ///
+    /// # Errors
+    /// As [`from_received`](Self::from_received).
+    pub fn from_chain(
+        id: &SpiffeId,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKey,
+        bundle: &Bundle,
+        now: OffsetDateTime,
+    ) -> Result<Self, InvalidReceived> {
         for usage in [Usage::Client, Usage::Server] {
             let seen = verify(&chain, bundle, unix_time(now), usage)?;
             if seen != *id {
                 return Err(InvalidReceived::Identity { wanted: id.clone(), seen });
             }
         }
-        let (not_before, not_after) = validity(&chain).ok_or(InvalidReceived::Certificates { at: 0 })?;
+        let leaf = chain.first().ok_or(InvalidReceived::Certificates { at: 0 })?;
+        let (Some(not_before), Some(not_after)) = (not_before(leaf), not_after(leaf)) else {
+            return Err(InvalidReceived::Certificates { at: 0 });
+        };
         let svid = Self { id: id.clone(), chain, key, not_before, not_after };
         tls::check_key(&svid).map_err(InvalidReceived::Key)?;
         Ok(svid)
@@ -88,11 +104,6 @@ fn certificates(mut bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Invali
         }
         bytes = rest;
     }
-}
-
-fn validity(chain: &[CertificateDer<'_>]) -> Option<(OffsetDateTime, OffsetDateTime)> {
-    let (_, leaf) = X509Certificate::from_der(chain.first()?).ok()?;
-    Some((leaf.validity().not_before.to_datetime(), leaf.validity().not_after.to_datetime()))
 }
 
 #[cfg(test)]

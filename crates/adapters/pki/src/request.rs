@@ -3,9 +3,8 @@
 use crate::authority::IssueError;
 use crate::bundle::Bundle;
 use crate::keys::WipedKey;
+use crate::received::InvalidReceived;
 use crate::svid::{PrivateKey, Svid};
-use crate::verify::{PeerError, Usage, verify};
-use crate::{not_after, not_before, tls, unix_time};
 use lictor_model::SpiffeId;
 use rcgen::{CertificateParams, DistinguishedName};
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
@@ -16,25 +15,6 @@ use time::OffsetDateTime;
 pub struct SigningRequest {
     key: WipedKey,
     der: CertificateSigningRequestDer<'static>,
-}
-
-/// Why what was signed for a request is of no use.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidAnswer {
-    /// The chain proves nothing to those who believe the bundle.
-    #[error("its chain proves nothing: {0}")]
-    Chain(#[from] PeerError),
-    /// The leaf names somebody else.
-    #[error("expected a certificate of {wanted}, saw one of {seen}")]
-    Identity {
-        /// Whom it was asked for.
-        wanted: SpiffeId,
-        /// Whose it is.
-        seen: SpiffeId,
-    },
-    /// The leaf has another key.
-    #[error("expected the key of the request in the certificate: {0}")]
-    Key(rustls::Error),
 }
 
 impl SigningRequest {
@@ -65,19 +45,8 @@ impl SigningRequest {
         chain: Vec<CertificateDer<'static>>,
         bundle: &Bundle,
         now: OffsetDateTime,
-    ) -> Result<Svid, InvalidAnswer> {
-        for usage in [Usage::Client, Usage::Server] {
-            let seen = verify(&chain, bundle, unix_time(now), usage)?;
-            if seen != *id {
-                return Err(InvalidAnswer::Identity { wanted: id.clone(), seen });
-            }
-        }
-        let leaf = chain.first().ok_or(PeerError::NoCertificate)?;
-        let not_before = not_before(leaf).ok_or(PeerError::Malformed)?;
-        let not_after = not_after(leaf).ok_or(PeerError::Malformed)?;
-        let svid = Svid { id: id.clone(), key: self.key(), not_before, not_after, chain };
-        tls::node::check_key(&svid).map_err(InvalidAnswer::Key)?;
-        Ok(svid)
+    ) -> Result<Svid, InvalidReceived> {
+        Svid::from_chain(id, chain, self.key(), bundle, now)
     }
 
     /// The key.
@@ -94,9 +63,9 @@ impl fmt::Debug for SigningRequest {
 
 #[cfg(test)]
 mod tests {
-    use super::{InvalidAnswer as E, SigningRequest};
+    use super::SigningRequest;
     use crate::forge::{domain, now};
-    use crate::{CertificateAuthority, PeerError};
+    use crate::{CertificateAuthority, InvalidReceived as E, PeerError};
     use rustls_pki_types::CertificateSigningRequestDer;
     use time::Duration;
 
@@ -123,7 +92,10 @@ mod tests {
         assert!(matches!(late, Err(E::Chain(PeerError::Expired { .. }))));
         // Five minutes behind, where a certificate begins a minute before it was made.
         let early = read(&request, "a", &own, -Duration::minutes(5)).expect_err("a refusal").to_string();
-        assert!(early.starts_with("its chain proves nothing: the certificate is valid from "), "{early}");
+        assert!(
+            early.starts_with("its chain proves nothing by its own bundle: the certificate is valid from "),
+            "{early}"
+        );
         let nothing = request.answered(&id("a"), Vec::new(), &own.bundle(1), now());
         assert!(matches!(nothing, Err(E::Chain(PeerError::NoCertificate))));
         assert_eq!(format!("{another:?}"), "SigningRequest(elided)");

@@ -14,7 +14,6 @@
 mod brokers;
 mod external;
 mod federation;
-mod identities;
 mod issuance;
 mod kernel_record;
 mod open_flows;
@@ -32,7 +31,7 @@ use anyhow::{Context, Result};
 use lictor_authz::{Capabilities, PolicyStatus};
 use lictor_cluster::{Pod, Snapshot};
 use lictor_datapath::{Datapath, Limits, capture, netns::Netns};
-use lictor_identity::{Attestor, Place, Registration, Registry, Tree};
+use lictor_identity::{Attestor, Place, Registration, Registry, Tree, identities_of};
 use lictor_manifest::Finding;
 use lictor_model::{DecisionIds, Name, Record};
 use lictor_network::{Compiler, Program};

@@ -6,7 +6,6 @@
 //!
 //! Source: SPIFFE Workload API, sections 4.2 to 4.5, 5.2 and 6.2; SPIFFE Workload Endpoint, sections 3, 4 and 6.
 
-mod backoff;
 mod endpoint;
 mod offer;
 mod streams;

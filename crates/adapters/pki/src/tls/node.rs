@@ -148,11 +148,6 @@ pub fn client_config(
     Ok(config)
 }
 
-/// Whether the key of an SVID is its leaf's.
-pub(crate) fn check_key(svid: &Svid) -> Result<(), Error> {
-    certified(svid).map(drop)
-}
-
 struct Time(Clock);
 
 impl TimeProvider for Time {

@@ -5,7 +5,7 @@ use super::{Membership, kept};
 use crate::backoff::Backoff;
 use crate::issuer::{half_life, random_fraction};
 use crate::registry::Registry;
-use lictor_pki::{Bundle, InvalidAnswer, IssueError, SecretDigest, SigningRequest, Svid};
+use lictor_pki::{Bundle, InvalidReceived, IssueError, SecretDigest, SigningRequest, Svid};
 use lictor_wire::node::join_request::Evidence;
 use lictor_wire::node::{Certificate, FollowTrustRequest, JoinRequest, JoinToken, RenewRequest, Trust};
 use rustls_pki_types::CertificateDer;
@@ -41,7 +41,7 @@ pub(super) enum SessionError {
     #[error("the node needs a join token, and no file says one")]
     NoToken,
     #[error("control gave a certificate that is of no use: {0}{1}")]
-    Answer(InvalidAnswer, String),
+    Answer(InvalidReceived, String),
     #[error("control gave a bundle that is of no use: {0}")]
     Bundle(String),
     #[error(transparent)]

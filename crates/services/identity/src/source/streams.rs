@@ -1,8 +1,8 @@
 //! The streams that are followed, each on a connection of its own.
 
-use super::backoff::Backoff;
 use super::offer::{TokenKeys, read, read_token_keys};
 use super::{Faults, Source};
+use crate::backoff::Backoff;
 use crate::issuer::random_fraction;
 use hyper_util::rt::TokioIo;
 use lictor_wire::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
