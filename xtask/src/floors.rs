@@ -7,7 +7,7 @@ use std::path::Path;
 const FLOORS: [&str; 5] = ["base", "engines", "adapters", "services", "roles"];
 
 /// Edges within a floor that the design allows.
-const WITHIN: [(&str, &str); 18] = [
+const WITHIN: [(&str, &str); 21] = [
     ("lictor-template", "lictor-model"),
     ("lictor-manifest", "lictor-model"),
     ("lictor-manifest", "lictor-template"),
@@ -20,6 +20,9 @@ const WITHIN: [(&str, &str); 18] = [
     ("lictor-pkcs11", "lictor-pki"),
     ("lictor-lab", "lictor-node"),
     ("lictor-lab", "lictor-sources"),
+    ("lictor-control", "lictor-lab"),
+    ("lictor-control", "lictor-sources"),
+    ("lictor", "lictor-control"),
     ("lictor", "lictor-lab"),
     ("lictor", "lictor-node"),
     ("lictor", "lictor-sources"),

@@ -1,8 +1,8 @@
 //! The words of the command line.
 
 use crate::commands::{
-    completions, diff, down, edges, exec, explain, flows, identity, internal, lint, probe, simulate, status, suggest,
-    test, up, why,
+    completions, control, diff, down, edges, exec, explain, flows, identity, internal, lint, probe, simulate, status,
+    suggest, test, up, why,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lictor_report::Format;
@@ -93,6 +93,8 @@ pub(crate) enum Verb {
     Exec(exec::Words),
     /// See and change who signs identities, whom a lab believes, and what Certificates have
     Identity(identity::Words),
+    /// Let nodes into a trust domain, and issue the identities of their pods
+    Control(Box<control::Words>),
     /// Explain a finding's code
     Explain(explain::Words),
     /// Print a shell's completion script

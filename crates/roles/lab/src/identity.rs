@@ -5,6 +5,7 @@ use lictor_certificates::{Issuers, Rules};
 use lictor_cluster::Snapshot;
 use lictor_cluster::registration::By;
 use lictor_identity::certificates::{Certificates, CertificatesOptions};
+use lictor_identity::membership::{Membership, MembershipOptions};
 use lictor_identity::{Ca, CaOptions, Source, StoreOptions, UpstreamFiles, WorkloadEndpoint, system_clock};
 use lictor_manifest::{Code, Finding, Issuance as Asked, Object};
 use lictor_model::TrustDomain;
@@ -23,6 +24,8 @@ pub enum Identity {
     Own(Box<Authorities>),
     /// Another Workload API, such as that of a SPIRE agent.
     Given(WorkloadEndpoint),
+    /// Control, of which the lab is a node.
+    Control(Box<MembershipOptions>),
 }
 
 /// How long SVIDs and those who sign them live, and where the authorities come from.
@@ -53,6 +56,7 @@ impl Identity {
             Self::Given(endpoint) => {
                 Ok(Issuance::Given(Source::new(endpoint.clone(), trust_domain.clone(), system_clock())?))
             }
+            Self::Control(options) => Ok(Issuance::Control(Membership::new((**options).clone())?)),
         }
     }
 
@@ -62,7 +66,7 @@ impl Identity {
             Self::Own(authorities) => {
                 (Issuers::clusterwide(authorities.certificate_issuers.iter().map(String::as_str)), true)
             }
-            Self::Given(_) => (Issuers::default(), false),
+            Self::Given(_) | Self::Control(_) => (Issuers::default(), false),
         };
         Rules { issuers, has_authorities, cluster_domain: Arc::clone(&cluster.registration.cluster_domain) }
     }
@@ -122,7 +126,9 @@ fn has_names(path: &'static str, has: bool) -> Option<(&'static str, String)> {
 
 impl Authorities {
     /// The authorities of a trust domain.
-    fn ca(&self, trust_domain: &TrustDomain) -> Result<Ca> {
+    ///
+    /// Errors: they cannot be made, or what they are kept in does not open.
+    pub fn ca(&self, trust_domain: &TrustDomain) -> Result<Ca> {
         let options = CaOptions {
             trust_domain: trust_domain.clone(),
             life: self.authority_lifetime.try_into()?,

@@ -32,6 +32,8 @@ pub use broker::BrokerApi;
 pub use identity::{Authorities, Identity};
 pub use journal::Journal;
 pub use lab::{Change, Lab, Options};
+pub use lictor_identity::control::NodeName;
+pub use lictor_identity::membership::{Bootstrap, MembershipOptions};
 pub use lictor_identity::{StoreOptions, UpstreamFiles, WorkloadEndpoint};
 pub use lictor_node::{EndpointOptions, EndpointProfile, FederationOptions};
 pub use lictor_pkcs11::TokenOptions;

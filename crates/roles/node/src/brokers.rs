@@ -33,7 +33,8 @@ pub(crate) fn start(
     issuance: &Issuance,
     tasks: &mut JoinSet<()>,
 ) -> Result<()> {
-    if let Some(whom) = issuance.says_whom_to_believe() {
+    let elsewhere = issuance.membership().map(|_| "control".to_owned()).or_else(|| issuance.says_whom_to_believe());
+    if let Some(whom) = elsewhere {
         bail!(
             "{whom} gives the identities and none of an endpoint for brokers; beside it, the Broker API cannot be had"
         );

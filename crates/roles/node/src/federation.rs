@@ -36,6 +36,9 @@ impl FederationOptions {
     ///
     /// Errors: identities are given, and whoever gives them says whom to believe and signs tokens.
     pub(crate) fn check(&self, issuance: &Issuance) -> Result<()> {
+        if issuance.membership().is_some() && (self.endpoint.is_some() || self.issuer.is_some()) {
+            bail!("control has the authorities: the bundle is its to serve, and who issues tokens its to say");
+        }
         let Some(whom) = issuance.says_whom_to_believe() else { return Ok(()) };
         let Self { endpoint, relations, roots, issuer } = self;
         let said = [

@@ -149,6 +149,7 @@ impl Node {
             workload_api,
             attestor,
             keyring.clone(),
+            issuance.tokens(),
             checks,
             std::future::pending(),
         );

@@ -94,7 +94,8 @@ pub async fn serve(
     let registry = Registry::new();
     // Without a cgroup: it is renewed like a pod's, and no process can ask for it.
     registry.add(Registration {
-        pod: Name::new("lictor", "control"),
+        pod: Name::new("", "control"),
+        uid: None,
         ids: vec![own.clone().into()],
         federates_with: BTreeSet::new(),
         cgroups: Vec::new(),

@@ -14,6 +14,7 @@ pub(crate) mod jwt;
 mod sds;
 pub(crate) mod service;
 pub(crate) mod states;
+mod tokens;
 
 use crate::attestation::Attestor;
 use callers::Callers;
@@ -30,6 +31,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+pub use tokens::Tokens;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tonic::service::Routes;
@@ -89,7 +91,7 @@ pub(crate) fn bind_with(path: &Path, folder_mode: u32, mode: u32) -> io::Result<
     Ok(listener)
 }
 
-/// Serves, beside `others` for the same callers, until `shutdown`; then open streams end with `Unavailable`, so that clients try again.
+/// Serves, beside `others` for the same callers, with tokens that `tokens` signs, until `shutdown`; then open streams end with `Unavailable`, so that clients try again.
 ///
 /// # Errors
 /// The server fails for good; a connection that fails does not count.
@@ -97,13 +99,14 @@ pub async fn serve(
     listener: UnixListener,
     attestor: Attestor,
     keyring: Keyring,
+    tokens: Tokens,
     others: Routes,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let attestor = Arc::new(attestor);
     let (stop, stopped) = watch::channel(());
     let callers = Arc::new(Callers::new(Arc::clone(&attestor), keyring, stopped));
-    let api = service::WorkloadApi::new(Arc::clone(&callers));
+    let api = service::WorkloadApi::new(Arc::clone(&callers), tokens);
     let api = SpiffeWorkloadApiServer::new(api).max_decoding_message_size(MAX_REQUEST);
     let secrets = sds::Secrets::new(Arc::clone(&callers));
     let secrets = SecretDiscoveryServiceServer::new(secrets).max_decoding_message_size(sds::MAX_REQUEST);

@@ -68,6 +68,7 @@ impl Node {
             listener,
             attestor,
             ca.keyring().clone(),
+            workload_api::Tokens::Keyring,
             Routes::default(),
             std::future::pending(),
         ));

@@ -5,6 +5,7 @@ mod ca;
 mod certificates;
 mod explain;
 mod federation;
+mod members;
 mod show;
 mod source;
 mod workload;
@@ -49,6 +50,14 @@ enum What {
     Federation(federation::Verb),
     /// The Workload API that a lab's identities come from (`lictor up --workload-api`)
     Source(source::Words),
+    /// One-time tokens by which nodes join (`lictor control`)
+    #[command(subcommand)]
+    Token(members::Token),
+    /// The nodes that have joined (`lictor control`)
+    #[command(subcommand)]
+    Node(members::Node),
+    /// How a lab stands with the control that issues its identities (`lictor up --control`)
+    Membership(members::Shown),
 }
 
 pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
@@ -64,5 +73,8 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
         What::Certificates(step) => certificates::run(step, globals),
         What::Federation(verb) => federation::run(verb, globals),
         What::Source(words) => source::run(words, globals),
+        What::Token(words) => members::token(words, globals),
+        What::Node(words) => members::node(words, globals),
+        What::Membership(words) => members::membership(words, globals),
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod control;
 pub(crate) mod diff;
 pub(crate) mod down;
 pub(crate) mod edges;
@@ -28,6 +29,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     let globals = &cli.globals;
     match cli.command {
         Verb::Up(words) => up::run(&words, globals),
+        Verb::Control(words) => control::run(&words, globals),
         Verb::Down(words) => down::run(&words, globals),
         Verb::Status(words) => status::run(&words, globals),
         Verb::Check(words) => check::run(words, globals),

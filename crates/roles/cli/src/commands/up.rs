@@ -1,18 +1,19 @@
 //! `lictor up DIR...`.
 
 mod audience;
-mod authority;
+pub(super) mod authority;
 mod broker;
 mod detach;
 mod federation;
+mod issuance;
 mod registration;
 
 use crate::cli::Globals;
 use crate::output::stderr_colour;
 use anyhow::{Context, Result, bail, ensure};
 use audience::Told;
-use authority::AuthorityWords;
 use clap::Args;
+use issuance::IssuanceWords;
 use lictor_lab::{Options, Refused};
 use lictor_model::{Cidr, TrustDomain};
 use lictor_sources::{Cluster, Sources};
@@ -49,7 +50,7 @@ pub(crate) struct Words {
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
     svid_ttl: Duration,
     #[command(flatten)]
-    authority: AuthorityWords,
+    issuance: IssuanceWords,
     #[command(flatten)]
     registration: registration::Words,
     #[command(flatten)]
@@ -93,6 +94,7 @@ impl Words {
     fn options(&self, globals: &Globals) -> Result<Options> {
         let mut cluster = Cluster::new(self.trust_domain.clone(), self.pod_cidr.clone(), self.service_cidr.clone())?;
         cluster.cidr_excludes_pods = self.cidr_excludes_pods;
+        cluster.node = self.issuance.node().into();
         cluster.registration = self.registration.settings(&self.trust_domain)?;
         for (name, blocks) in [("--pod-cidr", &self.pod_cidr), ("--service-cidr", &self.service_cidr)] {
             let count = |v4: bool| blocks.iter().filter(|block| block.network().is_ipv4() == v4).count();
@@ -108,7 +110,7 @@ impl Words {
             name: globals.lab.clone(),
             sources: self.sources.iter().map(|source| source.display().to_string()).collect(),
             cluster,
-            identity: self.authority.identity(self.svid_ttl)?,
+            identity: self.issuance.identity(&self.trust_domain, self.svid_ttl)?,
             federation: self.federation.options(&self.trust_domain)?,
             broker_api: self.broker.options(&self.trust_domain)?,
             resolvers: self.dns_upstream.clone(),
@@ -125,7 +127,7 @@ fn resolver(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// A number and a unit.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let refused = || "expected a time such as 1h, 30m or 90s, at least 10s".to_owned();
     let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(refused)?;
     let seconds = match unit {

@@ -5,7 +5,7 @@ use super::{Answer, Query};
 use crate::lab::Lab;
 use lictor_identity::federation::RelationStatus;
 use lictor_model::TrustDomain;
-use lictor_pki::Bundle;
+use lictor_pki::{Bundle, Keyring};
 use lictor_report::{BundleEndpoint, BundleStatus};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(super) fn answer(method: &str, query: &Query, lab: &Lab) -> Answer {
     };
     match (method, domain) {
         ("GET", None) => list(query, lab),
-        ("GET", Some(domain)) => show(&domain, query.text("form") == Some("pem"), lab),
+        ("GET", Some(domain)) => show(&domain, query, lab.node.keyring()),
         ("PUT", Some(domain)) => match query.text("file") {
             Some(file) => set(&domain, Path::new(file), lab),
             None => Answer::refused("expected a file as `file`"),
@@ -78,8 +78,21 @@ pub(super) fn endpoint(status: RelationStatus) -> BundleEndpoint {
     }
 }
 
-fn show(domain: &TrustDomain, pem: bool, lab: &Lab) -> Answer {
-    let Some(bundle) = lab.node.keyring().bundle_of(domain) else {
+/// The own bundle alone, for a service that has no other: listed, or given as a whole.
+pub fn own_bundle(query: &Query, keyring: &Keyring) -> Answer {
+    match query.text("domain").map(str::parse::<TrustDomain>).transpose() {
+        Ok(Some(domain)) => show(&domain, query, keyring),
+        Ok(None) => {
+            let (format, style) = form(query);
+            rendered(lictor_report::bundles(&[row(&keyring.bundle(), true, None)], format, style), 0)
+        }
+        Err(error) => Answer::refused(format!("no trust domain: {error}")),
+    }
+}
+
+fn show(domain: &TrustDomain, query: &Query, keyring: &Keyring) -> Answer {
+    let pem = query.text("form") == Some("pem");
+    let Some(bundle) = keyring.bundle_of(domain) else {
         return Answer::refused(format!("nothing is believed about {domain}"));
     };
     if pem {

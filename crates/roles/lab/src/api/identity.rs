@@ -4,14 +4,16 @@ use super::routes::{form, rendered};
 use super::{Answer, Query};
 use crate::lab::Lab;
 use http::Method;
+use lictor_identity::membership::MembershipStatus;
 use lictor_identity::{Ca, CaStatus, SourceStatus};
 use lictor_pki::{AuthorityStatus, Kind};
-use lictor_report::{AuthoritiesReport, AuthorityLine, Format, IssuedLine, SourceReport};
+use lictor_report::{AuthoritiesReport, AuthorityLine, Format, IssuedLine, MembershipReport, SourceReport};
 
 /// Answers what is asked below `/v1/identity/`; nothing if there is no such route.
 pub(super) fn answer(method: &Method, path: &str, query: &Query, lab: &Lab) -> Option<Answer> {
     match (method.as_str(), path, path.strip_prefix("ca")) {
         ("GET", "source", _) => Some(source(query, lab)),
+        ("GET", "membership", _) => Some(membership(query, lab)),
         (_, _, Some(step)) => authorities(method, step, query, lab),
         _ => None,
     }
@@ -29,12 +31,34 @@ fn source(query: &Query, lab: &Lab) -> Answer {
     rendered(lictor_report::source(&report, format, style), 0)
 }
 
+/// How the membership stands, where control issues the identities.
+fn membership(query: &Query, lab: &Lab) -> Answer {
+    let Some(membership) = lab.node.issuance().membership() else {
+        return Answer::refused("this lab is no node of a control (`lictor up --control`)");
+    };
+    let MembershipStatus { address, node, not_after, connected, heard, faults } = membership.status();
+    let trust_domain = membership.keyring().bundle().trust_domain().clone();
+    let node = node.to_string();
+    let report = MembershipReport { control: address, node, trust_domain, connected, heard, not_after, faults };
+    let (format, style) = form(query);
+    rendered(lictor_report::membership(&report, format, style), 0)
+}
+
 fn authorities(method: &Method, step: &str, query: &Query, lab: &Lab) -> Option<Answer> {
     let Some(ca) = lab.node.issuance().ca() else {
-        let why =
-            "this lab has no authorities: its identities come from another Workload API; see `lictor identity source`";
+        let why = match lab.node.issuance().membership() {
+            Some(_) => "this lab has no authorities: control issues its identities; see `lictor identity membership`",
+            None => {
+                "this lab has no authorities: its identities come from another Workload API; see `lictor identity source`"
+            }
+        };
         return Some(Answer::refused(why));
     };
+    of_authorities(method, step, query, ca)
+}
+
+/// Answers what is asked below `/v1/identity/ca` where these are the authorities; nothing if there is no such route.
+pub fn of_authorities(method: &Method, step: &str, query: &Query, ca: &Ca) -> Option<Answer> {
     let (format, style) = form(query);
     Some(match (method.as_str(), step) {
         ("GET", "") => rendered(lictor_report::authorities(&report(ca.status()), format, style), 0),

@@ -11,12 +11,14 @@ mod identity;
 mod query;
 mod routes;
 
-pub use bundles::read_bundle;
+pub use bundles::{own_bundle, read_bundle};
+pub use identity::of_authorities;
 pub use query::Query;
+pub use routes::{form, rendered};
 
 use crate::lab::Lab;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -58,7 +60,9 @@ impl Answer {
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Opens the socket, tightly.
-pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
+///
+/// Errors: it cannot be made.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -83,6 +87,31 @@ pub(crate) async fn serve(listener: UnixListener, lab: Arc<Lab>) -> io::Result<(
     }
 }
 
+/// Serves answers that do not stream until the listener fails, as a lab does.
+///
+/// Errors: the listener fails.
+pub async fn serve_answers(
+    listener: UnixListener,
+    answer: impl Fn(&Method, &str, &Query) -> Answer + Send + Sync + 'static,
+) -> io::Result<()> {
+    let answer = Arc::new(answer);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let answer = Arc::clone(&answer);
+        tokio::spawn(async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let query = Query::parse(request.uri().query().unwrap_or_default());
+                let answered = answer(request.method(), request.uri().path(), &query);
+                std::future::ready(Ok::<_, Infallible>(response(answered)))
+            });
+            let serving = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = serving.await {
+                tracing::debug!(%error, "a caller of the API went away");
+            }
+        });
+    }
+}
+
 async fn respond(request: Request<Incoming>, lab: Arc<Lab>) -> Result<Response<Body>, Infallible> {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     if request.uri().path() == "/v1/flows" && query.flag("follow") {
@@ -91,8 +120,12 @@ async fn respond(request: Request<Incoming>, lab: Arc<Lab>) -> Result<Response<B
         return Ok(Response::new(body.boxed_unsync()));
     }
     let answer = routes::answer(request.method(), request.uri().path(), &query, &lab).await;
+    Ok(response(answer))
+}
+
+fn response(answer: Answer) -> Response<Body> {
     let mut response = Response::new(Full::new(Bytes::from(answer.text)).boxed_unsync());
     *response.status_mut() = answer.status;
     response.headers_mut().insert(EXIT_CODE, http::HeaderValue::from(u16::from(answer.exit_code)));
-    Ok(response)
+    response
 }

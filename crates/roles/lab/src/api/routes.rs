@@ -43,13 +43,15 @@ pub(super) async fn answer(method: &Method, path: &str, query: &Query, lab: &Lab
     }
 }
 
-pub(super) fn form(query: &Query) -> (Format, Style) {
+/// The form that a caller asks for.
+pub fn form(query: &Query) -> (Format, Style) {
     let format: Format = query.text("output").and_then(|text| text.parse().ok()).unwrap_or_default();
     let style = Style { colour: query.flag("color"), width: query.number("width"), wide: format == Format::Wide };
     (format, style)
 }
 
-pub(super) fn rendered(text: Result<String, serde_json::Error>, exit_code: u8) -> Answer {
+/// A text that was rendered, or why it could not be.
+pub fn rendered(text: Result<String, serde_json::Error>, exit_code: u8) -> Answer {
     text.map_or_else(|error| Answer::refused(error.to_string()), |text| Answer::new(text, exit_code))
 }
 

@@ -101,11 +101,14 @@ impl BrokerApi {
     }
 
     fn tokens(&self, workload: &Workload, asked: workload::JwtsvidRequest) -> Result<FetchJwtsvidResponse, Status> {
-        let tokens = self.keyring.tokens().ok_or_else(service::no_tokens)?;
-        let issuer = self.keyring.token_issuer();
-        let told = jwt::svids(&asked, &workload.identities, &tokens, issuer.as_deref());
-        let told = told.map_err(|status| if status.code() == Code::PermissionDenied { not_entitled() } else { status });
-        Ok(FetchJwtsvidResponse { svids: told?.svids.into_iter().map(token).collect() })
+        let identities = jwt::asked(&asked, &workload.identities);
+        let identities =
+            identities.map_err(|status| if status.code() == Code::PermissionDenied { not_entitled() } else { status })?;
+        let issue = |identity| {
+            let made = jwt::issue(&self.keyring, identity, &asked.audience)?;
+            Ok(token(jwt::svid(identity, made)))
+        };
+        Ok(FetchJwtsvidResponse { svids: identities.into_iter().map(issue).collect::<Result<_, Status>>()? })
     }
 }
 

@@ -4,9 +4,9 @@ use super::callers::denied;
 use super::states::State;
 use crate::needs::Identity;
 use lictor_model::SpiffeId;
-use lictor_pki::{BundleSet, TokenAuthority, unix_time};
+use lictor_pki::{BundleSet, Keyring, unix_time};
 use lictor_wire::workload::{
-    JwtBundlesResponse, Jwtsvid, JwtsvidRequest, JwtsvidResponse, ValidateJwtsvidRequest, ValidateJwtsvidResponse,
+    JwtBundlesResponse, Jwtsvid, JwtsvidRequest, ValidateJwtsvidRequest, ValidateJwtsvidResponse,
 };
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
@@ -16,37 +16,44 @@ use tonic::Status;
 /// How long a token lives; whoever sees it can show it to its audience until then (JWT-SVID, section 7.1).
 pub(crate) const LIFETIME: Duration = Duration::minutes(5);
 
-/// A token for each of the caller's identities, or for the one that is asked for.
+/// The caller's identities that tokens are asked for: all of them, or one.
 ///
 /// Source: section 6.2.1.
 ///
 /// # Errors
 /// `InvalidArgument` without an audience or for what is no SPIFFE ID, `PermissionDenied` for another one's.
-pub(crate) fn svids(
-    request: &JwtsvidRequest,
-    own: &[Identity],
-    tokens: &TokenAuthority,
-    issuer: Option<&str>,
-) -> Result<JwtsvidResponse, Status> {
+pub(crate) fn asked<'i>(request: &JwtsvidRequest, own: &'i [Identity]) -> Result<Vec<&'i Identity>, Status> {
     if request.audience.is_empty() || request.audience.iter().any(String::is_empty) {
         return Err(Status::invalid_argument("expected one audience or more, none of them empty"));
     }
     let wanted = (!request.spiffe_id.is_empty()).then(|| request.spiffe_id.parse::<SpiffeId>()).transpose();
     let wanted =
         wanted.map_err(|error| Status::invalid_argument(format!("the requested SPIFFE ID is none: {error}")))?;
-    let svid = |identity: &Identity| {
-        let Identity { id, hint, jwt_lifetime, .. } = identity;
-        let lifetime = jwt_lifetime.unwrap_or(LIFETIME);
-        let issued = tokens.issue_from(issuer, id, &request.audience, OffsetDateTime::now_utc(), lifetime);
-        let token = issued.map_err(|error| {
-            tracing::error!(%id, %error, "no token was issued");
-            Status::internal("no token could be issued")
-        })?;
-        Ok(Jwtsvid { spiffe_id: id.to_string(), svid: token, hint: hint.to_string() })
-    };
-    let asked = own.iter().filter(|identity| wanted.as_ref().is_none_or(|wanted| *wanted == identity.id));
-    let svids = asked.map(svid).collect::<Result<Vec<_>, Status>>()?;
-    if svids.is_empty() { Err(denied()) } else { Ok(JwtsvidResponse { svids }) }
+    let meant = |identity: &&Identity| wanted.as_ref().is_none_or(|wanted| *wanted == identity.id);
+    let asked: Vec<&Identity> = own.iter().filter(meant).collect();
+    if asked.is_empty() { Err(denied()) } else { Ok(asked) }
+}
+
+/// A token of an identity, which the authority of the keyring signs.
+pub(crate) fn issue(keyring: &Keyring, identity: &Identity, audience: &[String]) -> Result<String, Status> {
+    let tokens = keyring.tokens().ok_or_else(no_tokens)?;
+    let Identity { id, jwt_lifetime, .. } = identity;
+    let (issuer, lifetime) = (keyring.token_issuer(), jwt_lifetime.unwrap_or(LIFETIME));
+    let issued = tokens.issue_from(issuer.as_deref(), id, audience, OffsetDateTime::now_utc(), lifetime);
+    issued.map_err(|error| {
+        tracing::error!(%id, %error, "no token was issued");
+        Status::internal("no token could be issued")
+    })
+}
+
+/// A token as the caller is given it.
+pub(crate) fn svid(Identity { id, hint, .. }: &Identity, token: String) -> Jwtsvid {
+    Jwtsvid { spiffe_id: id.to_string(), svid: token, hint: hint.to_string() }
+}
+
+/// Nobody signs tokens here: tokens are switched off, as section 1 of the Workload API allows an operator to do.
+fn no_tokens() -> Status {
+    Status::unimplemented("JWT-SVIDs are not issued here")
 }
 
 /// The keys that tokens are verified with, and no others (section 6.2.2).

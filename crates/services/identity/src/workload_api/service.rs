@@ -4,6 +4,7 @@ use super::callers::Callers;
 use super::connection::Peer;
 use super::jwt;
 use super::states::{State, states};
+use super::tokens::Tokens;
 use crate::workload::Workload;
 use futures::stream::BoxStream;
 use lictor_pki::{Keyring, Svid};
@@ -23,12 +24,13 @@ const SECURITY_HEADER: (&str, &str) = ("workload.spiffe.io", "true");
 pub(super) struct WorkloadApi {
     callers: Arc<Callers>,
     keyring: Keyring,
+    tokens: Tokens,
 }
 
 impl WorkloadApi {
-    pub(super) fn new(callers: Arc<Callers>) -> Self {
+    pub(super) fn new(callers: Arc<Callers>, tokens: Tokens) -> Self {
         let keyring = callers.keyring().clone();
-        Self { callers, keyring }
+        Self { callers, keyring, tokens }
     }
 
     /// Whoever asks, judged anew for each request.
@@ -70,9 +72,13 @@ impl SpiffeWorkloadApi for WorkloadApi {
 
     async fn fetch_jwtsvid(&self, request: Request<JwtsvidRequest>) -> Result<Response<JwtsvidResponse>, Status> {
         let (workload, _) = self.authorize(&request).await?;
-        let tokens = self.keyring.tokens().ok_or_else(no_tokens)?;
-        let issuer = self.keyring.token_issuer();
-        jwt::svids(&request.into_inner(), &workload.identities, &tokens, issuer.as_deref()).map(Response::new)
+        let (request, pod) = (request.into_inner(), workload.pod.name());
+        let mut svids = Vec::new();
+        for identity in jwt::asked(&request, &workload.identities)? {
+            let token = self.tokens.issue(&self.keyring, pod, identity, &request.audience).await?;
+            svids.push(jwt::svid(identity, token));
+        }
+        Ok(Response::new(JwtsvidResponse { svids }))
     }
 
     async fn fetch_jwt_bundles(
@@ -99,11 +105,6 @@ fn check_header<T>(request: &Request<T>) -> Result<(), Status> {
     } else {
         Err(Status::invalid_argument("security header missing from request"))
     }
-}
-
-/// Nobody signs tokens here: tokens are switched off, as section 1 of the Workload API allows an operator to do.
-pub(crate) fn no_tokens() -> Status {
-    Status::unimplemented("JWT-SVIDs are not issued here")
 }
 
 pub(crate) fn svid_message(state: &State) -> Option<X509svidResponse> {

@@ -71,6 +71,7 @@ impl Node {
     fn add(&self, pod: &str, path: &str) {
         let registration = Registration {
             pod: Name::new("shop", pod),
+            uid: None,
             ids: vec![id(path).into()],
             federates_with: BTreeSet::new(),
             cgroups: Vec::new(),

@@ -61,8 +61,14 @@ impl Node {
         let made = format!("{base}/{MADE}").parse().unwrap();
         let attestor = Attestor::new(registry.clone()).unwrap().with_pods_below(made);
         let (stop, stopped) = oneshot::channel();
-        let serving =
-            workload_api::serve(listener, attestor, keyring.clone(), Routes::default(), async { drop(stopped.await) });
+        let serving = workload_api::serve(
+            listener,
+            attestor,
+            keyring.clone(),
+            workload_api::Tokens::Keyring,
+            Routes::default(),
+            async { drop(stopped.await) },
+        );
         let server = Some(Server { stop, serving: tokio::spawn(serving) });
         Self { tree, base, folder, authority, registry, keyring, server }
     }

@@ -1,9 +1,9 @@
-//! The words of `lictor up` about who signs identities.
+//! The words of `lictor up` and `lictor control` about who signs identities.
 
 use super::duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use lictor_lab::{Authorities, Identity, Secret, StoreOptions, TokenOptions, UpstreamFiles, WorkloadEndpoint};
+use lictor_lab::{Authorities, Secret, StoreOptions, TokenOptions, UpstreamFiles};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -13,11 +13,11 @@ use zeroize::Zeroizing;
 const LIVES: u32 = 6;
 
 #[derive(Debug, Args)]
-pub(super) struct AuthorityWords {
+pub(in crate::commands) struct AuthorityWords {
     /// How long an authority lives, at least six times as long as an SVID; the next one is prepared at half of it
     #[arg(long, value_name = "TIME", default_value = "720h", value_parser = duration)]
     ca_ttl: Duration,
-    /// The CA that signs the lab's authorities, in PEM, with what stands between it and the root; read again when it changes
+    /// The CA that signs the authorities, in PEM, with what stands between it and the root; read again when it changes
     #[arg(long, value_name = "FILE", requires = "upstream_key")]
     upstream_cert: Option<PathBuf>,
     /// The private key of that CA, in PEM
@@ -26,7 +26,7 @@ pub(super) struct AuthorityWords {
     /// The roots that pods are to believe, if the root is not the last certificate in the file of the CA
     #[arg(long, value_name = "FILE", requires = "upstream_cert")]
     upstream_roots: Option<PathBuf>,
-    /// Keep the authorities in this file, encrypted, so that a lab that starts again goes on with them
+    /// Keep the authorities in this file, encrypted, so that whoever starts again goes on with them
     #[arg(long, value_name = "FILE", requires = "store_secret")]
     identity_store: Option<PathBuf>,
     /// The key of that file: 32 bytes, as they are or in base64 or hex
@@ -44,26 +44,15 @@ pub(super) struct AuthorityWords {
     /// The file whose first line is the PIN of its user
     #[arg(long, value_name = "FILE", requires = "ca_pkcs11_module")]
     ca_pkcs11_pin_file: Option<PathBuf>,
-    /// The ClusterIssuer that Certificates name to mean the lab's authorities, instead of `spiffe-issuer`; may be repeated
-    #[arg(long, value_name = "NAME")]
-    certificate_issuer: Vec<String>,
-    /// Take the pods' identities from another Workload API, such as a SPIRE agent's, instead of issuing them
-    #[arg(
-        long,
-        value_name = "unix:PATH",
-        conflicts_with_all = [
-            "svid_ttl", "ca_ttl", "upstream_cert", "upstream_key", "upstream_roots", "identity_store", "ca_pkcs11_module",
-            "certificate_issuer", "federate_with", "web_roots", "bundle_endpoint", "jwt_issuer",
-        ]
-    )]
-    workload_api: Option<WorkloadEndpoint>,
 }
 
 impl AuthorityWords {
-    pub(super) fn identity(&self, svid_lifetime: Duration) -> Result<Identity> {
-        if let Some(endpoint) = &self.workload_api {
-            return Ok(Identity::Given(endpoint.clone()));
-        }
+    /// The authorities that the words describe, for SVIDs that live so long.
+    pub(in crate::commands) fn authorities(
+        &self,
+        svid_lifetime: Duration,
+        certificate_issuers: &[String],
+    ) -> Result<Authorities> {
         ensure!(
             self.ca_ttl >= svid_lifetime * LIVES,
             "--ca-ttl: expected at least six times --svid-ttl, which is {} s: an authority signs until the last sixth of its life",
@@ -79,14 +68,14 @@ impl AuthorityWords {
         };
         let store = self.store()?;
         let token = self.token(store.is_some())?;
-        Ok(Identity::Own(Box::new(Authorities {
+        Ok(Authorities {
             svid_lifetime,
             authority_lifetime: self.ca_ttl,
             upstream,
             store,
             token,
-            certificate_issuers: self.certificate_issuer.clone(),
-        })))
+            certificate_issuers: certificate_issuers.to_vec(),
+        })
     }
 
     /// The token; its keys outlive the lab where a store remembers them.
