@@ -95,8 +95,8 @@ struct Content {
     renew_at: Option<OffsetDateTime>,
     /// Control has said that the SVID does not count any more.
     denied: bool,
-    /// The token that was refused last: it is not shown twice.
-    refused_token: Option<SecretDigest>,
+    /// The token that was used or refused last, and why it is not shown again.
+    spent: Option<(SecretDigest, String)>,
     schedule: Schedule,
     /// Whose SVIDs were refused, how often one after the other, and why.
     refused: BTreeMap<SpiffeId, (u32, String)>,

@@ -19,11 +19,11 @@ pub(crate) fn pods(namespace: &str) -> tempfile::TempDir {
 }
 
 /// A pod's process that speaks to another pod all the time: over connections that stay open, and over a new one each time.
-struct Traffic(Child);
+pub(crate) struct Traffic(Child);
 
 /// What came of it.
 #[derive(Debug)]
-struct Spoken {
+pub(crate) struct Spoken {
     kept: u64,
     new: u64,
     failed: Vec<String>,
@@ -31,7 +31,7 @@ struct Spoken {
 
 impl Traffic {
     /// Until the file `/tmp/lictor-stop-NAME` is there.
-    fn start(lab: &Lab, from: &str, address: &str) -> Self {
+    pub(crate) fn start(lab: &Lab, from: &str, address: &str) -> Self {
         let stop = stop_file(lab);
         let _ = fs::remove_file(&stop);
         let script = format!(
@@ -49,7 +49,7 @@ impl Traffic {
         Self(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
     }
 
-    fn end(self, lab: &Lab) -> Spoken {
+    pub(crate) fn end(self, lab: &Lab) -> Spoken {
         fs::write(stop_file(lab), "").unwrap();
         let output = self.0.wait_with_output().unwrap();
         let _ = fs::remove_file(stop_file(lab));
@@ -68,7 +68,7 @@ fn stop_file(lab: &Lab) -> String {
 }
 
 impl Spoken {
-    fn assert_none_failed(&self, at_least: u64) {
+    pub(crate) fn assert_none_failed(&self, at_least: u64) {
         assert!(self.failed.is_empty(), "{self:?}");
         assert!(self.kept >= at_least && self.new >= at_least, "{self:?}");
         println!("{} requests on a connection that stayed, {} on new ones, none failed", self.kept, self.new);

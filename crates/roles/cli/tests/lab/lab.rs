@@ -21,8 +21,13 @@ impl Lab {
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {
+        Self::command_of(self.0, words)
+    }
+
+    /// A command to what runs under a name, lab or not.
+    pub(crate) fn command_of(name: &str, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lictor"));
-        command.args(words.iter().take(1)).args(["--lab", self.0]).args(words.iter().skip(1));
+        command.args(words.iter().take(1)).args(["--lab", name]).args(words.iter().skip(1));
         command
     }
 

@@ -7,6 +7,7 @@ mod broker;
 mod broker_client;
 mod capture;
 mod certificates;
+mod control;
 mod edits;
 mod envoy;
 mod federation;

@@ -126,8 +126,9 @@ impl Membership {
         };
         let joined = answer(api.join(asked)).await.map_err(|status| {
             if status.code() == Code::PermissionDenied {
-                self.content().refused_token = Some(digest);
-                return SessionError::Token { file, why: status.message().to_owned() };
+                let why = status.message().to_owned();
+                self.content().spent = Some((digest, why.clone()));
+                return SessionError::Token { file, why };
             }
             SessionError::Said(said(&status))
         })?;
@@ -136,8 +137,7 @@ impl Membership {
         let bundle = self.read_bundle(&trust)?;
         let svid = self.answered(&request, joined.svid, &bundle)?;
         self.keyring().set_bundle(bundle);
-        // It is used up.
-        self.content().refused_token = Some(digest);
+        self.content().spent = Some((digest, "this join token has let the node in once".to_owned()));
         tracing::info!(node = %self.0.node, not_after = %svid.not_after, "the node has joined");
         self.take(svid);
         Ok(())
@@ -219,11 +219,12 @@ impl Membership {
         let path = self.0.token_file.as_deref().ok_or(SessionError::NoToken)?;
         let file = path.display().to_string();
         let text = read_token(path).map_err(|why| SessionError::Token { file: file.clone(), why })?;
-        if self.content().refused_token == Some(SecretDigest::of(&text)) {
-            let why = "expected another join token: this one was used or refused".to_owned();
-            return Err(SessionError::Token { file, why });
+        match &self.content().spent {
+            Some((spent, why)) if *spent == SecretDigest::of(&text) => {
+                Err(SessionError::Token { file, why: format!("{why}; the node waits for another one in this file") })
+            }
+            _ => Ok((text, file)),
         }
-        Ok((text, file))
     }
 
     /// What a status means, and that control does not take the node for a member any more if it says so.
