@@ -170,7 +170,7 @@ mod tests {
             made_token(&made, Format::Text).expect("a text"),
             made_token(&made, Format::Json).expect("a document"),
             tokens(&[line(None), line(Some("n1"))], Format::Text, style()).expect("a table"),
-            nodes(&[joined.clone()], Format::Text, style()).expect("a table"),
+            nodes(std::slice::from_ref(&joined), Format::Text, style()).expect("a table"),
             nodes(&[joined], Format::Json, style()).expect("a document"),
             membership(&away, Format::Text, style()).expect("a text"),
             membership(&never, Format::Text, style()).expect("a text"),

@@ -1,6 +1,7 @@
 //! What `Debug` shows of messages that hold a secret: how long it is.
 
 use crate::broker::{Jwtsvid, X509svid};
+use crate::node::{IssueTokenResponse, JoinToken};
 use std::fmt;
 
 impl fmt::Debug for X509svid {
@@ -27,6 +28,18 @@ impl fmt::Debug for Jwtsvid {
     }
 }
 
+impl fmt::Debug for JoinToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinToken").field("token", &Secret(self.token.len())).finish()
+    }
+}
+
+impl fmt::Debug for IssueTokenResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssueTokenResponse").field("token", &Secret(self.token.len())).finish()
+    }
+}
+
 struct Secret(usize);
 
 impl fmt::Debug for Secret {
@@ -38,6 +51,7 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use crate::broker::{FetchJwtsvidResponse, Jwtsvid, SubscribeToX509svidResponse, X509svid};
+    use crate::node::{IssueTokenResponse, JoinToken};
 
     #[test]
     fn no_key_and_no_token_is_shown() {
@@ -45,7 +59,8 @@ mod tests {
         let state = SubscribeToX509svidResponse { svids: vec![svid], ..SubscribeToX509svidResponse::default() };
         let token = Jwtsvid { svid: "eyJ.secret.sig".into(), ..Jwtsvid::default() };
         let tokens = FetchJwtsvidResponse { svids: vec![token] };
-        let shown = format!("{state:?} {tokens:?}");
+        let (join, issued) = (JoinToken { token: "secret".into() }, IssueTokenResponse { token: "eyJ.secret".into() });
+        let shown = format!("{state:?} {tokens:?} {join:?} {issued:?}");
         assert!(shown.contains("spiffe://td/a") && shown.contains("[3 bytes]") && shown.contains("[14 bytes]"));
         assert!(!shown.contains("90") && !shown.contains("secret"), "{shown}");
     }

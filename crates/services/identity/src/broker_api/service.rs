@@ -102,8 +102,8 @@ impl BrokerApi {
 
     fn tokens(&self, workload: &Workload, asked: workload::JwtsvidRequest) -> Result<FetchJwtsvidResponse, Status> {
         let identities = jwt::asked(&asked, &workload.identities);
-        let identities =
-            identities.map_err(|status| if status.code() == Code::PermissionDenied { not_entitled() } else { status })?;
+        let identities = identities
+            .map_err(|status| if status.code() == Code::PermissionDenied { not_entitled() } else { status })?;
         let issue = |identity| {
             let made = jwt::issue(&self.keyring, identity, &asked.audience)?;
             Ok(token(jwt::svid(identity, made)))
