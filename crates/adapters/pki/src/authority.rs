@@ -213,7 +213,15 @@ impl CertificateAuthority {
         now: OffsetDateTime,
         lifetime: Duration,
     ) -> Result<Certified, IssueError> {
-        let params = self.leaf_params(id, now, lifetime)?;
+        self.sign_request(request, &self.leaf_params(id, now, lifetime)?)
+    }
+
+    /// Signs the public key of a request as that of the certificate that is described.
+    pub(crate) fn sign_request(
+        &self,
+        request: &CertificateSigningRequestDer<'_>,
+        params: &CertificateParams,
+    ) -> Result<Certified, IssueError> {
         let request = CertificateSigningRequestParams::from_der(request).map_err(IssueError::Request)?;
         // The library derives the curve from the request's signature algorithm, so the point must fit that curve.
         let wanted = match request.public_key.algorithm() {

@@ -1,9 +1,11 @@
 //! Whom an X.509-SVID names, and the DNS names that it has beside the identity.
 
 use crate::authority::{CertificateAuthority, IssueError};
+use crate::certify::Certified;
 use crate::svid::Svid;
 use lictor_model::{DnsName, SpiffeId};
 use rcgen::{CertificateParams, DnType, SanType};
+use rustls_pki_types::CertificateSigningRequestDer;
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
@@ -46,10 +48,33 @@ impl CertificateAuthority {
     /// # Errors
     /// As [`issue`](Self::issue).
     pub fn issue_to(&self, subject: &Subject, now: OffsetDateTime, lifetime: Duration) -> Result<Svid, IssueError> {
+        self.sign_own_key(&subject.id, &self.params_of(subject, now, lifetime)?)
+    }
+
+    /// As [`sign`](Self::sign), with the subject's DNS names as [`issue_to`](Self::issue_to) has them.
+    ///
+    /// # Errors
+    /// As [`sign`](Self::sign).
+    pub fn sign_to(
+        &self,
+        request: &CertificateSigningRequestDer<'_>,
+        subject: &Subject,
+        now: OffsetDateTime,
+        lifetime: Duration,
+    ) -> Result<Certified, IssueError> {
+        self.sign_request(request, &self.params_of(subject, now, lifetime)?)
+    }
+
+    fn params_of(
+        &self,
+        subject: &Subject,
+        now: OffsetDateTime,
+        lifetime: Duration,
+    ) -> Result<CertificateParams, IssueError> {
         let mut params = self.leaf_params(&subject.id, now, lifetime)?;
         let common_name = subject.common_name().map_or("", DnsName::as_str);
         add_names(&mut params, common_name, subject.dns_names.iter().map(DnsName::as_str))?;
-        self.sign_own_key(&subject.id, &params)
+        Ok(params)
     }
 }
 

@@ -200,7 +200,7 @@ impl Node {
 
     /// Takes up what is new about a pod that goes on running: the DNS names of its identities, and whom it federates with.
     pub fn update(&self, pod: &Pod) {
-        self.registry.set_identities(&pod.name, identities::of(pod));
+        self.registry.set_identities(&pod.name, identities_of(pod));
         self.registry.set_federates_with(&pod.name, &pod.federates_with());
     }
 

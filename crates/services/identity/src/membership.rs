@@ -25,7 +25,7 @@ use connect::Api;
 use kept::Kept;
 use lictor_model::{InvalidSpiffeId, Name, SpiffeId, TrustDomain};
 use lictor_pki::tls::node::{Fingerprint, Pin};
-use lictor_pki::{Bundle, InvalidAuthority, Keyring, SecretDigest, Svid};
+use lictor_pki::{Bundle, InvalidAuthority, Keyring, SecretDigest, Subject, Svid};
 use lictor_wire::node::{IssueTokenRequest, Pod};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -99,7 +99,7 @@ struct Content {
     spent: Option<(SecretDigest, String)>,
     schedule: Schedule,
     /// Whose SVIDs were refused, how often one after the other, and why.
-    refused: BTreeMap<SpiffeId, (u32, String)>,
+    refused: BTreeMap<Subject, (u32, String)>,
     api: Option<Api>,
     /// When control was last heard of.
     heard: Option<OffsetDateTime>,
@@ -193,7 +193,7 @@ impl Membership {
             let side = if content.ahead > 0 { "ahead of" } else { "behind" };
             format!("the clock of this machine is {} s {side} control's", content.ahead.unsigned_abs())
         });
-        let refused = content.refused.iter().map(|(id, (_, why))| format!("{id}: {why}"));
+        let refused = content.refused.iter().map(|(subject, (_, why))| format!("{}: {why}", subject.id));
         MembershipStatus {
             address: self.0.address.clone(),
             node: self.0.node.clone(),
@@ -245,8 +245,8 @@ impl Membership {
             let next = {
                 let mut content = self.content();
                 content.schedule.follow_pods(registry, self.keyring(), now);
-                let needed = registry.identities();
-                content.refused.retain(|id, _| needed.binary_search(id).is_ok());
+                let needed = registry.subjects();
+                content.refused.retain(|subject, _| needed.binary_search(subject).is_ok());
                 self.expire(now, &needed)
             };
             self.0.changes.send_replace(());
@@ -259,13 +259,13 @@ impl Membership {
     }
 
     /// Drops the SVIDs that have expired; returns when the next one does.
-    fn expire(&self, now: OffsetDateTime, needed: &[SpiffeId]) -> Option<OffsetDateTime> {
+    fn expire(&self, now: OffsetDateTime, needed: &[Subject]) -> Option<OffsetDateTime> {
         let mut next: Option<OffsetDateTime> = None;
-        for id in needed {
-            let Some((svid, _)) = self.keyring().svid(id) else { continue };
+        for subject in needed {
+            let Some((svid, _)) = self.keyring().svid_of(subject) else { continue };
             if now > svid.not_after {
-                tracing::warn!(%id, not_after = %svid.not_after, "an SVID expired before control renewed it");
-                self.keyring().remove(id);
+                tracing::warn!(id = %subject.id, not_after = %svid.not_after, "an SVID expired before control renewed it");
+                self.keyring().remove_of(subject);
             } else {
                 let end = svid.not_after.saturating_add(time::Duration::SECOND);
                 next = Some(next.map_or(end, |next| next.min(end)));

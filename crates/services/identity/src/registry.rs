@@ -212,9 +212,12 @@ impl Registry {
     }
 
     /// The pods that have an identity, in order.
-    pub fn pods_with(&self, id: &SpiffeId) -> Vec<Name> {
+    pub fn pods_with(&self, subject: &Subject) -> Vec<Name> {
         let index = self.read();
-        let has = |pod: &Pod| pod.ids.iter().any(|identity| identity.id == *id);
+        let needs = |identity: &Identity| {
+            identity.id == subject.id && (subject.dns_names.is_empty() || identity.dns_names == subject.dns_names)
+        };
+        let has = |pod: &Pod| pod.ids.borrow().iter().any(needs);
         let mut names: Vec<Name> =
             index.pods.values().filter(|entry| has(&entry.pod)).map(|entry| entry.pod.name.clone()).collect();
         names.sort();

@@ -3,7 +3,7 @@
 use super::journal::Issued;
 use super::{Ca, lock};
 use lictor_model::{Name, SpiffeId};
-use lictor_pki::{Certified, IssueError, Leaf, LeafKey, serial_number};
+use lictor_pki::{Certified, IssueError, Leaf, LeafKey, Subject, serial_number};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
@@ -17,7 +17,7 @@ pub(super) enum Holder {
     /// A Secret.
     Secret(Name),
     /// A node, for itself or for a pod of it.
-    Node(Arc<str>, SpiffeId),
+    Node(Arc<str>, Subject),
 }
 
 /// A certificate that somebody else holds.
@@ -110,7 +110,8 @@ mod tests {
         for at in 0..10 * ROOM {
             let second = i64::try_from(at).expect("a number");
             let now = OffsetDateTime::UNIX_EPOCH + Duration::seconds(second);
-            let holder = Holder::Node(format!("n{at}").into(), "spiffe://td/a".parse().expect("an identity"));
+            let id: lictor_model::SpiffeId = "spiffe://td/a".parse().expect("an identity");
+            let holder = Holder::Node(format!("n{at}").into(), id.into());
             held.insert(holder, holding(second + 100), now);
             assert!(held.by.len() <= ROOM, "{at}");
         }

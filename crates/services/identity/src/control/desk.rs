@@ -84,12 +84,14 @@ impl Desk {
     }
 
     fn issue_one(&self, node: &NodeName, wanted: &Wanted) -> Result<Certified, Status> {
-        let Wanted { pod, spiffe_id, csr } = wanted;
+        let Wanted { pod, spiffe_id, csr, dns_names } = wanted;
         let csr = checked_csr(csr.clone()).map_err(invalid)?;
-        let Identity { id, x509_lifetime, .. } = self.entitled(node, pod.as_ref(), spiffe_id)?;
+        let identity = self.entitled(node, pod.as_ref(), spiffe_id, dns_names)?;
+        let subject = if dns_names.is_empty() { identity.id.clone().into() } else { identity.subject() };
+        let Identity { id, x509_lifetime, .. } = identity;
         let limit = self.0.svid_lifetime;
         let lifetime = x509_lifetime.map_or(limit, |wanted| wanted.min(limit));
-        let certified = self.0.ca.sign(node.shared(), &id, &csr, lifetime).map_err(unsigned)?;
+        let certified = self.0.ca.sign(node.shared(), &subject, &csr, lifetime).map_err(unsigned)?;
         tracing::debug!(%node, %id, not_after = %certified.not_after, "issued an SVID to a node");
         Ok(certified)
     }
@@ -100,7 +102,7 @@ impl Desk {
     /// `InvalidArgument` for what is no request, `PermissionDenied` for what the node is not entitled to.
     pub fn issue_token(&self, node: &NodeName, request: &IssueTokenRequest) -> Result<IssueTokenResponse, Status> {
         check_audience(request).map_err(invalid)?;
-        let Identity { id, jwt_lifetime, .. } = self.entitled(node, request.pod.as_ref(), &request.spiffe_id)?;
+        let Identity { id, jwt_lifetime, .. } = self.entitled(node, request.pod.as_ref(), &request.spiffe_id, &[])?;
         let keyring = self.0.ca.keyring();
         let tokens = keyring.tokens().ok_or_else(|| Status::unimplemented("JWT-SVIDs are not issued here"))?;
         let (issuer, lifetime) = (keyring.token_issuer(), jwt_lifetime.unwrap_or(TOKEN_LIFETIME));
@@ -131,9 +133,15 @@ impl Desk {
         self.now().unix_timestamp()
     }
 
-    fn entitled(&self, node: &NodeName, pod: Option<&lictor_wire::node::Pod>, id: &str) -> Result<Identity, Status> {
+    fn entitled(
+        &self,
+        node: &NodeName,
+        pod: Option<&lictor_wire::node::Pod>,
+        id: &str,
+        dns_names: &[String],
+    ) -> Result<Identity, Status> {
         let snapshot = self.0.snapshots.borrow().clone();
-        entitled(&snapshot, node, pod, id).map_err(|refused| {
+        entitled(&snapshot, node, pod, (id, dns_names)).map_err(|refused| {
             tracing::warn!(%node, %refused, on = refused.detail(), "a node asked for what it is not entitled to");
             match refused {
                 Refused::NoName | Refused::Id(_) => Status::invalid_argument(refused.to_string()),
@@ -158,7 +166,7 @@ impl Desk {
 
     fn sign_for(&self, node: &NodeName, csr: &[u8]) -> Result<Certified, IssueError> {
         let id = node.identity(self.0.ca.keyring().bundle().trust_domain())?;
-        self.0.ca.sign(node.shared(), &id, csr, self.0.node_lifetime)
+        self.0.ca.sign(node.shared(), &id.into(), csr, self.0.node_lifetime)
     }
 }
 

@@ -4,7 +4,7 @@ use super::node_name::NodeName;
 use crate::entitlement::identities_of;
 use crate::needs::Identity;
 use lictor_cluster::Snapshot;
-use lictor_model::{InvalidSpiffeId, Name, SpiffeId};
+use lictor_model::{DnsName, InvalidSpiffeId, Name, SpiffeId};
 use lictor_wire::node;
 
 /// Why a node is not issued what it asks for. The node is not told what runs elsewhere; the log is ([`Refused::detail`]).
@@ -30,6 +30,9 @@ pub(super) enum Refused {
     /// Nothing gives the pod this identity.
     #[error("expected an identity that pod {pod} is registered for, saw {id}")]
     NotRegistered { pod: Name, id: SpiffeId },
+    /// It has the identity, with other DNS names.
+    #[error("expected the DNS names that pod {pod} is registered for with {id}, saw {}", names.join(", "))]
+    OtherNames { pod: Name, id: SpiffeId, names: Vec<String> },
 }
 
 impl Refused {
@@ -43,12 +46,12 @@ impl Refused {
     }
 }
 
-/// Whether a pod runs on `node` and has this identity, by this snapshot.
+/// Whether a pod runs on `node` and has this identity, by this snapshot; with these DNS names, if any are asked for.
 pub(super) fn entitled(
     snapshot: &Snapshot,
     node: &NodeName,
     asked: Option<&node::Pod>,
-    id: &str,
+    (id, names): (&str, &[String]),
 ) -> Result<Identity, Refused> {
     let asked = asked.filter(|pod| !pod.namespace.is_empty() && !pod.name.is_empty()).ok_or(Refused::NoName)?;
     let name = Name::new(asked.namespace.as_str(), asked.name.as_str());
@@ -61,8 +64,13 @@ pub(super) fn entitled(
         return Err(Refused::AnotherUid { pod: name, wanted: asked.uid.clone() });
     }
     let id: SpiffeId = id.parse()?;
-    let mut identities = identities_of(pod).into_iter();
-    identities.find(|identity| identity.id == id).ok_or(Refused::NotRegistered { pod: name, id })
+    let mut has = identities_of(pod);
+    has.retain(|identity| identity.id == id);
+    if has.is_empty() {
+        return Err(Refused::NotRegistered { pod: name, id });
+    }
+    let named = |identity: &Identity| names.is_empty() || identity.dns_names.iter().map(DnsName::as_str).eq(names);
+    has.into_iter().find(named).ok_or_else(|| Refused::OtherNames { pod: name, id, names: names.to_vec() })
 }
 
 #[cfg(test)]
@@ -89,6 +97,14 @@ apiVersion: spire.spiffe.io/v1alpha1
 kind: ClusterSPIFFEID
 metadata: {name: front}
 spec: {spiffeIDTemplate: 'spiffe://td/front', podSelector: {matchLabels: {tier: front}}, ttl: 10m}
+---
+apiVersion: spire.spiffe.io/v1alpha1
+kind: ClusterSPIFFEID
+metadata: {name: named}
+spec:
+  spiffeIDTemplate: 'spiffe://td/named'
+  podSelector: {matchLabels: {tier: front}}
+  dnsNameTemplates: [a.example, b.example]
 ---
 apiVersion: spire.spiffe.io/v1alpha1
 kind: ClusterSPIFFEID
@@ -120,8 +136,21 @@ spec:
         let snapshot = snapshot();
         let ask = |node: &str, pod: &str, uid: &str, id: &str| {
             let pod = Pod { namespace: "shop".into(), name: pod.into(), uid: uid.into() };
-            entitled(&snapshot, &node.parse().expect("a name"), Some(&pod), id)
+            entitled(&snapshot, &node.parse().expect("a name"), Some(&pod), (id, &[]))
         };
+        let named = |names: &[&str]| {
+            let pod = Pod { namespace: "shop".into(), name: "web".into(), uid: String::new() };
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            entitled(&snapshot, &"n1".parse().expect("a name"), Some(&pod), ("spiffe://td/named", &names))
+        };
+        let names = |identity: Identity| identity.dns_names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for asked in [&[][..], &["a.example", "b.example"]] {
+            assert_eq!(named(asked).map(names).as_deref(), Ok(&["a.example".to_owned(), "b.example".to_owned()][..]));
+        }
+        for asked in [&["a.example"][..], &["b.example", "a.example"], &["a.example", "b.example", "c.example"]] {
+            let refused = named(asked).expect_err("a refusal").to_string();
+            assert!(refused.starts_with("expected the DNS names that pod shop/web is registered for"), "{refused}");
+        }
         let given = |id: &str, minutes: Option<i64>| {
             let id: lictor_model::SpiffeId = id.parse().expect("an identity");
             Identity { x509_lifetime: minutes.map(Duration::minutes), ..id.into() }
@@ -151,7 +180,7 @@ spec:
             assert_eq!(why("n1", "web", "", wrong).0, expected);
         }
         assert!(matches!(ask("n1", "web", "", "front"), Err(Refused::Id(_))));
-        let nobody = entitled(&snapshot, &"n1".parse().expect("a name"), None, "spiffe://td/front");
+        let nobody = entitled(&snapshot, &"n1".parse().expect("a name"), None, ("spiffe://td/front", &[]));
         assert_eq!(nobody, Err(Refused::NoName));
     }
 }

@@ -62,8 +62,12 @@ impl Schedule {
             return;
         }
         let is_tainted = |due: &Due| due.signer.as_ref().is_some_and(|signer| tainted.contains(signer));
-        let again: Vec<Subject> =
-            self.due.iter().filter(|(_, due)| due.at > now && is_tainted(due)).map(|(subject, _)| subject.clone()).collect();
+        let again: Vec<Subject> = self
+            .due
+            .iter()
+            .filter(|(_, due)| due.at > now && is_tainted(due))
+            .map(|(subject, _)| subject.clone())
+            .collect();
         again.into_iter().for_each(|subject| self.put(subject, Due { at: now, signer: None }));
         self.tainted = tainted;
     }
