@@ -188,5 +188,5 @@ pub(crate) fn pod(name: &str) -> Option<Pod> {
 }
 
 pub(crate) fn wanted(pod_name: &str, id: &SpiffeId, request: &SigningRequest) -> Wanted {
-    Wanted { pod: pod(pod_name), spiffe_id: id.to_string(), csr: request.der().to_vec() }
+    Wanted { pod: pod(pod_name), spiffe_id: id.to_string(), csr: request.der().to_vec(), dns_names: Vec::new() }
 }
