@@ -109,7 +109,8 @@ async fn serve() -> Channel {
     let socket = std::env::temp_dir().join(format!("lictor-fuzz-{}.sock", std::process::id()));
     let listener = workload_api::bind(&socket).expect("a socket");
     let attestor = Attestor::new(registry).expect("the hierarchy");
-    tokio::spawn(workload_api::serve(listener, attestor, keyring, Routes::default(), std::future::pending()));
+    let (tokens, ever) = (workload_api::Tokens::Keyring, std::future::pending());
+    tokio::spawn(workload_api::serve(listener, attestor, keyring, tokens, Routes::default(), ever));
     let connector = tower::service_fn(move |_| {
         let socket = socket.clone();
         async move { UnixStream::connect(socket).await.map(TokioIo::new) }
