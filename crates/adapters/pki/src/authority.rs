@@ -201,21 +201,6 @@ impl CertificateAuthority {
         })
     }
 
-    /// Signs the public key of `request` (PKCS#10, DER) as [`issue`](Self::issue) would; every name, usage and
-    /// extension that the request asks for is ignored.
-    ///
-    /// # Errors
-    /// As [`issue`](Self::issue); a request that its own key has not signed; a key that is neither P-256 nor P-384.
-    pub fn sign(
-        &self,
-        request: &CertificateSigningRequestDer<'_>,
-        id: &SpiffeId,
-        now: OffsetDateTime,
-        lifetime: Duration,
-    ) -> Result<Certified, IssueError> {
-        self.sign_request(request, &self.leaf_params(id, now, lifetime)?)
-    }
-
     /// Signs the public key of a request as that of the certificate that is described.
     pub(crate) fn sign_request(
         &self,

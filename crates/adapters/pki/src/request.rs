@@ -66,6 +66,7 @@ mod tests {
     use super::SigningRequest;
     use crate::forge::{domain, now};
     use crate::{CertificateAuthority, InvalidReceived as E, PeerError};
+    use lictor_model::SpiffeId;
     use rustls_pki_types::CertificateSigningRequestDer;
     use time::Duration;
 
@@ -73,10 +74,10 @@ mod tests {
     fn what_is_signed_for_a_request_is_an_svid_with_the_key_that_stayed() {
         let root = || CertificateAuthority::new(domain(), now(), Duration::DAY).expect("a root");
         let (own, other) = (root(), root());
-        let id = |path: &str| format!("spiffe://{}/{path}", domain()).parse().expect("an identity");
+        let id = |path: &str| format!("spiffe://{}/{path}", domain()).parse::<SpiffeId>().expect("an identity");
         let request = SigningRequest::new().expect("a request");
         let der = CertificateSigningRequestDer::from(request.der().to_vec());
-        let made = own.sign(&der, &id("a"), now(), Duration::HOUR).expect("a certificate");
+        let made = own.sign(&der, &id("a").into(), now(), Duration::HOUR).expect("a certificate");
         let read = |request: &SigningRequest, path: &str, root: &CertificateAuthority, later: Duration| {
             request.answered(&id(path), made.chain.clone(), &root.bundle(1), now() + later)
         };

@@ -51,11 +51,12 @@ impl CertificateAuthority {
         self.sign_own_key(&subject.id, &self.params_of(subject, now, lifetime)?)
     }
 
-    /// As [`sign`](Self::sign), with the subject's DNS names as [`issue_to`](Self::issue_to) has them.
+    /// Signs the public key of `request` (PKCS#10, DER) as [`issue_to`](Self::issue_to) would; every name, usage and extension
+    /// that the request asks for is ignored.
     ///
     /// # Errors
-    /// As [`sign`](Self::sign).
-    pub fn sign_to(
+    /// As [`issue`](Self::issue); a request that its own key has not signed; a key that is neither P-256 nor P-384.
+    pub fn sign(
         &self,
         request: &CertificateSigningRequestDer<'_>,
         subject: &Subject,

@@ -120,7 +120,7 @@ fn a_request_gives_its_public_key_and_nothing_else() {
     };
     for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384] {
         let key = KeyPair::generate_for(algorithm).expect("a key");
-        let chain = root.sign(&request(&key), &id(), now(), Duration::HOUR).expect("a certificate").chain;
+        let chain = root.sign(&request(&key), &id().into(), now(), Duration::HOUR).expect("a certificate").chain;
         assert_eq!(verify(&chain, &root.bundle(1), unix_time(now()), Usage::Client), Ok(id()));
         assert_eq!(root.tally().last_expiry(), Some(now() + Duration::HOUR), "it is counted");
         let (_, parsed) = X509Certificate::from_der(&chain[0]).expect("a certificate");
@@ -134,11 +134,11 @@ fn a_request_gives_its_public_key_and_nothing_else() {
     let mut tampered = request(&key).to_vec();
     let at = tampered.windows(4).position(|window| window == b"evil").expect("its name");
     tampered[at] = b'x';
-    let refused = root.sign(&tampered.into(), &id(), now(), Duration::HOUR);
+    let refused = root.sign(&tampered.into(), &id().into(), now(), Duration::HOUR);
     assert!(matches!(refused, Err(E::Request(_))), "{refused:?}");
     for algorithm in [&rcgen::PKCS_ED25519, &rcgen::PKCS_ECDSA_P521_SHA512] {
         let key = KeyPair::generate_for(algorithm).expect("a key");
-        let refused = root.sign(&request(&key), &id(), now(), Duration::HOUR);
+        let refused = root.sign(&request(&key), &id().into(), now(), Duration::HOUR);
         assert!(matches!(refused, Err(E::KeyKind | E::Request(_))), "{refused:?}");
     }
 }

@@ -51,13 +51,11 @@ fn what_our_authority_signs_is_what_the_specification_asks_for() {
         let id: SpiffeId = id.parse().expect("an identity");
         let lifetime = Duration::seconds(case.lifetime);
         let dns_names: Arc<[DnsName]> = case.dns_names.iter().map(|name| name.parse().expect("a name")).collect();
+        let subject = Subject { id: id.clone(), dns_names };
         let chain = match &case.request {
-            None if dns_names.is_empty() => authority.issue(&id, now(), lifetime).map(|svid| svid.chain),
-            None => {
-                let subject = Subject { id: id.clone(), dns_names };
-                authority.issue_to(&subject, now(), lifetime).map(|svid| svid.chain)
-            }
-            Some(kind) => authority.sign(request(kind).der(), &id, now(), lifetime).map(|made| made.chain),
+            None if subject.dns_names.is_empty() => authority.issue(&id, now(), lifetime).map(|svid| svid.chain),
+            None => authority.issue_to(&subject, now(), lifetime).map(|svid| svid.chain),
+            Some(kind) => authority.sign(request(kind).der(), &subject, now(), lifetime).map(|made| made.chain),
         };
         let chain = match chain {
             Ok(chain) => chain,

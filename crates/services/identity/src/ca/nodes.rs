@@ -13,7 +13,7 @@ impl Ca {
     /// it, until it has another certificate of this identity or this one has expired.
     ///
     /// # Errors
-    /// As [`CertificateAuthority::sign_to`](lictor_pki::CertificateAuthority::sign_to).
+    /// As [`CertificateAuthority::sign`](lictor_pki::CertificateAuthority::sign).
     pub(crate) fn sign(
         &self,
         node: &Arc<str>,
@@ -26,7 +26,7 @@ impl Ca {
         // Held until the node is counted: who stands by an authority is looked for after it signs no more.
         let authorities = self.read();
         let (signer, authority) = authorities.signer();
-        let certified = signer.sign_to(&request, subject, now, lifetime)?;
+        let certified = signer.sign(&request, subject, now, lifetime)?;
         let (authority, not_after) = (Arc::clone(authority), certified.not_after);
         let holding = Holding { id: id.clone(), authority: Arc::clone(&authority), not_after };
         lock(&self.0.held).insert(Holder::Node(Arc::clone(node), subject.clone()), holding, now);

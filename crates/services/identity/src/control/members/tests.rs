@@ -53,7 +53,7 @@ impl World {
         let request = SigningRequest::new()?;
         let request = CertificateSigningRequestDer::from(request.der().to_vec());
         let id = node(name).identity(&"td".parse().expect("a trust domain")).expect("an identity");
-        self.authority.sign(&request, &id, self.members.now(), Duration::HOUR)
+        self.authority.sign(&request, &id.into(), self.members.now(), Duration::HOUR)
     }
 
     /// Joins; returns the serial number of the certificate.
