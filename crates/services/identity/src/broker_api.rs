@@ -22,7 +22,7 @@ pub use brokers::{Brokers, InvalidBrokers, ReferenceType, ReferenceTypes};
 pub use reference::{InvalidReference, KubernetesObject, Reference};
 
 use crate::attestation::Attestor;
-use crate::workload_api::bind_with;
+use crate::unix_server::{self, KEEPALIVE};
 use audit::Audit;
 use futures::StreamExt;
 use gate::Gate;
@@ -33,7 +33,6 @@ use lictor_wire::broker::api_server::ApiServer;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tonic::service::InterceptorLayer;
@@ -43,9 +42,6 @@ const STREAMS_PER_CONNECTION: u32 = 4096;
 
 /// Requests are a reference, and for a token its audiences.
 const MAX_REQUEST: usize = 64 * 1024;
-
-/// How often the server asks whether the other end of a quiet connection still answers, and for how long it waits.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
 /// What an endpoint serves with.
 pub struct Settings {
@@ -81,7 +77,7 @@ pub enum ServeError {
 /// # Errors
 /// The folder or the socket cannot be made, or something that is no socket is in its place.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
-    bind_with(path, 0o750, 0o660)
+    unix_server::bind(path, 0o750, 0o660)
 }
 
 /// Serves until `shutdown`; then open streams end with `Unavailable`, so that brokers try again.

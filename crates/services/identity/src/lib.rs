@@ -44,6 +44,7 @@ mod process;
 mod program;
 mod registry;
 mod source;
+mod unix_server;
 mod workload;
 pub mod workload_api;
 

@@ -17,20 +17,17 @@ pub(crate) mod states;
 mod tokens;
 
 use crate::attestation::Attestor;
+use crate::unix_server::{self, KEEPALIVE, accept};
 use callers::Callers;
 pub use callers::caller_of;
-use connection::Accepted;
 use futures::StreamExt;
 pub(crate) use jwt::LIFETIME as TOKEN_LIFETIME;
 use lictor_pki::Keyring;
 use lictor_wire::envoy::service::secret::v3::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use lictor_wire::workload::spiffe_workload_api_server::{SERVICE_NAME, SpiffeWorkloadApiServer};
-use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 pub use tokens::Tokens;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
@@ -45,9 +42,6 @@ const STREAMS_PER_CONNECTION: u32 = 64;
 
 /// Requests are empty or a token with its audience.
 const MAX_REQUEST: usize = 64 * 1024;
-
-/// How often the server asks whether the other end of a quiet connection still answers, and for how long it waits.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
 /// The Workload API could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -68,27 +62,7 @@ pub enum ServeError {
 /// # Errors
 /// The folder or the socket cannot be made, or something that is no socket is in its place.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
-    bind_with(path, 0o755, 0o777)
-}
-
-/// The same with these modes of a folder that is made and of the socket.
-pub(crate) fn bind_with(path: &Path, folder_mode: u32, mode: u32) -> io::Result<UnixListener> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
-        fs::create_dir_all(folder)?;
-        fs::set_permissions(folder, fs::Permissions::from_mode(folder_mode))?;
-    }
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => fs::remove_file(path)?,
-        Ok(_) => {
-            let message = format!("expected a socket or nothing at {}, saw another file", path.display());
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    Ok(listener)
+    unix_server::bind(path, 0o755, 0o777)
 }
 
 /// Serves, beside `others` for the same callers, with tokens that `tokens` signs, until `shutdown`; then open streams end with `Unavailable`, so that clients try again.
@@ -113,8 +87,8 @@ pub async fn serve(
     let health = health::Health::new(callers, &SERVICES);
     let health = HealthServer::new(health).max_decoding_message_size(MAX_REQUEST);
     let incoming = futures::stream::unfold((listener, attestor), |(listener, attestor)| async {
-        let accepted = accept(&listener, &attestor).await;
-        Some((Ok::<_, io::Error>(accepted), (listener, attestor)))
+        let stream = accept(&listener, "Workload API").await;
+        Some((Ok::<_, io::Error>(connection::attested(stream, &attestor)), (listener, attestor)))
     });
     tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
@@ -142,19 +116,6 @@ fn described() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(lictor_wire::workload::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-}
-
-/// The next connection. A failure to accept is not the end of the service: it waits and goes on.
-async fn accept(listener: &UnixListener, attestor: &Attestor) -> Accepted {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return Accepted::new(stream, attestor),
-            Err(error) => {
-                tracing::warn!(%error, "no connection to the Workload API was accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

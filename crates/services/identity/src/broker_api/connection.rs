@@ -4,21 +4,18 @@
 
 use super::audit::{Asked, Audit};
 use crate::process::Process;
+use crate::unix_server::{Accepted, accept};
 use futures::{Stream, StreamExt};
 use lictor_model::SpiffeId;
 use lictor_pki::tls::ConfigCache;
 use rustls_pki_types::CertificateDer;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::Status;
-use tonic::transport::server::Connected;
 
 /// Handshakes at a time; a client that is slow must not keep others out.
 const HANDSHAKES: usize = 64;
@@ -26,14 +23,8 @@ const HANDSHAKES: usize = 64;
 /// For a handshake.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// After the listener fails for want of memory or descriptors.
-const BREATH: Duration = Duration::from_millis(100);
-
 /// A connection after its handshake.
-pub(super) struct Secured {
-    stream: TlsStream<UnixStream>,
-    client: Client,
-}
+pub(super) type Secured = Accepted<TlsStream<UnixStream>, Client>;
 
 /// The other end of a connection, as every request of it sees it.
 #[derive(Debug, Clone)]
@@ -52,7 +43,8 @@ pub(super) fn incoming(
     audit: Audit,
 ) -> impl Stream<Item = io::Result<Secured>> + Send {
     let (configs, endpoint) = (Arc::new(configs), Arc::new(endpoint));
-    let accepted = futures::stream::unfold(listener, |listener| async { Some((accept(&listener).await, listener)) });
+    let accepted =
+        futures::stream::unfold(listener, |listener| async { Some((accept(&listener, "Broker API").await, listener)) });
     accepted
         .map(move |stream| {
             let (configs, endpoint, audit) = (Arc::clone(&configs), Arc::clone(&endpoint), audit.clone());
@@ -63,19 +55,6 @@ pub(super) fn incoming(
         })
         .buffer_unordered(HANDSHAKES)
         .filter_map(|secured| std::future::ready(secured.map(Ok)))
-}
-
-/// The next connection. A failure to accept is not the end of the service: it waits and goes on.
-async fn accept(listener: &UnixListener) -> UnixStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
-            Err(error) => {
-                tracing::warn!(%error, "no connection to the Broker API was accepted");
-                tokio::time::sleep(BREATH).await;
-            }
-        }
-    }
 }
 
 /// The status is told to nobody but the log: without a handshake there is no gRPC yet.
@@ -97,33 +76,5 @@ async fn secure(stream: UnixStream, configs: &ConfigCache, endpoint: &SpiffeId) 
             false
         }),
     };
-    Ok(Secured { stream, client })
-}
-
-impl Connected for Secured {
-    type ConnectInfo = Client;
-
-    fn connect_info(&self) -> Client {
-        self.client.clone()
-    }
-}
-
-impl AsyncRead for Secured {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Secured {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    Ok(Accepted::new(stream, client))
 }

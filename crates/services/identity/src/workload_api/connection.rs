@@ -1,21 +1,12 @@
 //! A connection that knows who opened it.
 
 use crate::attestation::{Attestor, Caller};
-use std::io;
+use crate::unix_server::Accepted;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
-use tonic::transport::server::Connected;
-
-/// An accepted connection and its caller.
-pub(super) struct Accepted {
-    stream: UnixStream,
-    peer: Peer,
-}
 
 /// A process whose end is noticed: the caller of a connection, as every request of it sees it, or one that a request refers
 /// to; `None` if nothing is known about it.
@@ -32,17 +23,16 @@ impl AsRawFd for Watched {
     }
 }
 
-impl Accepted {
-    pub(super) fn new(stream: UnixStream, attestor: &Attestor) -> Self {
-        let peer = match attestor.caller(&stream) {
-            Ok(caller) => Peer::watch(caller),
-            Err(error) => {
-                tracing::warn!(%error, "a caller of the Workload API is unknown");
-                Peer(None)
-            }
-        };
-        Self { stream, peer }
-    }
+/// An accepted connection with its caller.
+pub(super) fn attested(stream: UnixStream, attestor: &Attestor) -> Accepted<UnixStream, Peer> {
+    let peer = match attestor.caller(&stream) {
+        Ok(caller) => Peer::watch(caller),
+        Err(error) => {
+            tracing::warn!(%error, "a caller of the Workload API is unknown");
+            Peer(None)
+        }
+    };
+    Accepted::new(stream, peer)
 }
 
 impl Peer {
@@ -71,33 +61,5 @@ impl Peer {
             // An error would mean that nobody watches any more, which ends the stream just as well.
             drop(watched.readable().await);
         }
-    }
-}
-
-impl Connected for Accepted {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for Accepted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Accepted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
