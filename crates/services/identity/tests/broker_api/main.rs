@@ -6,6 +6,8 @@
 
 mod access;
 mod answers;
+#[path = "../cgroups/mod.rs"]
+mod cgroups;
 mod client;
 mod namespaces;
 mod node;

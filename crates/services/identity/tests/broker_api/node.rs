@@ -1,8 +1,9 @@
 //! A node: cgroups, a registry, a keyring, the endpoint, and the processes of its pods.
 
+use crate::cgroups::{Cgroups, enter};
 use crate::{BY_OBJECT, BY_PID, PROXY};
 use lictor_identity::broker_api::{self, Answer, AnswerSink, Brokers, ReferenceType, ReferenceTypes, Settings};
-use lictor_identity::{Attestor, Cgroup, Identity, Place, Registration, Registry, Tree};
+use lictor_identity::{Attestor, Cgroup, Identity, Place, Registration, Registry};
 use lictor_model::{Name, SpiffeId, TrustDomain};
 use lictor_pki::{Bundle, CertificateAuthority, Keyring, Svid};
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -22,8 +23,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const ENDPOINT: &str = "spiffe://td.example/lictor/broker-endpoint";
 
 pub(crate) struct Node {
-    tree: Tree,
-    base: String,
+    cgroups: Cgroups,
     folder: tempfile::TempDir,
     authority: CertificateAuthority,
     pub(crate) registry: Registry,
@@ -54,18 +54,14 @@ impl Node {
     }
 
     pub(crate) async fn start_with(name: &str, brokers: Brokers) -> Self {
-        let tree = Tree::find().expect("a cgroup2 hierarchy");
-        let base = format!("/lictor-broker-{}-{name}", std::process::id());
-        if let Err(error) = fs::create_dir(tree.directory(&base.parse().unwrap())) {
-            panic!("these tests make cgroups below {}, for which they must be root: {error}", tree.root().display());
-        }
+        let cgroups = Cgroups::new("broker", name);
         let domain: TrustDomain = "td.example".parse().unwrap();
         let authority = CertificateAuthority::new(domain, now(), time::Duration::DAY).unwrap();
         let (registry, keyring) = (Registry::new(), Keyring::new(authority.bundle(1)));
         keyring.set_tokens(Arc::clone(authority.tokens()));
         let folder = tempfile::tempdir().unwrap();
         let listener = broker_api::bind(&folder.path().join("run/broker.sock")).unwrap();
-        let made = format!("{base}/made").parse().unwrap();
+        let made = cgroups.path("made").parse().unwrap();
         let attestor = Attestor::new(registry.clone()).unwrap().with_pods_below(made);
         let answers = Arc::<Mutex<Vec<Answer>>>::default();
         let sink: AnswerSink = {
@@ -77,7 +73,7 @@ impl Node {
         let (stop, stopped) = oneshot::channel();
         let serving = broker_api::serve(listener, settings, async { drop(stopped.await) });
         let server = Some(Server { stop, serving: tokio::spawn(serving) });
-        let node = Self { tree, base, folder, authority, registry, keyring, answers, server };
+        let node = Self { cgroups, folder, authority, registry, keyring, answers, server };
         node.renew(ENDPOINT);
         node
     }
@@ -96,16 +92,12 @@ impl Node {
     }
 
     pub(crate) fn cgroup(&self, below: &str) -> Cgroup {
-        let path = format!("{}/{below}", self.base).parse().unwrap();
-        fs::create_dir_all(self.tree.directory(&path)).unwrap();
-        self.tree.cgroup(path).unwrap()
+        self.cgroups.make(below)
     }
 
     /// Another cgroup in the place of this one.
-    pub(crate) fn recreate(&self, cgroup: &Cgroup) {
-        let directory = self.tree.directory(&cgroup.path);
-        fs::remove_dir(&directory).unwrap();
-        fs::create_dir(&directory).unwrap();
+    pub(crate) fn recreate(&self, cgroup: &Cgroup) -> Cgroup {
+        self.cgroups.recreate(cgroup)
     }
 
     /// A pod `shop/<name>` whose SVID is issued.
@@ -172,7 +164,7 @@ impl Node {
     /// A process in this cgroup that does nothing.
     pub(crate) fn process(&self, place: &Cgroup) -> Process {
         let child = Command::new("sleep").arg("1000").spawn().unwrap();
-        let process = Process { child, tree: self.tree.clone() };
+        let process = Process { child };
         process.enter(place);
         process
     }
@@ -191,36 +183,9 @@ impl Node {
     }
 }
 
-impl Drop for Node {
-    /// Ends every process and removes the cgroups, the deepest first.
-    fn drop(&mut self) {
-        let base = self.tree.directory(&self.base.parse().unwrap());
-        drop(fs::write(base.join("cgroup.kill"), "1"));
-        let deadline = Instant::now() + PATIENCE;
-        let mut folders = vec![base];
-        let mut at = 0;
-        while let Some(folder) = folders.get(at).cloned() {
-            let below = fs::read_dir(folder).into_iter().flatten().flatten();
-            folders.extend(below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
-            at += 1;
-        }
-        for folder in folders.into_iter().rev() {
-            // A killed process leaves its cgroup a moment later.
-            while let Err(error) = fs::remove_dir(&folder) {
-                if Instant::now() > deadline {
-                    eprintln!("{} is left over: {error}", folder.display());
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-    }
-}
-
 /// A process of a pod; it is killed and buried when dropped.
 pub(crate) struct Process {
     child: Child,
-    tree: Tree,
 }
 
 impl Process {
@@ -230,7 +195,7 @@ impl Process {
 
     /// Moves it to another cgroup.
     pub(crate) fn enter(&self, place: &Cgroup) {
-        fs::write(self.tree.directory(&place.path).join("cgroup.procs"), self.child.id().to_string()).unwrap();
+        enter(&self.child, place);
     }
 
     /// Ends it; its number stays taken by the zombie.

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod beside;
+#[path = "../cgroups/mod.rs"]
+mod cgroups;
 mod client;
 mod early;
 mod jwt;

@@ -1,7 +1,8 @@
 //! A node: cgroups, a registry, a keyring, the server, and the processes of its pods.
 
+use crate::cgroups::{Cgroups, enter};
 use crate::client::{ANSWER, SOCKET};
-use lictor_identity::{Attestor, Cgroup, Identity, Place, Registration, Registry, Tree, workload_api};
+use lictor_identity::{Attestor, Cgroup, Identity, Place, Registration, Registry, workload_api};
 use lictor_model::{DnsName, Name, SpiffeId, TrustDomain};
 use lictor_pki::{
     Bundle, CertificateAuthority, Keyring, LeafNames, PrivateKey, Subject, Svid, Usage, certificates_to_pem, tls,
@@ -14,11 +15,10 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -31,8 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const MADE: &str = "made";
 
 pub(crate) struct Node {
-    tree: Tree,
-    base: String,
+    cgroups: Cgroups,
     folder: tempfile::TempDir,
     authority: CertificateAuthority,
     registry: Registry,
@@ -47,18 +46,14 @@ struct Server {
 
 impl Node {
     pub(crate) async fn start(name: &str) -> Self {
-        let tree = Tree::find().expect("a cgroup2 hierarchy");
-        let base = format!("/lictor-identity-{}-{name}", std::process::id());
-        if let Err(error) = fs::create_dir(tree.directory(&base.parse().unwrap())) {
-            panic!("these tests make cgroups below {}, for which they must be root: {error}", tree.root().display());
-        }
+        let cgroups = Cgroups::new("identity", name);
         let domain: TrustDomain = "td.example".parse().unwrap();
         let authority = CertificateAuthority::new(domain, now(), time::Duration::DAY).unwrap();
         let (registry, keyring) = (Registry::new(), Keyring::new(authority.bundle(1)));
         keyring.set_tokens(Arc::clone(authority.tokens()));
         let folder = tempfile::tempdir().unwrap();
         let listener = workload_api::bind(&folder.path().join("run/workload.sock")).unwrap();
-        let made = format!("{base}/{MADE}").parse().unwrap();
+        let made = cgroups.path(MADE).parse().unwrap();
         let attestor = Attestor::new(registry.clone()).unwrap().with_pods_below(made);
         let (stop, stopped) = oneshot::channel();
         let serving = workload_api::serve(
@@ -70,13 +65,11 @@ impl Node {
             async { drop(stopped.await) },
         );
         let server = Some(Server { stop, serving: tokio::spawn(serving) });
-        Self { tree, base, folder, authority, registry, keyring, server }
+        Self { cgroups, folder, authority, registry, keyring, server }
     }
 
     pub(crate) fn cgroup(&self, below: &str) -> Cgroup {
-        let path = format!("{}/{below}", self.base).parse().unwrap();
-        fs::create_dir_all(self.tree.directory(&path)).unwrap();
-        self.tree.cgroup(path).unwrap()
+        self.cgroups.make(below)
     }
 
     pub(crate) fn pod(&self, name: &str, id: &str) -> Cgroup {
@@ -153,10 +146,7 @@ impl Node {
 
     /// Another cgroup in the place of this one.
     pub(crate) fn recreate(&self, cgroup: &Cgroup) -> Cgroup {
-        let directory = self.tree.directory(&cgroup.path);
-        fs::remove_dir(&directory).unwrap();
-        fs::create_dir(&directory).unwrap();
-        self.tree.cgroup(cgroup.path.clone()).unwrap()
+        self.cgroups.recreate(cgroup)
     }
 
     pub(crate) fn renew(&self, id: &str) {
@@ -242,7 +232,7 @@ impl Node {
             }
         });
         let orders = child.stdin.take().unwrap();
-        let process = Process { child, orders, answers, tree: self.tree.clone() };
+        let process = Process { child, orders, answers };
         process.enter(place);
         process
     }
@@ -264,46 +254,16 @@ impl Node {
     }
 }
 
-impl Drop for Node {
-    /// Ends every process and removes the cgroups, the deepest first.
-    fn drop(&mut self) {
-        let base = self.tree.directory(&self.base.parse().unwrap());
-        if let Err(error) = fs::write(base.join("cgroup.kill"), "1") {
-            eprintln!("the processes below {} may be left over: {error}", base.display());
-        }
-        let deadline = Instant::now() + PATIENCE;
-        let mut folders = vec![base];
-        let mut at = 0;
-        while let Some(folder) = folders.get(at).cloned() {
-            let below = fs::read_dir(folder).into_iter().flatten().flatten();
-            folders.extend(below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
-            at += 1;
-        }
-        for folder in folders.into_iter().rev() {
-            // A killed process leaves its cgroup a moment later.
-            while let Err(error) = fs::remove_dir(&folder) {
-                if Instant::now() > deadline {
-                    eprintln!("{} is left over: {error}", folder.display());
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-    }
-}
-
 pub(crate) struct Process {
     child: Child,
     orders: ChildStdin,
     answers: Receiver<String>,
-    tree: Tree,
 }
 
 impl Process {
     /// Moves it to another cgroup.
     pub(crate) fn enter(&self, place: &Cgroup) {
-        let file: PathBuf = self.tree.directory(&place.path).join("cgroup.procs");
-        fs::write(file, self.child.id().to_string()).unwrap();
+        enter(&self.child, place);
     }
 
     pub(crate) fn connect(&mut self) {
