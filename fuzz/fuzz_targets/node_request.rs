@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lictor_cluster::{AddressPool, Node, RegistrationSettings, Settings, Snapshot, UnknownNodes};
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
 use lictor_identity::control::{ControlOptions, Desk, Members, NodeName};
 use lictor_identity::{Ca, CaOptions, system_clock};
 use lictor_model::{Labels, Revision};
@@ -41,12 +41,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let node = |name: &str| Node { name: name.into(), labels: Labels::default(), addresses: Vec::new() };
     let settings = Settings {
         trust_domain,
-        root_namespace: "istio-system".into(),
-        default_namespace: "default".into(),
-        nodes: vec![node("n1"), node("n2")],
         unknown_nodes: UnknownNodes::Absent,
-        cidr_excludes_pods: false,
-        registration: RegistrationSettings::default(),
+        ..Settings::new(vec![node("n1"), node("n2")])
     };
     let mut pool = AddressPool::new(&["10.1.0.0/16".parse().expect("a block")], &[]);
     let objects = lictor_manifest::read("pods.yaml", PODS).objects;

@@ -77,7 +77,7 @@ pub(super) fn entitled(
 mod tests {
     use super::{Refused, entitled};
     use crate::needs::Identity;
-    use lictor_cluster::{AddressPool, Node, RegistrationSettings, Settings, Snapshot, UnknownNodes};
+    use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
     use lictor_model::{Labels, Revision};
     use lictor_wire::node::Pod;
     use time::Duration;
@@ -119,12 +119,8 @@ spec:
         let node = |name: &str| Node { name: name.into(), labels: Labels::default(), addresses: Vec::new() };
         let settings = Settings {
             trust_domain: "td".parse().expect("a trust domain"),
-            root_namespace: "istio-system".into(),
-            default_namespace: "default".into(),
-            nodes: vec![node("n1"), node("n2")],
             unknown_nodes: UnknownNodes::Absent,
-            cidr_excludes_pods: false,
-            registration: RegistrationSettings::default(),
+            ..Settings::new(vec![node("n1"), node("n2")])
         };
         let mut pool = AddressPool::new(&["10.1.0.0/16".parse().expect("a block")], &[]);
         let objects = lictor_manifest::read("test.yaml", OBJECTS).objects;

@@ -1,7 +1,7 @@
 //! A control on a real socket, whose clock is turned by hand, and nodes that speak to it over TLS.
 
 use hyper_util::rt::TokioIo;
-use lictor_cluster::{AddressPool, Node, RegistrationSettings, Settings, Snapshot, UnknownNodes};
+use lictor_cluster::{AddressPool, Node, Settings, Snapshot, UnknownNodes};
 use lictor_identity::control::{ControlOptions, Members, NodeName, control_id, serve};
 use lictor_identity::{Ca, CaOptions, Clock};
 use lictor_model::{Labels, Revision, SpiffeId, TrustDomain};
@@ -66,12 +66,8 @@ pub(crate) fn snapshot(objects: &str) -> Arc<Snapshot> {
     let node = |name: &str| Node { name: name.into(), labels: Labels::default(), addresses: Vec::new() };
     let settings = Settings {
         trust_domain: "td.example".parse().unwrap(),
-        root_namespace: "istio-system".into(),
-        default_namespace: "default".into(),
-        nodes: vec![node("n1"), node("n2")],
         unknown_nodes: UnknownNodes::Absent,
-        cidr_excludes_pods: false,
-        registration: RegistrationSettings::default(),
+        ..Settings::new(vec![node("n1"), node("n2")])
     };
     let mut pool = AddressPool::new(&["10.1.0.0/16".parse().unwrap()], &[]);
     let objects = lictor_manifest::read("test.yaml", objects).objects;
