@@ -1,13 +1,12 @@
 //! `lictor control`.
 
 use super::up::authority::AuthorityWords;
-use super::up::duration;
+use super::up::{duration, ended};
 use crate::cli::Globals;
 use crate::output::stderr_colour;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use lictor_control::Options;
-use lictor_lab::Refused;
 use lictor_model::{Cidr, TrustDomain};
 use lictor_sources::{Cluster, Sources};
 use std::net::SocketAddr;
@@ -67,14 +66,5 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
             eprintln!("{}", text.trim_end());
         }
     };
-    match runtime.block_on(lictor_control::run(options, sources, stderr_colour(globals), tell)) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => match error.downcast::<Refused>() {
-            Ok(refused) => {
-                eprintln!("{}\n", refused.0.trim_end());
-                bail!("the manifests have errors; nothing was started")
-            }
-            Err(error) => Err(error),
-        },
-    }
+    ended(runtime.block_on(lictor_control::run(options, sources, stderr_colour(globals), tell)))
 }

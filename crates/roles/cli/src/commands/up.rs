@@ -78,7 +78,12 @@ pub(crate) fn run(words: &Words, globals: &Globals) -> Result<ExitCode> {
     let colour = stderr_colour(globals);
     let told = if words.detached { Told::detached(&globals.lab)? } else { Told::here(&globals.lab) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start a runtime")?;
-    match runtime.block_on(lictor_lab::up(options, sources, colour, &told)) {
+    ended(runtime.block_on(lictor_lab::up(options, sources, colour, &told)))
+}
+
+/// How a lab, or control, has ended. Where the manifests were refused, their findings stand above the error.
+pub(super) fn ended(result: Result<()>) -> Result<ExitCode> {
+    match result {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast::<Refused>() {
             Ok(refused) => {
